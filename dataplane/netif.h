@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * netif.h - a port with an IPv4 address: Ethernet and ARP on L2 ports, nothing on UDP ports.
+ *
+ * The engine above sends and receives IPv4 packets only. On L2 ports the interface learns the
+ * peer's MAC by ARP (answers requests for its own address, asks for others' with bounded retries),
+ * drops what is not IPv4/UDP to its address and RoCE port, and counts what it drops by reason. A
+ * packet whose next hop is unknown is dropped after an ARP request has gone out: the engine's own
+ * retransmission brings it again.
+ */
+#ifndef ATOLL_DATAPLANE_NETIF_H
+#define ATOLL_DATAPLANE_NETIF_H
+
+#include "dataplane/port.h"
+
+struct netif_stats {
+	uint64_t rx_not_ip, rx_not_ours, rx_malformed, rx_arp, tx_no_neighbour, tx_arp;
+};
+
+struct netif;
+
+/* Wraps @port (borrowed, must outlive it). Return: the interface, or NULL without memory. */
+struct netif *netif_new(struct port *port, uint32_t address, uint16_t udp_port);
+void netif_delete(struct netif *nif);
+
+/* Largest IPv4 packet, bytes. */
+uint32_t netif_mtu(const struct netif *nif);
+
+unsigned netif_alloc(struct netif *nif, struct pkt **pkts, unsigned n);
+void netif_free(struct netif *nif, struct pkt **pkts, unsigned n);
+/* IPv4/UDP packets for this address and port; data at the IPv4 header, lengths checked: the IP
+ * total length and UDP length agree with each other and with pkt->len (padding trimmed). */
+unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n);
+/* Takes all @n packets: sends, or drops and counts. data at the IPv4 header. Batches inside. */
+void netif_tx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n);
+/* Retries what the port did not take, ages ARP entries. Once a loop. */
+void netif_tick(struct netif *nif, uint64_t now_ns);
+const struct netif_stats *netif_stats(const struct netif *nif);
+
+#endif
