@@ -3,6 +3,8 @@
 
 import textwrap
 
+from generator.model import Enum
+
 CTYPES = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "char": "char"}
 
 INTRO = """\
@@ -96,13 +98,16 @@ def emit(model):
             "};", ""]
     out += ["/* Feature bits, negotiated at attach and once a link. */", "enum proto_feature {"]
     out += [f"\tFEATURE_{x.upper()} = 1 << {i}," for i, x in enumerate(model.features)]
-    out += [f"\tFEATURE_ALL = {(1 << len(model.features)) - 1:#x},", "};", ""]
+    out += [f"\tPROTO_FEATURES = {(1 << len(model.features)) - 1:#x}, /* all of them */", "};", ""]
     out += _enum("status", "STATUS", model.statuses, False, count=True)
     for e in model.enums:
         if e.doc:
             out += comment(e.doc)
         out += _enum(f"proto_{e.name}", e.prefix, e.values, e.bits)
-    out += ["/* First field of every record that starts one. */", "enum {"]
+    out += ["/* Their names, for proto_value_name() in proto/proto.h. */", "struct proto_enum;"]
+    out += [f"extern const struct proto_enum proto_enum_{e.name};"
+            for e in model.enums + [Enum("status", [], False)]]
+    out += ["", "/* First field of every record that starts one. */", "enum {"]
     out += [f"\tPROTO_{r.name.upper()}_MAGIC = {r.magic:#06x}," for r in model.records if r.magic]
     out += ["};", ""]
     for r in model.records:
