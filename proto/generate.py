@@ -16,7 +16,6 @@ KINDS = {
     "header": ("cheader", "atoll_proto.h: layouts, enums, opcodes"),
     "source": ("csource", "atoll_proto.c: the tables behind proto/proto.h"),
     "docs": ("reference", "reference of every message, record and status, as Markdown"),
-    "lua": ("dissector", "Wireshark dissector"),
 }
 
 
