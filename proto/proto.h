@@ -137,7 +137,6 @@ static inline void proto_msg_unpack(const void *slots, unsigned nslots, struct p
 
 	memcpy(out, from, 56);
 	memcpy(&out->src_epoch, from + 56, 4);
-	memset(&out->arg[1], 0, sizeof(out->arg) - sizeof(out->arg[0]));
 	out->reserved = 0;
 	for (unsigned s = 1; s < n; s++) {
 		uint32_t reserved;
@@ -148,6 +147,9 @@ static inline void proto_msg_unpack(const void *slots, unsigned nslots, struct p
 		memcpy(&reserved, from + 56, sizeof(reserved));
 		out->reserved |= reserved;
 	}
+	for (unsigned s = n; s < PROTO_SLOTS_MAX; s++)
+		memset(&out->arg[PROTO_ARGS_FIRST + (s - 1) * PROTO_ARGS_MORE], 0,
+		       PROTO_ARGS_MORE * 8);
 	out->nargs = (uint8_t)(PROTO_ARGS_FIRST + (n - 1) * PROTO_ARGS_MORE);
 	if (out->slots != nslots)
 		out->slots = 0;

@@ -176,11 +176,11 @@ static void spoil_direction(const struct proto_op *op, const struct proto_msg *m
 {
 	bool reply = m->flags & MESSAGE_FLAG_REPLY;
 
-	for (int w = PROTO_TO_DATAPLANE; w <= PROTO_TO_CLIENT; w++) {
+	for (enum proto_where w = PROTO_TO_DATAPLANE; w <= PROTO_TO_CLIENT; w++) {
 		struct proto_msg x = *m;
 
 		x.payload = 0;
-		if (w == (int)where)
+		if (w == where)
 			continue;
 		if (op->value >= PROTO_SERVICE_FIRST &&
 		    (w == PROTO_TO_DATAPLANE || w == PROTO_TO_LINK))
@@ -279,7 +279,7 @@ static void unknown_opcodes(void **state)
 		proto_request_init(&q, (uint16_t)op);
 		q.arg[21] = op;
 		transmit(&q, &m);
-		for (int w = PROTO_TO_DATAPLANE; w <= PROTO_TO_LINK; w++) {
+		for (enum proto_where w = PROTO_TO_DATAPLANE; w <= PROTO_TO_LINK; w++) {
 			bool transit = w != PROTO_TO_SERVICE && op >= PROTO_SERVICE_FIRST;
 
 			if (transit)
@@ -679,7 +679,7 @@ static void random_bytes(void **state)
 		}
 		proto_msg_unpack(slots, n, &m);
 		assert_in_range(m.nargs, 1, PROTO_ARGS_MAX);
-		for (int w = PROTO_TO_DATAPLANE; w <= PROTO_TO_CLIENT; w++) {
+		for (enum proto_where w = PROTO_TO_DATAPLANE; w <= PROTO_TO_CLIENT; w++) {
 			assert_true(!proto_message_check(&m, w) == !proto_message_why(&m, w));
 			if (proto_header_check(&m, w))
 				assert_true(proto_message_check(&m, w));
