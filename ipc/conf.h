@@ -58,7 +58,7 @@ struct conf_service {
 	struct conf_user user;
 	uint8_t restart; /* enum conf_restart */
 	uint32_t backoff_ms, backoff_max_ms, backoff_reset_ms;
-	unsigned line, exec_line;
+	unsigned line; /* of the section */
 };
 
 /* One `allow` line: this user may look up services whose name matches. */
@@ -103,7 +103,7 @@ struct node_conf {
 	unsigned nlimits;
 };
 
-/* What a configuration is checked against. */
+/* What a configuration is checked against; NULL for readers that are pinned already. */
 struct conf_host {
 	uint8_t core[CONF_CORES_MAX]; /* 1: may be used */
 };
