@@ -115,8 +115,6 @@ static bool size_good(uint32_t n, uint32_t min, uint32_t max)
 	return n == 0 || ((n & (n - 1)) == 0 && n >= min && n <= max);
 }
 
-enum { SLOTS_MIN = 64, SLOTS_MAX = 16384, ARENA_MIN = 64 << 10, ARENA_MAX = 16 << 20 };
-
 /* Fields of a request that an op may use; all others are zero. */
 enum use {
 	USE_KIND = 1 << 0,
@@ -161,9 +159,10 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("reserved");
 	if (uses & USE_KIND ? q->kind < CTL_KIND_CLIENT || q->kind > CTL_KIND_SERVICE : q->kind)
 		BAD("kind");
-	if (uses & USE_SLOTS ? !size_good(q->slots, SLOTS_MIN, SLOTS_MAX) : q->slots)
+	if (uses & USE_SLOTS ? !size_good(q->slots, PROTO_RING_SLOTS_MIN, PROTO_RING_SLOTS_MAX)
+			     : q->slots)
 		BAD("slots");
-	if (uses & USE_SLOTS ? !size_good(q->arena, ARENA_MIN, ARENA_MAX) : q->arena)
+	if (uses & USE_SLOTS ? !size_good(q->arena, PROTO_ARENA_MIN, PROTO_ARENA_MAX) : q->arena)
 		BAD("arena");
 	if (uses & USE_SIZE ? !q->size || q->size > INT64_MAX : q->size)
 		BAD("size");
@@ -173,8 +172,9 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("key");
 	if (!(uses & USE_PID) != !q->pid || q->pid > INT32_MAX)
 		BAD("pid");
-	if (!(uses & USE_NAME) ? !zeros(q->name, sizeof(q->name)) :
-	    !name_field(q->name, sizeof(q->name), q->kind == CTL_KIND_CLIENT, false))
+	if (!(uses & USE_NAME)
+		    ? !zeros(q->name, sizeof(q->name))
+		    : !name_field(q->name, sizeof(q->name), q->kind == CTL_KIND_CLIENT, false))
 		BAD("name");
 	return STATUS_OK;
 }
@@ -193,9 +193,9 @@ static uint8_t ctl_reply(const struct proto_ctl_reply *r, const char **why)
 		BAD("status");
 	if (r->reserved0 || !zeros(r->reserved1, sizeof(r->reserved1)))
 		BAD("reserved");
-	if (!size_good(r->slots, SLOTS_MIN, SLOTS_MAX))
+	if (!size_good(r->slots, PROTO_RING_SLOTS_MIN, PROTO_RING_SLOTS_MAX))
 		BAD("slots");
-	if (!size_good(r->arena, ARENA_MIN, ARENA_MAX))
+	if (!size_good(r->arena, PROTO_ARENA_MIN, PROTO_ARENA_MAX))
 		BAD("arena");
 	if (r->idle > IDLE_MODE_BLOCK)
 		BAD("idle");
@@ -209,9 +209,6 @@ static uint8_t ctl_reply(const struct proto_ctl_reply *r, const char **why)
 
 /* ---------------------------------------------------------------- links */
 
-/* Larger than any packet; what a port can do decides. RoCEv2 knows 256 to 4096 in powers of two. */
-enum { MTU_MIN = 256, MTU_MAX = 4096, HEARTBEAT_MAX_MS = 60000 };
-
 static uint8_t link_hello(const struct proto_link_hello *h, const char **why)
 {
 	if (h->magic != PROTO_LINK_HELLO_MAGIC)
@@ -224,9 +221,9 @@ static uint8_t link_hello(const struct proto_link_hello *h, const char **why)
 		BAD("node");
 	if (h->incarnation == 0)
 		BAD("incarnation");
-	if (h->heartbeat_ms < 1 || h->heartbeat_ms > HEARTBEAT_MAX_MS)
+	if (h->heartbeat_ms < 1 || h->heartbeat_ms > PROTO_HEARTBEAT_MAX)
 		BAD("heartbeat_ms");
-	if (h->mtu < MTU_MIN || h->mtu > MTU_MAX || (h->mtu & (h->mtu - 1)))
+	if (h->mtu < PROTO_MTU_MIN || h->mtu > PROTO_MTU_MAX || (h->mtu & (h->mtu - 1)))
 		BAD("mtu");
 	if (!name_field(h->name, sizeof(h->name), false, true))
 		BAD("name");

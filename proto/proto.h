@@ -61,8 +61,7 @@ struct proto_msg {
 };
 
 #define PROTO_MSG_SAME(field)                                                                      \
-	_Static_assert(offsetof(struct proto_msg, field) ==                                        \
-			       offsetof(struct proto_message, field),                              \
+	_Static_assert(offsetof(struct proto_msg, field) == offsetof(struct proto_message, field), \
 		       "proto_msg." #field)
 PROTO_MSG_SAME(slots);
 PROTO_MSG_SAME(opcode);
@@ -165,9 +164,9 @@ enum proto_payload {
 
 /* Where a message is received. */
 enum proto_where {
-	PROTO_TO_DATAPLANE, /* off the ring of an endpoint: own requests, and what is to be routed */
+	PROTO_TO_DATAPLANE, /* off an endpoint's ring: own requests, and what is to be routed */
 	PROTO_TO_SERVICE,   /* a request at a service */
-	PROTO_TO_LINK,	    /* at a dataplane, off a link: link requests and answers, and transit */
+	PROTO_TO_LINK,      /* at a dataplane, off a link: link requests and answers, and transit */
 	PROTO_TO_CLIENT,    /* an answer or an event at any endpoint, a service's own included */
 };
 
@@ -320,8 +319,8 @@ const char *proto_op_name(uint16_t opcode);
 /** proto_opcode_by_name() - 0 if there is none */
 uint16_t proto_opcode_by_name(const char *name);
 
-/** proto_value_name() - name of an enum's value or of a single flag: proto_value_name(&proto_enum_gone,
- * GONE_DIED) is "DIED"; "?" if there is none */
+/** proto_value_name() - name of an enum's value or of a single flag, "?" if it has none:
+ * proto_value_name(&proto_enum_gone, GONE_DIED) is "DIED" */
 const char *proto_value_name(const struct proto_enum *e, uint64_t value);
 
 /*

@@ -125,7 +125,9 @@ static void add_args(struct line *l, const struct proto_msg *m, const struct pro
 			add(l, " arg%u=0x%llx", i, (unsigned long long)m->arg[i]);
 }
 
-enum { BYTES_SHOWN = 16 };
+enum {
+	BYTES_SHOWN = 16,
+};
 
 static void add_payload(struct line *l, const struct proto_msg *m, const struct proto_body *b,
 			const unsigned char *p, size_t captured)
@@ -155,6 +157,15 @@ static void add_payload(struct line *l, const struct proto_msg *m, const struct 
 		add(l, "...");
 }
 
+static const char *message_kind(unsigned flags)
+{
+	if (flags & MESSAGE_FLAG_REPLY)
+		return "reply";
+	if (flags & MESSAGE_FLAG_EVENT)
+		return "event";
+	return flags & MESSAGE_FLAG_ASYNC ? "async" : "request";
+}
+
 int proto_message_text(char *buf, size_t len, const struct proto_msg *m, const void *payload,
 		       size_t captured)
 {
@@ -167,11 +178,7 @@ int proto_message_text(char *buf, size_t len, const struct proto_msg *m, const v
 		add(&l, "%s", name);
 	else
 		add(&l, "opcode 0x%04x", m->opcode);
-	add(&l, " %s 0x%llx",
-	    reply ? "reply" :
-	    m->flags & MESSAGE_FLAG_EVENT ? "event" :
-	    m->flags & MESSAGE_FLAG_ASYNC ? "async" : "request",
-	    (unsigned long long)m->req_id);
+	add(&l, " %s 0x%llx", message_kind(m->flags), (unsigned long long)m->req_id);
 	if (m->flags & (unsigned)~MESSAGE_FLAG_ALL || m->flags & (unsigned)(m->flags - 1)) {
 		add(&l, " flags=");
 		add_value(&l, &proto_enum_message_flag, m->flags);

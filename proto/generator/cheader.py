@@ -82,7 +82,8 @@ def _record(r):
 def _args(prefix, args):
     out = []
     for i, a in enumerate(args):
-        out += described(f"{prefix}_{a.name.upper()} = {i},", a.doc + (f", {a.unit}" if a.unit else ""))
+        out += described(f"{prefix}_{a.name.upper()} = {i},",
+                         a.doc + (f", {a.unit}" if a.unit else ""))
     return out
 
 
@@ -115,7 +116,7 @@ def emit(model):
     out += ["enum proto_opcode {"]
     for o in model.opcodes:
         out += described(f"OP_{o.ident} = {o.value:#06x},", o.doc)
-    out += ["};", "", "/* Numbers of the message registers: ARG_ of a request or event, REPLY_ of its answer. */",
+    out += ["};", "", "/* Numbers of the registers: ARG_ of a request, REPLY_ of its answer. */",
             "enum {"]
     for o in model.opcodes:
         out += _args(f"ARG_{o.ident}", o.request.args)

@@ -365,7 +365,7 @@ def load(paths):
                                       e.text("doc")))
     for name, want in (("payload_max", PAYLOAD_MAX), ("args_max", ARGS_MAX), ("slots_max", 4)):
         if not any(x.name == name and x.value == want for x in model.limits):
-            raise SchemaError(f"{roots[0].file}: limits.{name}: must be {want}: the layouts rest on it")
+            raise SchemaError(f"{roots[0].file}: limits.{name}: must be {want}: layouts rest on it")
 
     seen = {}
     for e in entries("status"):

@@ -28,7 +28,9 @@ def _body(title, b):
                   for i, a in enumerate(b.args)])
     if b.payload.type != "none":
         p = b.payload
-        out += [f"{title.capitalize()} payload: {p.type}, {p.min} to {p.max} bytes. {p.doc[:1].upper()}{p.doc[1:]}.", ""]
+        out += [f"{title.capitalize()} payload: {p.type}, {p.min} to {p.max} bytes: {p.doc}.", ""]
+    elif not b.args:
+        out += [f"The {title} is empty.", ""]
     return out
 
 
@@ -41,10 +43,10 @@ def _enum(e):
 def emit(model):
     out = ["# Reference of the protocol", "",
            "Made from `proto/schema.toml` by `proto/generate.py`. Records are little-endian and",
-           f"naturally aligned; reserved bytes are zero and checked. Major version {model.major}. "
+           f"naturally aligned; reserved bytes are zero and checked. Major version {model.major}.",
            "Features: " + ", ".join(f"`{x}`" for x in model.features) + ".", "",
-           "A message's registers are numbered from 0: one in the header slot, seven in each further",
-           "slot. A register that is left out is zero.", "",
+           "A message's registers are numbered from 0: one in the header slot, seven in each",
+           "further slot. A register that is left out is zero.", "",
            "## Limits", ""]
     out += _table(["limit", "value", "unit", "meaning"],
                   [(f"`{x.name}`", x.value, x.unit, x.doc) for x in model.limits])

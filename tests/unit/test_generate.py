@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The generator takes the schema and refuses a bad one, with the file and the key in the message."""
+"""The generator takes the schema and refuses a bad one: the message has the file and the key."""
 
 import os
 import subprocess
@@ -103,7 +103,8 @@ class Bad(unittest.TestCase):
 
     def test_magic(self):
         self.edit(RECORD, "size = 16", "size = 16\nmagic = 0x1234", "record[thing].magic")
-        self.edit(RECORD, "size = 16", "size = 16\nmagic = 0xA701", "record[thing].magic", "already")
+        self.edit(RECORD, "size = 16", "size = 16\nmagic = 0xA701", "record[thing].magic",
+                  "already")
 
     def test_record_twice(self):
         self.refused(RECORD + RECORD, "record[thing].name", "already")
