@@ -14,7 +14,7 @@
 #include "dataplane/port.h"
 
 struct netif_stats {
-	uint64_t rx_not_ip, rx_not_ours, rx_malformed, rx_arp, tx_no_neighbour, tx_arp;
+	uint64_t rx_not_ip, rx_not_ours, rx_malformed, rx_arp, tx_no_neighbour, tx_arp, tx_overrun;
 };
 
 struct netif;
@@ -25,6 +25,11 @@ void netif_delete(struct netif *nif);
 
 /* Largest IPv4 packet, bytes. */
 uint32_t netif_mtu(const struct netif *nif);
+/* UDP source port for a flow: of the caller's choice on L2 ports; where the kernel sends, the one
+ * that its socket is bound to, which the invariant CRC covers. */
+uint16_t netif_source_port(const struct netif *nif, uint32_t entropy);
+/* Packets that wait because the port did not take them yet: stop making more when it grows. */
+uint32_t netif_backlog(const struct netif *nif);
 
 unsigned netif_alloc(struct netif *nif, struct pkt **pkts, unsigned n);
 void netif_free(struct netif *nif, struct pkt **pkts, unsigned n);

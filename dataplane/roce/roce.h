@@ -20,6 +20,13 @@
  * are answered STATUS_CANCELLED without being executed. A stock peer gets the NAK that the standard
  * asks for, and the QP goes to error.
  *
+ * An atomic, and an aligned READ or WRITE of 8 bytes, is single-copy atomic.
+ *
+ * A READ of more than the window is asked for in segments, each a request of its own on the wire, so
+ * that the answers in flight stay bounded; @memory is asked for each segment. The window itself
+ * (roce_qp_conf.window bytes, at most ROCE_WINDOW_PACKETS packets) shrinks when round trips grow
+ * longer than the shortest seen, when packets are lost, and when the peer reports congestion.
+ *
  * QPNs are not reused while the device lives. Memory that a work request names must stay valid
  * until its completion or until roce_qp_destroy returns.
  */
@@ -39,6 +46,9 @@ enum {
 	ROCE_SEND_MAX = 65536,	/* bytes of one SEND message */
 	ROCE_DEPTH_MAX = 128,	/* outstanding READs and atomics of one QP */
 	ROCE_SQ_MAX = 1024,
+	ROCE_LENGTH_MAX = 1 << 30,   /* bytes of one READ or WRITE */
+	ROCE_WINDOW_PACKETS = 128,   /* of one QP in flight; part of the per-verb status agreement */
+	ROCE_WINDOW_DEFAULT = 131072, /* bytes */
 };
 
 struct roce_dev;
@@ -81,7 +91,7 @@ enum roce_error {
 	ROCE_ERR_REMOTE_ACCESS, /* NAK remote access error (stock peers) */
 	ROCE_ERR_REMOTE_INVALID,/* NAK invalid request */
 	ROCE_ERR_REMOTE_OP,	/* NAK remote operational error */
-	ROCE_ERR_LOCAL,		/* the peer broke the protocol */
+	ROCE_ERR_LOCAL,		/* the peer broke the protocol, or (stock peers) its right was refused */
 	ROCE_ERR_CLOSED,	/* the host destroyed or failed the QP */
 };
 
@@ -97,8 +107,9 @@ enum roce_error {
  *	status: STATUS_OK, what the peer answered, STATUS_CANCELLED, or, for a QP that went to error,
  *	STATUS_UNREACHABLE for requests that may have been sent and STATUS_NOT_SENT for those that
  *	were certainly not.
- * @receive: a SEND arrived whole, valid only during the call. 0, or -EAGAIN: no room, the engine
- *	answers RNR NAK and the peer will try again.
+ * @receive: a SEND arrived whole, valid only during the call, not aligned. 0, or -EAGAIN: no room,
+ *	the engine answers RNR NAK and the peer will try again. Another negative errno: the SEND fails
+ *	at the peer with STATUS_FAILED.
  * @error: the QP went to ROCE_QP_ERROR, after its outstanding requests were completed.
  * @datagram: a UD packet for QP1 (connection management): the MAD, 256 bytes.
  */
@@ -131,7 +142,8 @@ struct roce_qp_conf {
 	uint8_t rnr_retry;   /* 0 to 7, 7: for ever */
 	uint64_t timeout_ns; /* of one try */
 	bool atoll;	     /* per-verb status agreed */
-	uint32_t recv_max;   /* largest SEND accepted, bytes; 0: none */
+	uint32_t recv_max;   /* largest SEND accepted, bytes; 0: only empty ones */
+	uint32_t window;     /* bytes in flight at most; 0: ROCE_WINDOW_DEFAULT */
 };
 
 struct roce_qp_stats {
@@ -167,6 +179,10 @@ void roce_qp_fail(struct roce_qp *qp, enum roce_error why);
 /* Fails it if need be and frees it: no callback for it comes after. */
 void roce_qp_destroy(struct roce_qp *qp);
 const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp);
+/* Memory that @memory gave out goes away: READs being answered from and WRITEs being received into
+ * [@base, @base + @len) end with STATUS_BAD_HANDLE (stock peers: NAK and error). After it returns no
+ * packet touches that memory, unless @memory gives it out again. */
+void roce_memory_revoke(struct roce_dev *dev, const void *base, size_t len);
 
 /* Memory at @base is about to go away or change hands: whatever requests of peers are half executed in it
  * (a WRITE between packets, a READ that is being answered, saved results apart) are ended now, with
@@ -193,5 +209,15 @@ uint64_t roce_next_timer(const struct roce_dev *dev);
 /* Anything queued to send right now? */
 bool roce_output_pending(const struct roce_dev *dev);
 const uint64_t *roce_counters(const struct roce_dev *dev); /* ROCE_C_COUNT values */
+
+#ifdef ATOLL_PLANTED_BUGS
+/* Bugs that a test build can switch on, to show that the simulation sees them. */
+enum roce_planted_bug {
+	ROCE_PLANT_NO_REPLAY = 1 << 0, /* duplicates of atomics are executed again */
+	ROCE_PLANT_NO_ICRC = 1 << 1,   /* the ICRC is not checked */
+	ROCE_PLANT_LATE_QP = 1 << 2,   /* a new QP takes the QPN and the PSN of the last one destroyed */
+};
+extern unsigned roce_planted;
+#endif
 
 #endif

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/netif.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/roce/packet.h"
+
+enum {
+	NEIGHBOURS = 256,      /* a power of two; nodes on one link */
+	BACKLOG = 512,	       /* packets that the port did not take; the engine stops far below */
+	ETHER_BYTES = 14,
+	ETHER_MIN = 60,
+	ETHERTYPE_IPV4 = 0x0800,
+	ETHERTYPE_ARP = 0x0806,
+	ARP_REQUEST = 1,
+	ARP_REPLY = 2,
+	ARP_TRIES = 5,
+};
+
+static const uint64_t ARP_INTERVAL_NS = 20000000;     /* between requests for one address */
+static const uint64_t ARP_HOLD_NS = 1000000000;	      /* after ARP_TRIES without an answer */
+static const uint64_t ARP_REFRESH_NS = 30000000000;   /* ask again, and go on using it */
+static const uint64_t ARP_EXPIRE_NS = 60000000000;    /* forget */
+static const uint64_t BACKLOG_STALE_NS = 100000000;   /* a port that takes nothing loses it */
+
+struct wire_ether {
+	uint8_t dst[6], src[6];
+	be16 type;
+};
+_Static_assert(sizeof(struct wire_ether) == ETHER_BYTES, "Ethernet II");
+
+struct wire_arp {
+	be16 hardware, protocol;
+	uint8_t hardware_len, protocol_len;
+	be16 op;
+	uint8_t sender_mac[6];
+	be32 sender_ip;
+	uint8_t target_mac[6];
+	be32 target_ip;
+};
+_Static_assert(sizeof(struct wire_arp) == 28, "RFC 826 for Ethernet and IPv4");
+
+struct neighbour {
+	uint32_t address; /* 0: free */
+	bool known;
+	uint8_t mac[6];
+	uint8_t tries;
+	uint64_t confirmed, asked;
+};
+
+struct netif {
+	struct port *port;
+	uint32_t address;
+	uint16_t udp_port;
+	bool ethernet;
+	struct netif_stats stats;
+	struct pkt *backlog[BACKLOG];
+	uint32_t backlog_head, backlog_count;
+	uint64_t backlog_moved;
+	struct neighbour neighbours[NEIGHBOURS];
+};
+
+static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+struct netif *netif_new(struct port *port, uint32_t address, uint16_t udp_port)
+{
+	struct netif *nif = calloc(1, sizeof(*nif));
+
+	if (!nif)
+		return NULL;
+	nif->port = port;
+	nif->address = address;
+	nif->udp_port = udp_port;
+	nif->ethernet = port->ops->caps & PORT_L2;
+	return nif;
+}
+
+void netif_delete(struct netif *nif)
+{
+	if (!nif)
+		return;
+	for (uint32_t i = 0; i < nif->backlog_count; i++)
+		nif->port->ops->free(nif->port, &nif->backlog[(nif->backlog_head + i) % BACKLOG], 1);
+	free(nif);
+}
+
+uint32_t netif_mtu(const struct netif *nif)
+{
+	return nif->port->mtu;
+}
+
+uint16_t netif_source_port(const struct netif *nif, uint32_t entropy)
+{
+	if (nif->port->ops->caps & PORT_UDP)
+		return nif->udp_port;
+	return (uint16_t)(0xc000 | (entropy & 0x3fff));
+}
+
+uint32_t netif_backlog(const struct netif *nif)
+{
+	return nif->backlog_count;
+}
+
+unsigned netif_alloc(struct netif *nif, struct pkt **pkts, unsigned n)
+{
+	return nif->port->ops->alloc(nif->port, pkts, n);
+}
+
+void netif_free(struct netif *nif, struct pkt **pkts, unsigned n)
+{
+	if (n)
+		nif->port->ops->free(nif->port, pkts, n);
+}
+
+const struct netif_stats *netif_stats(const struct netif *nif)
+{
+	return &nif->stats;
+}
+
+/* ------------------------------------------------------------------ to the port */
+
+static void push_port(struct netif *nif, uint64_t now_ns)
+{
+	while (nif->backlog_count) {
+		uint32_t run = BACKLOG - nif->backlog_head;
+		unsigned n = nif->backlog_count < run ? nif->backlog_count : run;
+		unsigned took;
+
+		if (n > PORT_BURST_MAX)
+			n = PORT_BURST_MAX;
+		took = nif->port->ops->tx_burst(nif->port, &nif->backlog[nif->backlog_head], n);
+		if (took)
+			nif->backlog_moved = now_ns;
+		nif->backlog_head = (nif->backlog_head + took) % BACKLOG;
+		nif->backlog_count -= took;
+		if (took < n)
+			return;
+	}
+}
+
+static void send_frames(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n)
+{
+	unsigned took = 0;
+
+	push_port(nif, now_ns);
+	while (took < n && !nif->backlog_count) {
+		unsigned burst = n - took < PORT_BURST_MAX ? n - took : PORT_BURST_MAX;
+		unsigned got = nif->port->ops->tx_burst(nif->port, pkts + took, burst);
+
+		took += got;
+		if (got < burst)
+			break;
+	}
+	if (took < n && !nif->backlog_count)
+		nif->backlog_moved = now_ns;
+	for (; took < n && nif->backlog_count < BACKLOG; took++)
+		nif->backlog[(nif->backlog_head + nif->backlog_count++) % BACKLOG] = pkts[took];
+	if (took < n) {
+		nif->stats.tx_overrun += n - took;
+		netif_free(nif, pkts + took, n - took);
+	}
+}
+
+/* ------------------------------------------------------------------ ARP */
+
+/* The entry of @address; with @make a free one for it, or one without an answer that it replaces. */
+static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, bool make)
+{
+	struct neighbour *spare = NULL;
+
+	for (uint32_t i = 0; i < NEIGHBOURS; i++) {
+		struct neighbour *nb = &nif->neighbours[(address + i) & (NEIGHBOURS - 1)];
+
+		if (nb->address == address)
+			return nb;
+		if (!nb->address) {
+			spare = spare ? spare : nb;
+			break; /* entries are never freed, only replaced */
+		}
+		if (!nb->known && !spare)
+			spare = nb;
+	}
+	if (!make || !spare)
+		return NULL;
+	*spare = (struct neighbour){ .address = address };
+	return spare;
+}
+
+static void send_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt, uint16_t op,
+		     const uint8_t *mac, uint32_t address)
+{
+	struct wire_ether *eth = (struct wire_ether *)pkt->data;
+	struct wire_arp *arp = (struct wire_arp *)(pkt->data + ETHER_BYTES);
+
+	memset(pkt->data, 0, ETHER_MIN);
+	memcpy(eth->dst, mac, 6);
+	memcpy(eth->src, nif->port->mac, 6);
+	eth->type = be16_of(ETHERTYPE_ARP);
+	arp->hardware = be16_of(1);
+	arp->protocol = be16_of(ETHERTYPE_IPV4);
+	arp->hardware_len = 6;
+	arp->protocol_len = 4;
+	arp->op = be16_of(op);
+	memcpy(arp->sender_mac, nif->port->mac, 6);
+	arp->sender_ip = be32_of(nif->address);
+	if (op == ARP_REPLY)
+		memcpy(arp->target_mac, mac, 6);
+	arp->target_ip = be32_of(address);
+	pkt->len = ETHER_MIN;
+	nif->stats.tx_arp++;
+	send_frames(nif, now_ns, &pkt, 1);
+}
+
+static void ask(struct netif *nif, uint64_t now_ns, struct neighbour *nb)
+{
+	uint64_t wait = nb->tries < ARP_TRIES ? ARP_INTERVAL_NS : ARP_HOLD_NS;
+	struct pkt *pkt;
+
+	if (nb->asked && now_ns - nb->asked < wait)
+		return;
+	if (!netif_alloc(nif, &pkt, 1))
+		return;
+	nb->tries = nb->tries < ARP_TRIES ? nb->tries + 1 : 1;
+	nb->asked = now_ns ? now_ns : 1;
+	send_arp(nif, now_ns, pkt, ARP_REQUEST, nb->known ? nb->mac : broadcast, nb->address);
+}
+
+/* Takes the packet. Only what is addressed to us teaches us anything. */
+static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
+{
+	struct wire_arp arp;
+	struct neighbour *nb;
+	uint32_t sender;
+	uint16_t op;
+
+	if (pkt->len < ETHER_BYTES + sizeof(arp)) {
+		nif->stats.rx_malformed++;
+		netif_free(nif, &pkt, 1);
+		return;
+	}
+	memcpy(&arp, pkt->data + ETHER_BYTES, sizeof(arp));
+	sender = be32_get(arp.sender_ip);
+	op = be16_get(arp.op);
+	if (be16_get(arp.hardware) != 1 || be16_get(arp.protocol) != ETHERTYPE_IPV4 ||
+	    arp.hardware_len != 6 || arp.protocol_len != 4 || arp.sender_mac[0] & 1) {
+		nif->stats.rx_malformed++;
+		netif_free(nif, &pkt, 1);
+		return;
+	}
+	nif->stats.rx_arp++;
+	if (be32_get(arp.target_ip) != nif->address || !sender || sender == nif->address) {
+		netif_free(nif, &pkt, 1);
+		return;
+	}
+	nb = neighbour_find(nif, sender, op == ARP_REQUEST || op == ARP_REPLY);
+	if (nb) {
+		memcpy(nb->mac, arp.sender_mac, 6);
+		nb->known = true;
+		nb->tries = 0;
+		nb->confirmed = now_ns;
+	}
+	if (op == ARP_REQUEST && pkt->room >= ETHER_MIN)
+		send_arp(nif, now_ns, pkt, ARP_REPLY, arp.sender_mac, sender);
+	else
+		netif_free(nif, &pkt, 1);
+}
+
+/* ------------------------------------------------------------------ IPv4 */
+
+static bool ip_checksum_good(const uint8_t *ip)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < sizeof(struct wire_ipv4); i += 2)
+		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
+}
+
+/* Is this the engine's? data at the IPv4 header; padding is trimmed. */
+static bool input_ipv4(struct netif *nif, struct pkt *pkt)
+{
+	const struct wire_ipv4 *ip = (const struct wire_ipv4 *)pkt->data;
+	const struct wire_udp *udp = (const struct wire_udp *)(pkt->data + sizeof(*ip));
+	uint32_t total;
+
+	if (pkt->len < sizeof(*ip) + sizeof(*udp) || ip->version_ihl >> 4 != 4) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	if (be32_get(ip->dst) != nif->address || ip->protocol != 17) {
+		nif->stats.rx_not_ours++;
+		return false;
+	}
+	total = be16_get(ip->total_len);
+	if (ip->version_ihl != 0x45 || total > pkt->len || total < sizeof(*ip) + sizeof(*udp) ||
+	    be16_get(ip->fragment) & 0x3fff || (nif->ethernet && !ip_checksum_good(pkt->data))) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	if (be16_get(udp->dst_port) != nif->udp_port) {
+		nif->stats.rx_not_ours++;
+		return false;
+	}
+	if (be16_get(udp->len) != total - sizeof(*ip)) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	pkt->len = total;
+	return true;
+}
+
+/* Takes the packet if it is not the engine's. */
+static bool input_frame(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
+{
+	const struct wire_ether *eth = (const struct wire_ether *)pkt->data;
+
+	if (nif->ethernet) {
+		if (pkt->len < ETHER_BYTES) {
+			nif->stats.rx_malformed++;
+			goto drop;
+		}
+		if (memcmp(eth->dst, nif->port->mac, 6) && memcmp(eth->dst, broadcast, 6)) {
+			nif->stats.rx_not_ours++;
+			goto drop;
+		}
+		if (be16_get(eth->type) == ETHERTYPE_ARP) {
+			input_arp(nif, now_ns, pkt);
+			return false;
+		}
+		if (be16_get(eth->type) != ETHERTYPE_IPV4) {
+			nif->stats.rx_not_ip++;
+			goto drop;
+		}
+		pkt->data += ETHER_BYTES;
+		pkt->len -= ETHER_BYTES;
+		pkt->room -= ETHER_BYTES;
+	}
+	if (input_ipv4(nif, pkt))
+		return true;
+drop:
+	netif_free(nif, &pkt, 1);
+	return false;
+}
+
+unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n)
+{
+	unsigned kept = 0;
+
+	n = nif->port->ops->rx_burst(nif->port, pkts, n < PORT_BURST_MAX ? n : PORT_BURST_MAX);
+	for (unsigned i = 0; i < n; i++)
+		if (input_frame(nif, now_ns, pkts[i]))
+			pkts[kept++] = pkts[i];
+	return kept;
+}
+
+/* Put the Ethernet header before the packet. false: nobody is known there yet. */
+static bool output_ethernet(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
+{
+	const struct wire_ipv4 *ip = (const struct wire_ipv4 *)pkt->data;
+	struct neighbour *nb = neighbour_find(nif, be32_get(ip->dst), true);
+	struct wire_ether *eth;
+
+	if (nb && nb->known && now_ns - nb->confirmed > ARP_REFRESH_NS) {
+		nb->known = now_ns - nb->confirmed <= ARP_EXPIRE_NS;
+		ask(nif, now_ns, nb);
+	}
+	if (!nb || !nb->known) {
+		nif->stats.tx_no_neighbour++;
+		if (nb)
+			ask(nif, now_ns, nb);
+		return false;
+	}
+	pkt->data -= ETHER_BYTES;
+	pkt->len += ETHER_BYTES;
+	pkt->room += ETHER_BYTES;
+	eth = (struct wire_ether *)pkt->data;
+	memcpy(eth->dst, nb->mac, 6);
+	memcpy(eth->src, nif->port->mac, 6);
+	eth->type = be16_of(ETHERTYPE_IPV4);
+	return true;
+}
+
+void netif_tx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n)
+{
+	struct pkt *frames[PORT_BURST_MAX];
+	unsigned count = 0;
+
+	if (!nif->ethernet) {
+		send_frames(nif, now_ns, pkts, n);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (output_ethernet(nif, now_ns, pkts[i]))
+			frames[count++] = pkts[i];
+		else
+			netif_free(nif, &pkts[i], 1);
+		if (count == PORT_BURST_MAX || (i + 1 == n && count)) {
+			send_frames(nif, now_ns, frames, count);
+			count = 0;
+		}
+	}
+}
+
+void netif_tick(struct netif *nif, uint64_t now_ns)
+{
+	if (!nif->backlog_count)
+		return;
+	push_port(nif, now_ns);
+	if (!nif->backlog_count || now_ns - nif->backlog_moved < BACKLOG_STALE_NS)
+		return;
+	/* The other side of the port is gone: what waits here is of no use when it comes back. */
+	nif->stats.tx_overrun += nif->backlog_count;
+	for (; nif->backlog_count; nif->backlog_count--) {
+		netif_free(nif, &nif->backlog[nif->backlog_head], 1);
+		nif->backlog_head = (nif->backlog_head + 1) % BACKLOG;
+	}
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/roce/icrc.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#ifdef ATOLL_HAVE_ISAL
+#include <isa-l/crc.h>
+#endif
+
+enum {
+	POLYNOMIAL = (int)0xedb88320u, /* CRC-32 of Ethernet, reflected */
+};
+
+/* The register after the eight bytes of 0xff, not inverted. */
+static const uint32_t PREFIX_STATE = 0xdebb20e3u;
+
+static uint32_t tables[8][256];
+static bool made;
+
+void icrc_init(void)
+{
+	if (made)
+		return;
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c = i;
+
+		for (int bit = 0; bit < 8; bit++)
+			c = (c & 1) ? (c >> 1) ^ (uint32_t)POLYNOMIAL : c >> 1;
+		tables[0][i] = c;
+	}
+	for (uint32_t i = 0; i < 256; i++) {
+		for (int t = 1; t < 8; t++) {
+			uint32_t c = tables[t - 1][i];
+
+			tables[t][i] = (c >> 8) ^ tables[0][c & 0xff];
+		}
+	}
+	made = true;
+}
+
+static inline uint32_t load_le32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	v = __builtin_bswap32(v);
+#endif
+	return v;
+}
+
+uint32_t icrc_compute_tables(const uint8_t *packet, size_t len)
+{
+	uint32_t c = PREFIX_STATE;
+
+	while (len >= 8) {
+		uint32_t lo = load_le32(packet) ^ c;
+		uint32_t hi = load_le32(packet + 4);
+
+		c = tables[7][lo & 0xff] ^ tables[6][(lo >> 8) & 0xff] ^
+		    tables[5][(lo >> 16) & 0xff] ^ tables[4][lo >> 24] ^
+		    tables[3][hi & 0xff] ^ tables[2][(hi >> 8) & 0xff] ^
+		    tables[1][(hi >> 16) & 0xff] ^ tables[0][hi >> 24];
+		packet += 8;
+		len -= 8;
+	}
+	while (len--)
+		c = (c >> 8) ^ tables[0][(c ^ *packet++) & 0xff];
+	return ~c;
+}
+
+uint32_t icrc_compute(const uint8_t *packet, size_t len)
+{
+#ifdef ATOLL_HAVE_ISAL
+	return crc32_gzip_refl(~PREFIX_STATE, packet, len);
+#else
+	return icrc_compute_tables(packet, len);
+#endif
+}

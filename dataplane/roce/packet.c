@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/roce/packet.h"
+
+#include "dataplane/roce/icrc.h"
+
+#define ONLY (OPI_FIRST | OPI_LAST)
+#define SENDS (OPI_REQUEST | OPI_SEND | OPI_PAYLOAD)
+#define WRITES (OPI_REQUEST | OPI_WRITE | OPI_PAYLOAD)
+#define READS (OPI_RESPONSE | OPI_READ | OPI_PAYLOAD)
+
+const uint32_t packet_opcode_info[256] = {
+	[ROCE_OP_SEND_FIRST] = SENDS | OPI_FIRST,
+	[ROCE_OP_SEND_MIDDLE] = SENDS,
+	[ROCE_OP_SEND_LAST] = SENDS | OPI_LAST,
+	[ROCE_OP_SEND_ONLY] = SENDS | ONLY,
+	[ROCE_OP_WRITE_FIRST] = WRITES | OPI_FIRST | OPI_RETH,
+	[ROCE_OP_WRITE_MIDDLE] = WRITES,
+	[ROCE_OP_WRITE_LAST] = WRITES | OPI_LAST,
+	[ROCE_OP_WRITE_ONLY] = WRITES | ONLY | OPI_RETH,
+	[ROCE_OP_READ_REQUEST] = OPI_REQUEST | OPI_READ | OPI_RETH | ONLY,
+	[ROCE_OP_READ_FIRST] = READS | OPI_FIRST | OPI_AETH,
+	[ROCE_OP_READ_MIDDLE] = READS,
+	[ROCE_OP_READ_LAST] = READS | OPI_LAST | OPI_AETH,
+	[ROCE_OP_READ_ONLY] = READS | ONLY | OPI_AETH,
+	[ROCE_OP_ACK] = OPI_RESPONSE | OPI_AETH,
+	[ROCE_OP_ATOMIC_ACK] = OPI_RESPONSE | OPI_ATOMIC | OPI_AETH | OPI_ATOMIC_ACK_ETH,
+	[ROCE_OP_CAS] = OPI_REQUEST | OPI_ATOMIC | OPI_ATOMIC_ETH | ONLY,
+	[ROCE_OP_FAA] = OPI_REQUEST | OPI_ATOMIC | OPI_ATOMIC_ETH | ONLY,
+	[ROCE_OP_UD_SEND_ONLY] = OPI_UD | OPI_DETH | OPI_PAYLOAD,
+	[ROCE_OP_CNP] = OPI_CNP | OPI_PAYLOAD,
+	[ROCE_OP_VERB_STATUS] = OPI_RESPONSE | OPI_STATUS | OPI_AETH,
+};
+
+static uint32_t ext_bytes(uint32_t info)
+{
+	uint32_t n = 0;
+
+	if (info & OPI_RETH)
+		n += (uint32_t)sizeof(struct wire_reth);
+	if (info & OPI_AETH)
+		n += (uint32_t)sizeof(struct wire_aeth);
+	if (info & OPI_ATOMIC_ETH)
+		n += (uint32_t)sizeof(struct wire_atomic);
+	if (info & OPI_ATOMIC_ACK_ETH)
+		n += (uint32_t)sizeof(be64);
+	if (info & OPI_DETH)
+		n += (uint32_t)sizeof(struct wire_deth);
+	return n;
+}
+
+int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len)
+{
+	const struct wire_roce *h = (const struct wire_roce *)data;
+	const uint8_t *ext = data + PACKET_HEADERS;
+	uint32_t pad, info, ext_len;
+
+	if (len < PACKET_HEADERS + ICRC_BYTES)
+		return ROCE_C_BAD_LENGTH;
+	if (h->ip.version_ihl != 0x45 || h->ip.protocol != 17)
+		return ROCE_C_BAD_VERSION;
+	if (be16_get(h->ip.total_len) != len || be16_get(h->udp.len) != len - sizeof(h->ip))
+		return ROCE_C_BAD_LENGTH;
+	if (h->bth.flags & 0x0f)
+		return ROCE_C_BAD_VERSION;
+	if (be16_get(h->bth.pkey) != PACKET_PKEY && be16_get(h->bth.pkey) != 0x7fff)
+		return ROCE_C_BAD_PKEY;
+	info = packet_opcode_info[h->bth.opcode];
+	if (!info)
+		return ROCE_C_BAD_OPCODE;
+	ext_len = ext_bytes(info);
+	pad = (h->bth.flags >> 4) & 3;
+	if (len < PACKET_HEADERS + ext_len + pad + ICRC_BYTES)
+		return ROCE_C_BAD_LENGTH;
+	rx->payload = ext + ext_len;
+	rx->payload_len = len - PACKET_HEADERS - ext_len - pad - ICRC_BYTES;
+	if (rx->payload_len && !(info & OPI_PAYLOAD))
+		return ROCE_C_BAD_LENGTH;
+	if ((rx->payload_len + pad) & 3)
+		return ROCE_C_BAD_LENGTH;
+
+	rx->info = info;
+	rx->src = be32_get(h->ip.src);
+	rx->congested = (h->ip.tos & 3) == 3;
+	rx->opcode = h->bth.opcode;
+	rx->se = h->bth.flags & 0x80;
+	rx->ack_req = h->bth.ack_req & 0x80;
+	rx->qpn = be24_get(h->bth.qpn);
+	rx->psn = be24_get(h->bth.psn);
+	if (info & OPI_RETH) {
+		const struct wire_reth *r = (const struct wire_reth *)ext;
+
+		rx->va = be64_get(r->va);
+		rx->rkey = be32_get(r->rkey);
+		rx->len = be32_get(r->len);
+	} else if (info & OPI_AETH) {
+		const struct wire_aeth *a = (const struct wire_aeth *)ext;
+
+		rx->syndrome = a->syndrome;
+		rx->msn = be24_get(a->msn);
+		if (info & OPI_ATOMIC_ACK_ETH) {
+			be64 v;
+
+			memcpy(&v, ext + sizeof(*a), sizeof(v));
+			rx->swap = be64_get(v);
+		}
+	} else if (info & OPI_ATOMIC_ETH) {
+		const struct wire_atomic *a = (const struct wire_atomic *)ext;
+
+		rx->va = be64_get(a->va);
+		rx->rkey = be32_get(a->rkey);
+		rx->len = 8;
+		rx->swap = be64_get(a->swap);
+		rx->compare = be64_get(a->compare);
+	} else if (info & OPI_DETH) {
+		const struct wire_deth *d = (const struct wire_deth *)ext;
+
+		if (be32_get(d->qkey) != PACKET_QKEY_CM)
+			return ROCE_C_BAD_PKEY;
+		rx->src_qpn = be24_get(d->src_qpn);
+	}
+	return 0;
+}
+
+static inline void mask_variant(struct wire_roce *h)
+{
+	h->ip.tos = 0xff;
+	h->ip.ttl = 0xff;
+	h->ip.checksum = (be16){ { 0xff, 0xff } };
+	h->udp.checksum = (be16){ { 0xff, 0xff } };
+	h->bth.reserved = 0xff;
+}
+
+bool packet_icrc_ok(uint8_t *data, uint32_t len)
+{
+	const uint8_t *at = data + len - ICRC_BYTES;
+	uint32_t want = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+			(uint32_t)at[3] << 24;
+
+	mask_variant((struct wire_roce *)data);
+	return icrc_compute(data, len - ICRC_BYTES) == want;
+}
+
+void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint16_t src_port,
+		      uint16_t dst_port, uint32_t dst_qpn)
+{
+	struct wire_roce *h = &flow->headers;
+	uint32_t sum = 0;
+
+	memset(flow, 0, sizeof(*flow));
+	h->ip.version_ihl = 0x45;
+	h->ip.fragment = be16_of(0x4000); /* do not fragment; identification 0 */
+	h->ip.ttl = PACKET_TTL;
+	h->ip.protocol = 17;
+	h->ip.src = be32_of(src);
+	h->ip.dst = be32_of(dst);
+	for (size_t i = 0; i < sizeof(h->ip); i += 2) {
+		const uint8_t *b = (const uint8_t *)&h->ip + i;
+
+		sum += (uint32_t)b[0] << 8 | b[1];
+	}
+	flow->checksum_part = sum;
+	h->udp.src_port = be16_of(src_port);
+	h->udp.dst_port = be16_of(dst_port);
+	h->bth.pkey = be16_of(PACKET_PKEY);
+	h->bth.qpn = be24_of(dst_qpn);
+	mask_variant(h);
+}
+
+void packet_seal(struct pkt *pkt, const struct packet_flow *flow)
+{
+	struct wire_roce *h = (struct wire_roce *)pkt->data;
+	uint32_t body = pkt->len - ICRC_BYTES;
+	uint32_t crc = icrc_compute(pkt->data, body);
+	uint8_t *at = pkt->data + body;
+	uint32_t sum = flow->checksum_part + pkt->len;
+
+	at[0] = (uint8_t)crc;
+	at[1] = (uint8_t)(crc >> 8);
+	at[2] = (uint8_t)(crc >> 16);
+	at[3] = (uint8_t)(crc >> 24);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	h->ip.tos = 0;
+	h->ip.ttl = PACKET_TTL;
+	h->ip.checksum = be16_of((uint16_t)~sum);
+	h->udp.checksum = (be16){ { 0, 0 } };
+	h->bth.reserved = 0;
+}
+
+/* Sixteen bytes in one access of each side; a word that is aligned in memory never straddles two,
+ * because the accesses go up in steps of sixteen from a word boundary. */
+typedef uint8_t copy16 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint64_t copy8 __attribute__((aligned(1), may_alias));
+
+void packet_copy(void *dst, const void *src, size_t len)
+{
+	uint8_t *d = dst;
+	const uint8_t *s = src;
+
+	while (len >= 64) {
+		copy16 a = *(const copy16 *)s, b = *(const copy16 *)(s + 16);
+		copy16 c = *(const copy16 *)(s + 32), e = *(const copy16 *)(s + 48);
+
+		*(copy16 *)d = a;
+		*(copy16 *)(d + 16) = b;
+		*(copy16 *)(d + 32) = c;
+		*(copy16 *)(d + 48) = e;
+		d += 64;
+		s += 64;
+		len -= 64;
+	}
+	while (len >= 8) {
+		*(copy8 *)d = *(const copy8 *)s;
+		d += 8;
+		s += 8;
+		len -= 8;
+	}
+	while (len--)
+		*d++ = *s++;
+}
