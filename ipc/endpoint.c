@@ -120,7 +120,7 @@ static int message_put(struct atoll_endpoint *ep, struct proto_msg *m, const voi
 	if (m->length > CHANNEL_PAYLOAD_MAX || (m->length && !payload) ||
 	    m->nargs > PROTO_ARGS_MAX)
 		return -EINVAL;
-	n = m->nargs > 1 ? 1 + (m->nargs - 1u + 6) / 7 : 1;
+	n = proto_msg_slots(m);
 	room = channel_room(&ep->ch, n, m->length);
 	if (room <= 0) {
 		if (room < 0)
@@ -297,12 +297,15 @@ static void reply_deliver(struct atoll_endpoint *ep, struct ep_pending *p, const
 	}
 }
 
+/* The dataplane checked what every message must keep; what its opcode says is checked here. */
 static void request_deliver(struct atoll_endpoint *ep, const struct proto_msg *m,
 			    const void *payload)
 {
 	struct proto_msg r = {.opcode = m->opcode, .status = STATUS_UNSUPPORTED};
 
-	if (ep->handlers.request)
+	if (ep->handlers.request && (!proto_op_find(m->opcode) ||
+				     (r.status = proto_message_check(m, PROTO_TO_SERVICE)) == STATUS_OK) &&
+	    (!payload || (r.status = proto_payload_check(m, payload)) == STATUS_OK))
 		ep->handlers.request(ep->ctx, m, payload);
 	else if (!(m->flags & MESSAGE_FLAG_ASYNC))
 		atoll_reply(ep, m->req_id, &r, NULL);
@@ -352,10 +355,15 @@ static int record_take(struct atoll_endpoint *ep)
 	}
 	if (m.flags & MESSAGE_FLAG_REPLY) {
 		p = pending_find(ep->requests, EP_REQUESTS, m.req_id);
+		if (proto_op_find(m.opcode) && m.status == STATUS_OK &&
+		    proto_message_check(&m, PROTO_TO_CLIENT) != STATUS_OK) {
+			m.status = STATUS_FAILED; /* the service answers nonsense */
+			m.length = 0;
+		}
 		if (p && p->state == EP_LIVE)
 			reply_deliver(ep, p, &m, payload);
 	} else if (m.flags & MESSAGE_FLAG_EVENT) {
-		if (ep->handlers.event)
+		if (ep->handlers.event && proto_message_check(&m, PROTO_TO_CLIENT) == STATUS_OK)
 			ep->handlers.event(ep->ctx, &m);
 	} else {
 		request_deliver(ep, &m, payload);

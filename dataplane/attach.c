@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What processes ask for on the control socket: a channel, regions, the trace, the counters. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "dataplane/control_impl.h"
+#include "ipc/channel.h"
+#include "ipc/keeper.h"
+#include "ipc/sock.h"
+#include "proto/proto.h"
+
+static void reply_init(struct control *c, struct proto_ctl_reply *r,
+		       const struct proto_ctl_request *q, uint8_t status)
+{
+	memset(r, 0, sizeof(*r));
+	r->magic = PROTO_CTL_REPLY_MAGIC;
+	r->major = PROTO_MAJOR;
+	r->op = q->op;
+	r->status = status;
+	r->incarnation = c->incarnation;
+}
+
+/* Refuse, with a sentence. Keeps the connection. */
+__attribute__((format(printf, 5, 6))) static bool
+refuse(struct control *c, struct client *cl, const struct proto_ctl_request *q, uint8_t status,
+       const char *fmt, ...)
+{
+	struct proto_ctl_reply r;
+	va_list ap;
+
+	reply_init(c, &r, q, status);
+	va_start(ap, fmt);
+	vsnprintf(r.text, sizeof(r.text), fmt, ap);
+	va_end(ap);
+	return sock_send(cl->sock, &r, sizeof(r), NULL, 0) == 0;
+}
+
+static bool is_owner(const struct client *cl)
+{
+	return cl->uid == 0 || cl->uid == geteuid();
+}
+
+/* ---------------------------------------------------------------- attach */
+
+/* May this process be the service of that name? */
+static bool service_allowed(struct control *c, const struct client *cl, const char *name)
+{
+	for (unsigned i = 0; i < c->nservices; i++)
+		if (!strcmp(c->services[i].name, name))
+			return c->services[i].pid == cl->pid;
+	for (unsigned i = 0; i < c->conf.node->nservices; i++)
+		if (!strcmp(c->conf.node->services[i].name, name))
+			return false; /* the supervisor will say which process it is */
+	return is_owner(cl);
+}
+
+/* Over the user's limit? */
+static bool endpoints_full(struct control *c, const struct client *cl)
+{
+	const struct conf_limits *l = conf_limits_of(c->conf.node, cl->uid);
+	unsigned n = 0;
+
+	if (!l || !l->endpoints)
+		return false;
+	for (unsigned i = 0; i < c->top; i++)
+		n += c->clients[i].attached && c->clients[i].uid == cl->uid;
+	return n >= l->endpoints;
+}
+
+/* A half: made by the keeper, formatted here, mapped as @prot. */
+static void *half_make(struct control *c, uint32_t slots, uint32_t arena, bool ours, int *fd)
+{
+	size_t size = channel_half_size(slots, arena);
+	void *p;
+
+	*fd = keeper_file(c, KEEPER_TRANSIENT, 0, size, 0, 0);
+	if (*fd < 0)
+		return NULL;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *fd, 0);
+	if (p != MAP_FAILED) {
+		channel_format(p, slots, arena, c->incarnation);
+		/* the other side's half is only read from here on, and nobody else writes ours */
+		if (ours ? file_seal_writes(*fd) == 0 : mprotect(p, size, PROT_READ) == 0)
+			return p;
+		munmap(p, size);
+	}
+	close(*fd);
+	*fd = -1;
+	return NULL;
+}
+
+static bool attach(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	uint32_t slots = q->slots ? q->slots : CHANNEL_SLOTS_DEFAULT;
+	uint32_t arena = q->arena ? q->arena : CHANNEL_ARENA_DEFAULT;
+	struct command cmd = {.op = CMD_ATTACH};
+	struct proto_ctl_reply r;
+	int fds[4] = {-1, -1, -1, -1}, rc;
+	bool sent;
+
+	if (cl->attached)
+		return refuse(c, cl, q, STATUS_EXISTS, "this connection is attached already");
+	if (!channel_size_ok(slots, arena))
+		return refuse(c, cl, q, STATUS_BAD_MESSAGE,
+			      "ring slots must be a power of two of 64 to 16384, the arena one of 64 KiB "
+			      "to 16 MiB");
+	if (endpoints_full(c, cl))
+		return refuse(c, cl, q, STATUS_LIMIT,
+			      "user %u has as many endpoints as [limits] allows", cl->uid);
+	if (q->kind == CTL_KIND_SERVICE && !service_allowed(c, cl, q->name))
+		return refuse(c, cl, q, STATUS_DENIED,
+			      "process %u may not be the service %s: start it by svcctl", cl->pid,
+			      q->name);
+	cl->half_size = channel_half_size(slots, arena);
+	cl->peer = half_make(c, slots, arena, false, &fds[0]);
+	cl->own = half_make(c, slots, arena, true, &fds[1]);
+	cl->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cl->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = -ENOMEM;
+	if (cl->peer && cl->own && cl->wake_fd >= 0 && cl->event_fd >= 0) {
+		struct epoll_event ev = {.events = EPOLLIN, .data.fd = cl->wake_fd};
+
+		cmd.attach = (struct dp_attach){.kind = q->kind,
+						.name = q->name,
+						.uid = cl->uid,
+						.pid = cl->pid,
+						.own = cl->own,
+						.peer = cl->peer,
+						.slots = slots,
+						.arena = arena,
+						.wake_fd = cl->event_fd,
+						.cookie = cl};
+		rc = epoll_ctl(c->conf.epoll, EPOLL_CTL_ADD, cl->wake_fd, &ev) ? -errno :
+									     command_run(c, &cmd);
+	}
+	if (rc) {
+		if (fds[0] >= 0)
+			close(fds[0]);
+		if (fds[1] >= 0)
+			close(fds[1]);
+		if (cl->own)
+			munmap(cl->own, cl->half_size);
+		if (cl->peer)
+			munmap(cl->peer, cl->half_size);
+		cl->own = cl->peer = NULL;
+		if (cl->wake_fd >= 0)
+			close(cl->wake_fd);
+		if (cl->event_fd >= 0)
+			close(cl->event_fd);
+		cl->wake_fd = cl->event_fd = -1;
+		if (rc == -EEXIST)
+			return refuse(c, cl, q, STATUS_EXISTS, "a service %s is attached already",
+				      q->name);
+		return refuse(c, cl, q, STATUS_LIMIT, "no room for another endpoint: %s",
+			      strerror(-rc));
+	}
+	cl->attached = true;
+	cl->endpoint = cmd.endpoint;
+	cl->epoch = cmd.epoch;
+	reply_init(c, &r, q, STATUS_OK);
+	r.features = q->features & PROTO_FEATURES;
+	r.slots = slots;
+	r.arena = arena;
+	r.src = c->node << 24 | cmd.endpoint;
+	r.epoch = cmd.epoch;
+	r.heartbeat_ms = c->conf.node->heartbeat_ms;
+	r.idle = c->conf.node->idle;
+	fds[2] = cl->wake_fd;
+	fds[3] = cl->event_fd;
+	sent = sock_send(cl->sock, &r, sizeof(r), fds, 4) == 0;
+	close(fds[0]);
+	close(fds[1]);
+	return sent;
+}
+
+/* ---------------------------------------------------------------- regions */
+
+static bool regions_full(struct control *c, const struct client *cl, uint64_t size)
+{
+	const struct conf_limits *l = conf_limits_of(c->conf.node, cl->uid);
+	uint64_t bytes = size;
+	unsigned n = 1;
+
+	if (!l)
+		return false;
+	for (unsigned i = 0; i < c->nregions; i++)
+		if (c->regions[i].uid == cl->uid) {
+			bytes += c->regions[i].size;
+			n++;
+		}
+	return (l->regions && n > l->regions) ||
+	       (l->region_mib && bytes > (uint64_t)l->region_mib << 20);
+}
+
+/* Map, publish, answer. @fd is closed. */
+static bool region_publish(struct control *c, struct client *cl, const struct proto_ctl_request *q,
+			   struct region *g, int fd)
+{
+	struct command cmd = {.op = CMD_REGION,
+			      .endpoint = cl->endpoint,
+			      .epoch = cl->epoch,
+			      .key = g->key,
+			      .size = g->size};
+	bool fresh = q->op == CTL_OP_REGION_ALLOC;
+	struct proto_ctl_reply r;
+	bool sent;
+	int rc;
+
+	/* every page is there before the loop can touch it */
+	g->base = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (g->base == MAP_FAILED) {
+		g->base = NULL;
+		close(fd);
+		region_forget(c, g, fresh);
+		return refuse(c, cl, q, STATUS_LIMIT, "no memory for a region of %llu bytes",
+			      (unsigned long long)q->size);
+	}
+	cmd.base = g->base;
+	g->client = (int)(cl - c->clients);
+	rc = command_run(c, &cmd);
+	if (rc) {
+		close(fd);
+		region_forget(c, g, fresh);
+		return refuse(c, cl, q, STATUS_LIMIT, "no room for another region: %s", strerror(-rc));
+	}
+	reply_init(c, &r, q, STATUS_OK);
+	r.size = g->size;
+	r.slot = cmd.handle.slot;
+	r.gen = cmd.handle.gen;
+	r.key = g->key;
+	sent = sock_send(cl->sock, &r, sizeof(r), &fd, 1) == 0;
+	close(fd);
+	return sent;
+}
+
+static bool region_alloc(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	uint64_t page = q->flags & REGION_FLAG_HUGE ? 2u << 20 : 4096;
+	uint64_t size = (q->size + page - 1) & ~(page - 1), key = 0;
+	struct region *g;
+	int fd;
+
+	if (!cl->attached)
+		return refuse(c, cl, q, STATUS_DENIED, "attach first");
+	if (size < q->size || size == 0 || size > (1ull << 38))
+		return refuse(c, cl, q, STATUS_BAD_MESSAGE, "a region has 1 byte to 256 GiB");
+	if (c->nregions == KEEPER_REGIONS_MAX || regions_full(c, cl, size))
+		return refuse(c, cl, q, STATUS_LIMIT,
+			      "user %u has as many regions or as much memory as [limits] allows",
+			      cl->uid);
+	while (!key)
+		if (getrandom(&key, sizeof(key), 0) != sizeof(key))
+			return refuse(c, cl, q, STATUS_FAILED, "no randomness for the region's key");
+	fd = keeper_file(c, KEEPER_CREATE, key, size, q->flags, cl->uid);
+	if (fd < 0)
+		return refuse(c, cl, q, STATUS_LIMIT, "the keeper gives no memory: %s", strerror(-fd));
+	g = &c->regions[c->nregions++];
+	*g = (struct region){
+		.key = key, .size = size, .flags = q->flags, .uid = cl->uid, .client = -1};
+	return region_publish(c, cl, q, g, fd);
+}
+
+static bool region_claim(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	struct region *g = region_find(c, q->key);
+	int fd;
+
+	if (!cl->attached)
+		return refuse(c, cl, q, STATUS_DENIED, "attach first");
+	if (!g || g->uid != cl->uid)
+		return refuse(c, cl, q, STATUS_NOT_FOUND, "no region of this user has that key");
+	if (g->base)
+		return refuse(c, cl, q, STATUS_EXISTS, "the region is in use by another endpoint");
+	fd = keeper_file(c, KEEPER_GET, q->key, g->size, 0, 0);
+	if (fd < 0)
+		return refuse(c, cl, q, STATUS_NOT_FOUND, "the keeper has lost the region: %s",
+			      strerror(-fd));
+	return region_publish(c, cl, q, g, fd);
+}
+
+static bool region_free(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	struct command cmd = {.op = CMD_REGION_CLOSE, .key = q->key};
+	struct region *g = region_find(c, q->key);
+	struct proto_ctl_reply r;
+
+	if (!g || !g->base || g->client != (int)(cl - c->clients))
+		return refuse(c, cl, q, STATUS_NOT_FOUND, "this endpoint has no region with that key");
+	g->flags &= ~(uint32_t)REGION_FLAG_PERSIST;
+	command_run(c, &cmd);
+	reply_init(c, &r, q, STATUS_OK);
+	return sock_send(cl->sock, &r, sizeof(r), NULL, 0) == 0;
+}
+
+/* ---------------------------------------------------------------- seeing */
+
+static bool trace(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	uint32_t entries = c->conf.node->trace_entries;
+	struct command cmd = {.op = CMD_TRACE, .entries = entries};
+	struct proto_ctl_reply r;
+
+	if (!is_owner(cl))
+		return refuse(c, cl, q, STATUS_DENIED, "only the node's owner may see its messages");
+	if (!entries)
+		return refuse(c, cl, q, STATUS_UNSUPPORTED,
+			      "trace_entries = 0 in the configuration: no trace");
+	if (!c->trace) {
+		size_t size = 64 + (size_t)entries * sizeof(struct proto_trace_entry);
+		int fd = keeper_file(c, KEEPER_TRANSIENT, 0, size, 0, 0);
+		void *p = fd < 0 ? MAP_FAILED :
+				   mmap(NULL, size, PROT_READ | PROT_WRITE,
+					MAP_SHARED | MAP_POPULATE, fd, 0);
+
+		if (p == MAP_FAILED || file_seal_writes(fd)) {
+			if (p != MAP_FAILED)
+				munmap(p, size);
+			if (fd >= 0)
+				close(fd);
+			return refuse(c, cl, q, STATUS_LIMIT, "no memory for the trace ring");
+		}
+		c->trace = p;
+		c->trace_size = size;
+		c->trace_fd = fd;
+	}
+	if (!cl->traces) {
+		cl->traces = true;
+		if (c->tracers++ == 0) {
+			memset(c->trace, 0, c->trace_size);
+			cmd.base = c->trace;
+			command_run(c, &cmd);
+		}
+	}
+	reply_init(c, &r, q, STATUS_OK);
+	r.size = c->trace_size;
+	r.slots = entries;
+	return sock_send(cl->sock, &r, sizeof(r), &c->trace_fd, 1) == 0;
+}
+
+bool client_request(struct control *c, struct client *cl, const struct proto_ctl_request *q)
+{
+	struct proto_ctl_request bad = *q;
+	struct proto_ctl_reply r;
+
+	if (q->magic == PROTO_CTL_REQUEST_MAGIC && q->major != PROTO_MAJOR)
+		return refuse(c, cl, q, STATUS_UNSUPPORTED,
+			      "this dataplane speaks version %u, the process version %u", PROTO_MAJOR,
+			      q->major);
+	if (proto_ctl_request_check(q) != STATUS_OK) {
+		const char *why = proto_ctl_request_why(q);
+
+		bad.op = 0;
+		return refuse(c, cl, &bad, STATUS_BAD_MESSAGE, "malformed request: %s",
+			      why ? why : "?");
+	}
+	switch (q->op) {
+	case CTL_OP_ATTACH:
+		return attach(c, cl, q);
+	case CTL_OP_REGION_ALLOC:
+		return region_alloc(c, cl, q);
+	case CTL_OP_REGION_CLAIM:
+		return region_claim(c, cl, q);
+	case CTL_OP_REGION_FREE:
+		return region_free(c, cl, q);
+	case CTL_OP_TRACE:
+		return trace(c, cl, q);
+	case CTL_OP_COUNTERS:
+		reply_init(c, &r, q, STATUS_OK);
+		r.size = sizeof(*c->page);
+		return sock_send(cl->sock, &r, sizeof(r), &c->page_fd, 1) == 0;
+	default:
+		return refuse(c, cl, q, STATUS_DENIED, "only the supervisor may ask that");
+	}
+}

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataplane/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dataplane/control_impl.h"
+#include "ipc/idle.h"
+#include "ipc/keeper.h"
+#include "ipc/sock.h"
+#include "proto/proto.h"
+
+/* ---------------------------------------------------------------- commands to the loop */
+
+int command_run(struct control *c, struct command *cmd)
+{
+	uint64_t one = 1;
+
+	if (atomic_load(&c->stopped))
+		return -ESHUTDOWN;
+	c->command = *cmd;
+	atomic_store(&c->wanted, 1);
+	if (write(c->conf.wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return -errno;
+	while (sem_wait(&c->done) && errno == EINTR)
+		;
+	*cmd = c->command;
+	return cmd->result;
+}
+
+bool control_wanted(struct control *c)
+{
+	return atomic_load_explicit(&c->wanted, memory_order_relaxed) != 0;
+}
+
+void control_run(struct control *c)
+{
+	struct command *m = &c->command;
+
+	if (!atomic_load(&c->wanted))
+		return;
+	switch (m->op) {
+	case CMD_ATTACH:
+		m->result = dp_endpoint_add(c->dp, &m->attach, &m->endpoint, &m->epoch);
+		break;
+	case CMD_CLOSE:
+		m->result = dp_endpoint_close(c->dp, m->endpoint, m->epoch, m->why);
+		break;
+	case CMD_REGION:
+		m->result = dp_region_add(c->dp, m->endpoint, m->epoch, m->key, m->base, m->size,
+					  &m->handle);
+		break;
+	case CMD_REGION_CLOSE:
+		m->result = dp_region_close(c->dp, m->key);
+		break;
+	case CMD_TRACE:
+		dp_trace(c->dp, m->base, m->entries);
+		m->result = 0;
+		break;
+	case CMD_SERVICE:
+		m->found = m->attach.name[0] == 0 || dp_service_there(c->dp, m->attach.name);
+		m->result = 0;
+		break;
+	case CMD_NONE:
+		m->result = 0;
+		break;
+	}
+	atomic_store(&c->wanted, 0);
+	sem_post(&c->done);
+}
+
+/* ---------------------------------------------------------------- callbacks on the loop */
+
+static void garbage_add(struct control *c, uint64_t key, uint32_t client)
+{
+	struct garbage *g = malloc(sizeof(*g));
+	uint64_t one = 1;
+
+	if (!g)
+		return; /* stays mapped until the process ends */
+	g->key = key;
+	g->client = client;
+	pthread_mutex_lock(&c->lock);
+	g->next = c->garbage;
+	c->garbage = g;
+	pthread_mutex_unlock(&c->lock);
+	(void)one;
+}
+
+static void on_region_unused(void *arg, uint64_t key, void *base, uint64_t size)
+{
+	(void)base;
+	(void)size;
+	garbage_add(arg, key, 0);
+}
+
+static void on_endpoint_unused(void *arg, uint32_t endpoint, uint32_t epoch, void *cookie)
+{
+	struct control *c = arg;
+
+	(void)endpoint;
+	(void)epoch;
+	garbage_add(c, 0, (uint32_t)((struct client *)cookie - c->clients));
+}
+
+static void on_wake(void *arg, int fd)
+{
+	uint64_t one = 1;
+
+	(void)arg;
+	if (write(fd, &one, sizeof(one)) < 0)
+		return; /* full means that it is awake already */
+}
+
+static void on_log(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "dataplane: %s\n", line);
+}
+
+static bool on_lookup(void *arg, uint32_t uid, const char *service)
+{
+	struct control *c = arg;
+
+	return conf_lookup_allowed(c->conf.node, uid, service);
+}
+
+void control_callbacks(struct control *c, struct dp_conf *conf)
+{
+	conf->arg = c;
+	conf->region_unused = on_region_unused;
+	conf->endpoint_unused = on_endpoint_unused;
+	conf->wake = on_wake;
+	conf->log = on_log;
+	conf->lookup_allowed = on_lookup;
+}
+
+/* ---------------------------------------------------------------- memory */
+
+int file_seal_writes(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) ? -errno : 0;
+}
+
+int keeper_file(struct control *c, uint16_t op, uint64_t key, uint64_t size, uint32_t flags,
+		uint32_t uid)
+{
+	struct keeper_msg m = {.op = op, .key = key, .size = size, .flags = flags, .uid = uid};
+	struct stat st;
+	int fd, rc = keeper_call(c->conf.keeper, &m, &fd);
+
+	if (rc)
+		return rc;
+	if (fd < 0)
+		return -EPROTO;
+	/* the keeper is ours, but memory that can shrink would kill the loop */
+	if (fstat(fd, &st) || (uint64_t)st.st_size < size ||
+	    (fcntl(fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW)) !=
+		    (F_SEAL_SHRINK | F_SEAL_GROW)) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
+}
+
+struct region *region_find(struct control *c, uint64_t key)
+{
+	for (unsigned i = 0; i < c->nregions; i++)
+		if (c->regions[i].key == key)
+			return &c->regions[i];
+	return NULL;
+}
+
+/* The core does not refer to it any more. */
+void region_forget(struct control *c, struct region *r, bool drop)
+{
+	if (r->base)
+		munmap(r->base, r->size);
+	r->base = NULL;
+	r->client = -1;
+	r->since_ns = clock_now_ns();
+	if (drop) {
+		struct keeper_msg m = {.op = KEEPER_DROP, .key = r->key};
+		int fd;
+
+		keeper_call(c->conf.keeper, &m, &fd);
+		*r = c->regions[--c->nregions];
+	}
+}
+
+static void client_release(struct client *cl)
+{
+	if (cl->own)
+		munmap(cl->own, cl->half_size);
+	if (cl->peer)
+		munmap(cl->peer, cl->half_size);
+	if (cl->wake_fd >= 0)
+		close(cl->wake_fd);
+	if (cl->event_fd >= 0)
+		close(cl->event_fd);
+	if (cl->sock >= 0)
+		close(cl->sock);
+	memset(cl, 0, sizeof(*cl));
+	cl->sock = cl->wake_fd = cl->event_fd = -1;
+}
+
+static void garbage_collect(struct control *c)
+{
+	struct garbage *g, *next;
+
+	pthread_mutex_lock(&c->lock);
+	g = c->garbage;
+	c->garbage = NULL;
+	pthread_mutex_unlock(&c->lock);
+	for (; g; g = next) {
+		next = g->next;
+		if (g->key) {
+			struct region *r = region_find(c, g->key);
+
+			if (r)
+				region_forget(c, r, !(r->flags & REGION_FLAG_PERSIST));
+		} else {
+			client_release(&c->clients[g->client]);
+		}
+		free(g);
+	}
+}
+
+/* ---------------------------------------------------------------- regions that outlived a dataplane */
+
+static void regions_adopt(struct control *c)
+{
+	for (uint64_t i = 0;; i++) {
+		struct keeper_msg m = {.op = KEEPER_LIST, .size = i};
+		int fd;
+
+		if (keeper_call(c->conf.keeper, &m, &fd) || c->nregions == KEEPER_REGIONS_MAX)
+			return;
+		c->regions[c->nregions++] = (struct region){.key = m.key,
+							    .size = m.size,
+							    .flags = m.flags,
+							    .uid = m.uid,
+							    .client = -1,
+							    .since_ns = clock_now_ns()};
+	}
+}
+
+static void regions_expire(struct control *c)
+{
+	uint64_t now = clock_now_ns();
+
+	for (unsigned i = 0; i < c->nregions; i++) {
+		struct region *r = &c->regions[i];
+
+		if (r->client < 0 && !r->base && !(r->flags & REGION_FLAG_PERSIST) &&
+		    now - r->since_ns > CONTROL_GRACE_MS * 1000000ull) {
+			region_forget(c, r, true);
+			i--;
+		}
+	}
+}
+
+/* ---------------------------------------------------------------- connections */
+
+void client_close(struct control *c, struct client *cl, uint32_t why)
+{
+	struct command cmd = {.op = CMD_CLOSE,
+			      .endpoint = cl->endpoint,
+			      .epoch = cl->epoch,
+			      .why = why};
+
+	if (cl->traces) {
+		cl->traces = false;
+		if (--c->tracers == 0) {
+			struct command off = {.op = CMD_TRACE};
+
+			command_run(c, &off);
+		}
+	}
+	close(cl->sock);
+	cl->sock = -1;
+	if (!cl->attached) {
+		client_release(cl);
+		return;
+	}
+	cl->attached = false;
+	/* if the loop closed it already (poisoned), its garbage is on the way */
+	command_run(c, &cmd);
+	garbage_collect(c);
+}
+
+static void client_accept(struct control *c)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	int fd = accept4(c->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
+		close(fd);
+		return;
+	}
+	for (unsigned i = 0; i < CONTROL_CLIENTS; i++) {
+		struct client *cl = &c->clients[i];
+
+		if (cl->sock >= 0 || cl->own)
+			continue;
+		*cl = (struct client){.sock = fd,
+				      .uid = cred.uid,
+				      .pid = (uint32_t)cred.pid,
+				      .wake_fd = -1,
+				      .event_fd = -1};
+		if (i >= c->top)
+			c->top = i + 1;
+		return;
+	}
+	close(fd); /* full: the process is told by the hang-up */
+}
+
+static void client_read(struct control *c, struct client *cl)
+{
+	struct proto_ctl_request q;
+	int rc = sock_recv(cl->sock, &q, sizeof(q), NULL, NULL);
+
+	if (rc == -EAGAIN)
+		return;
+	if (rc || !client_request(c, cl, &q))
+		client_close(c, cl, GONE_DIED);
+}
+
+/* ---------------------------------------------------------------- the supervisor */
+
+static void admin_reply(struct control *c, const struct proto_ctl_request *q, uint8_t status, int fd)
+{
+	struct proto_ctl_reply r = {.magic = PROTO_CTL_REPLY_MAGIC,
+				    .major = PROTO_MAJOR,
+				    .op = q->op,
+				    .status = status,
+				    .incarnation = c->incarnation};
+
+	sock_send(c->conf.admin, &r, sizeof(r), &fd, fd >= 0);
+}
+
+static void admin_service(struct control *c, const struct proto_ctl_request *q)
+{
+	unsigned i;
+
+	for (i = 0; i < c->nservices && strcmp(c->services[i].name, q->name); i++)
+		;
+	if (i == CONTROL_SERVICES) {
+		admin_reply(c, q, STATUS_LIMIT, -1);
+		return;
+	}
+	if (i == c->nservices)
+		c->nservices++;
+	memcpy(c->services[i].name, q->name, sizeof(q->name));
+	c->services[i].pid = q->pid;
+	admin_reply(c, q, STATUS_OK, -1);
+}
+
+/* False when the supervisor is gone. */
+static bool admin_read(struct control *c)
+{
+	struct command cmd = {.op = CMD_SERVICE};
+	struct proto_ctl_request q;
+	int rc = sock_recv(c->conf.admin, &q, sizeof(q), NULL, NULL);
+
+	if (rc == -EAGAIN)
+		return true;
+	if (rc)
+		return false;
+	q.name[sizeof(q.name) - 1] = 0;
+	if (proto_ctl_request_check(&q) != STATUS_OK) {
+		admin_reply(c, &q, STATUS_BAD_MESSAGE, -1);
+		return true;
+	}
+	switch (q.op) {
+	case CTL_OP_ADMIN_SERVICE:
+		admin_service(c, &q);
+		break;
+	case CTL_OP_ADMIN_STATUS:
+		cmd.attach.name = q.name;
+		rc = command_run(c, &cmd);
+		admin_reply(c, &q, rc ? STATUS_FAILED : cmd.found ? STATUS_OK : STATUS_NOT_FOUND, -1);
+		break;
+	case CTL_OP_COUNTERS:
+		admin_reply(c, &q, STATUS_OK, c->page_fd);
+		break;
+	default:
+		admin_reply(c, &q, STATUS_UNSUPPORTED, -1);
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------- the thread */
+
+static void *control_thread(void *arg)
+{
+	struct control *c = arg;
+	struct pollfd *p = calloc(CONTROL_CLIENTS + 3, sizeof(*p));
+
+	while (p && !atomic_load(&c->stopped)) {
+		unsigned top = c->top;
+
+		p[0] = (struct pollfd){.fd = c->listen, .events = POLLIN};
+		p[1] = (struct pollfd){.fd = c->conf.admin, .events = POLLIN};
+		p[2] = (struct pollfd){.fd = c->conf.lifeline, .events = POLLIN};
+		for (unsigned i = 0; i < top; i++)
+			p[3 + i] = (struct pollfd){.fd = c->clients[i].sock, .events = POLLIN};
+		if (poll(p, 3 + top, 50) < 0 && errno != EINTR)
+			break;
+		garbage_collect(c);
+		regions_expire(c);
+		if ((p[1].revents && !admin_read(c)) || (p[2].revents & (POLLHUP | POLLIN)))
+			break;
+		for (unsigned i = 0; i < top; i++) {
+			struct client *cl = &c->clients[i];
+
+			if (!p[3 + i].revents || cl->sock != p[3 + i].fd)
+				continue;
+			if (p[3 + i].revents & POLLIN)
+				client_read(c, cl);
+			else
+				client_close(c, cl, GONE_DIED);
+		}
+		if (p[0].revents)
+			client_accept(c);
+	}
+	free(p);
+	control_stop(c);
+	return NULL;
+}
+
+int control_new(struct control **out, const struct control_conf *conf)
+{
+	struct control *c = calloc(1, sizeof(*c));
+	struct counter_info info[COUNTERS_MAX];
+	int rc;
+
+	if (!c)
+		return -ENOMEM;
+	c->conf = *conf;
+	c->page_fd = c->trace_fd = c->listen = -1;
+	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
+		c->clients[i].sock = c->clients[i].wake_fd = c->clients[i].event_fd = -1;
+	c->regions = calloc(KEEPER_REGIONS_MAX, sizeof(*c->regions));
+	pthread_mutex_init(&c->lock, NULL);
+	sem_init(&c->done, 0, 0);
+	*out = c;
+	if (!c->regions)
+		return -ENOMEM;
+	c->page_fd = keeper_file(c, KEEPER_TRANSIENT, 0, sizeof(*c->page), 0, 0);
+	if (c->page_fd < 0) {
+		fprintf(stderr, "dataplane: the keeper gives no memory: %s\n", strerror(-c->page_fd));
+		return c->page_fd;
+	}
+	c->page = mmap(NULL, sizeof(*c->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		       c->page_fd, 0);
+	if (c->page == MAP_FAILED) {
+		c->page = NULL;
+		return -ENOMEM;
+	}
+	rc = file_seal_writes(c->page_fd);
+	if (rc)
+		return rc;
+	counters_format(c->page, info, dp_counter_describe(info));
+	regions_adopt(c);
+	c->listen = sock_listen(conf->socket, 0666);
+	if (c->listen < 0) {
+		fprintf(stderr, "dataplane: cannot listen on %s: %s\n", conf->socket,
+			strerror(-c->listen));
+		return c->listen;
+	}
+	return 0;
+}
+
+int control_start(struct control *c, struct dp *dp)
+{
+	c->dp = dp;
+	c->incarnation = dp_incarnation(dp);
+	c->node = c->conf.node->id;
+	dp_counters_move(dp, c->page->value);
+	if (pthread_create(&c->thread, NULL, control_thread, c))
+		return -EAGAIN;
+	c->started = true;
+	return 0;
+}
+
+bool control_stopped(struct control *c)
+{
+	return atomic_load_explicit(&c->stopped, memory_order_relaxed) != 0;
+}
+
+void control_stop(struct control *c)
+{
+	uint64_t one = 1;
+
+	atomic_store(&c->stopped, 1);
+	if (write(c->conf.wake, &one, sizeof(one)) < 0)
+		return; /* it is awake */
+}
+
+void control_delete(struct control *c)
+{
+	control_stop(c);
+	if (c->started) {
+		/* a command that is still open is not executed any more */
+		sem_post(&c->done);
+		pthread_join(c->thread, NULL);
+	}
+	unlink(c->conf.socket);
+	garbage_collect(c);
+	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
+		client_release(&c->clients[i]);
+	for (unsigned i = 0; i < c->nregions; i++)
+		if (c->regions[i].base)
+			munmap(c->regions[i].base, c->regions[i].size);
+	if (c->page)
+		munmap(c->page, sizeof(*c->page));
+	if (c->trace)
+		munmap(c->trace, c->trace_size);
+	if (c->page_fd >= 0)
+		close(c->page_fd);
+	if (c->trace_fd >= 0)
+		close(c->trace_fd);
+	if (c->listen >= 0)
+		close(c->listen);
+	sem_destroy(&c->done);
+	pthread_mutex_destroy(&c->lock);
+	free(c->regions);
+	free(c);
+}

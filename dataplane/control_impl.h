@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control_impl.h - inside of the control side: control.c the thread and its commands, attach.c what
+ * processes ask for.
+ */
+#ifndef ATOLL_DATAPLANE_CONTROL_IMPL_H
+#define ATOLL_DATAPLANE_CONTROL_IMPL_H
+
+#include <pthread.h>
+#include <string.h>
+
+#include "dataplane/control.h"
+
+enum {
+	CONTROL_CLIENTS = DP_ENDPOINTS_MAX,
+	CONTROL_SERVICES = CONF_SERVICES_MAX,
+	CONTROL_GRACE_MS = 10000, /* for regions of a dataplane that ended to be claimed */
+};
+
+/* A connection on the control socket. */
+struct client {
+	int sock; /* -1: free */
+	uint32_t uid, pid;
+	bool attached, traces;
+	uint32_t endpoint, epoch;
+	void *own, *peer; /* halves, as mapped here */
+	size_t half_size;
+	int wake_fd;  /* the dataplane's: in the loop's epoll */
+	int event_fd; /* the process's: written by the loop */
+};
+
+struct region {
+	uint64_t key, size;
+	uint32_t flags, uid;
+	void *base; /* NULL: held by the keeper only */
+	int client; /* index of the owner; -1 none */
+	uint64_t since_ns; /* without an owner since */
+};
+
+/* What the core has let go of; made on the loop, worked off here. */
+struct garbage {
+	struct garbage *next;
+	uint64_t key; /* a region; 0: an endpoint */
+	uint32_t client;
+};
+
+enum command_op { CMD_ATTACH, CMD_CLOSE, CMD_REGION, CMD_REGION_CLOSE, CMD_TRACE, CMD_SERVICE, CMD_NONE };
+
+struct command {
+	enum command_op op;
+	struct dp_attach attach;
+	uint32_t endpoint, epoch, why;
+	uint64_t key, size;
+	void *base;
+	uint32_t entries;
+	struct atoll_handle handle;
+	bool found;
+	int result;
+};
+
+struct control {
+	struct control_conf conf;
+	struct dp *dp;
+	pthread_t thread;
+	bool started;
+	int listen;
+	uint64_t incarnation;
+	uint32_t node;
+	struct client clients[CONTROL_CLIENTS];
+	unsigned top; /* clients in use are below */
+	struct region *regions;
+	unsigned nregions;
+	struct {
+		char name[64];
+		uint32_t pid;
+	} services[CONTROL_SERVICES];
+	unsigned nservices;
+	struct counters_page *page;
+	int page_fd;
+	void *trace;
+	size_t trace_size;
+	int trace_fd;
+	unsigned tracers;
+
+	struct command command;
+	atomic_int wanted;
+	sem_t done;
+	atomic_int stopped;
+	pthread_mutex_t lock; /* of garbage */
+	struct garbage *garbage;
+};
+
+/* Have the loop execute @cmd, and wait for it. -ESHUTDOWN when the loop has ended. */
+int command_run(struct control *c, struct command *cmd);
+/* A sealed memory file of the keeper's. Descriptor or negative errno. */
+int keeper_file(struct control *c, uint16_t op, uint64_t key, uint64_t size, uint32_t flags,
+		uint32_t uid);
+/* One request of a process. Closes nothing; the answer is sent. Return: false to hang up. */
+bool client_request(struct control *c, struct client *cl, const struct proto_ctl_request *q);
+void client_close(struct control *c, struct client *cl, uint32_t why);
+struct region *region_find(struct control *c, uint64_t key);
+void region_forget(struct control *c, struct region *r, bool drop);
+/* A read-only descriptor on a file that we keep writing to. */
+int file_seal_writes(int fd);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * atoll-dataplane: the process around the core. Started by svcctl with the descriptors of ipc/admin.h;
+ * runs the polled loop on its first thread and the control side on a second one.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/control.h"
+#include "ipc/admin.h"
+#include "ipc/idle.h"
+
+static struct control *control;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	if (control)
+		control_stop(control);
+}
+
+static void say(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+}
+
+/* Sleep until a process, the network, the control side or a timer wants the loop. */
+static void loop_sleep(struct dp *dp, int epoll)
+{
+	struct epoll_event ev[16];
+	uint64_t now, timer, n;
+	int ms, got;
+
+	if (!dp_sleep_begin(dp))
+		return;
+	now = clock_now_ns();
+	timer = dp_next_timer(dp);
+	ms = timer <= now ? 0 : timer - now > 100000000u ? 100 : (int)((timer - now) / 1000000u);
+	got = epoll_wait(epoll, ev, 16, ms);
+	for (int i = 0; i < got; i++)
+		if (ev[i].data.fd >= 0 && read(ev[i].data.fd, &n, sizeof(n)) < 0)
+			continue; /* someone else's wake: nothing to take back */
+	dp_sleep_end(dp);
+}
+
+static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll)
+{
+	uint64_t count = 0;
+
+	while (!control_stopped(c)) {
+		uint64_t now = clock_now_ns();
+		unsigned done = dp_poll(dp, now);
+
+		if (control_wanted(c)) {
+			control_run(c);
+			done++;
+		}
+		if ((++count & 0xfff) == 0)
+			dp_counters(dp);
+		if (done)
+			idle_active(idle, now);
+		else if (idle_step(idle, now)) {
+			dp_counters(dp);
+			loop_sleep(dp, epoll);
+		}
+	}
+}
+
+/* More than one polled process of this node on the dataplane's core, or fewer cores than pollers. */
+static bool core_shared(const struct node_conf *nc)
+{
+	for (unsigned i = 0; i < nc->nservices; i++)
+		if (nc->core >= 0 && nc->services[i].core == nc->core)
+			return true;
+	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
+}
+
+int main(int argc, char **argv)
+{
+	static struct node_conf nc;
+	static struct dp_peer_conf peers[CONF_PEERS_MAX];
+	struct conf_errors errors = {.say = say};
+	const char *line = getenv(ADMIN_ENV_LIFELINE);
+	struct control_conf cc = {.node = &nc,
+				  .keeper = ADMIN_FD_KEEPER,
+				  .admin = ADMIN_FD_ADMIN,
+				  .lifeline = line ? atoi(line) : -1};
+	struct port_conf pc = {0};
+	struct dp_conf dc = {0};
+	struct port *port = NULL;
+	struct sigaction sa = {.sa_handler = on_signal};
+	struct epoll_event ev = {.events = EPOLLIN};
+	struct idle idle;
+	struct dp *dp;
+	char path[160], err[256] = "";
+	int rc, epoll;
+
+	setvbuf(stderr, NULL, _IOLBF, 0);
+	if (conf_read_fd(ADMIN_FD_CONF, argc > 1 ? argv[1] : "configuration", NULL, &nc, &errors))
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	snprintf(path, sizeof(path), "%s/%s", nc.run_dir, ADMIN_SOCKET_NAME);
+	cc.socket = path;
+	cc.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	cc.epoll = epoll = epoll_create1(EPOLL_CLOEXEC);
+	ev.data.fd = cc.wake;
+	if (cc.wake < 0 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, cc.wake, &ev)) {
+		fprintf(stderr, "dataplane: no event descriptors: %s\n", strerror(errno));
+		return 1;
+	}
+	if (nc.port[0]) {
+		pc.address = nc.address;
+		pc.udp_port = (uint16_t)nc.udp_port;
+		pc.buffers = nc.buffers;
+		pc.mtu = nc.mtu_bytes;
+		rc = port_open(&port, nc.port, &pc, err, sizeof(err));
+		if (!rc)
+			rc = port->ops->start(port);
+		if (rc) {
+			fprintf(stderr, "dataplane: port %s: %s\n", nc.port, err[0] ? err : strerror(-rc));
+			return 1;
+		}
+		ev.data.fd = -1; /* the port empties its own */
+		if (port->ops->wait_fd(port) >= 0)
+			epoll_ctl(epoll, EPOLL_CTL_ADD, port->ops->wait_fd(port), &ev);
+	}
+	rc = control_new(&control, &cc);
+	if (rc)
+		return 1;
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	dc.node = (uint8_t)nc.id;
+	memcpy(dc.name, nc.name, sizeof(dc.name));
+	dc.address = nc.address;
+	dc.udp_port = (uint16_t)nc.udp_port;
+	dc.heartbeat_ms = nc.heartbeat_ms;
+	if (getrandom(&dc.seed, sizeof(dc.seed), 0) != sizeof(dc.seed))
+		dc.seed = clock_now_ns() ^ (uint64_t)getpid() << 40;
+	for (unsigned i = 0; i < nc.npeers; i++) {
+		peers[i].node = (uint8_t)nc.peers[i].id;
+		memcpy(peers[i].name, nc.peers[i].name, sizeof(peers[i].name));
+		peers[i].address = nc.peers[i].address;
+	}
+	dc.peers = peers;
+	dc.npeers = nc.npeers;
+	control_callbacks(control, &dc);
+	dp = dp_new(&dc, port, clock_now_ns());
+	rc = dp ? control_start(control, dp) : -ENOMEM;
+	if (rc) {
+		fprintf(stderr, "dataplane: %s\n", strerror(-rc));
+		return 1;
+	}
+	idle_init(&idle, nc.idle, core_shared(&nc));
+	fprintf(stderr, "dataplane: node %s (%u) runs, incarnation %016llx, port %s\n", nc.name, nc.id,
+		(unsigned long long)dp_incarnation(dp), port ? nc.port : "none");
+	loop(dp, control, &idle, epoll);
+	dp_delete(dp);
+	if (port)
+		port->ops->close(port);
+	control_delete(control);
+	fprintf(stderr, "dataplane: node %s has ended\n", nc.name);
+	return 0;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The trace ring and the counters. The ring has one writer and any number of readers that it never
+ * waits for: an entry's seq is 0 while it is written and its position + 1 when it is whole, so a reader
+ * copies, looks again, and knows whether it was overwritten meanwhile.
+ */
+#include <stdio.h>
+
+#include "dataplane/dp_impl.h"
+
+void dp_trace(struct dp *dp, void *ring, uint32_t entries)
+{
+	dp->trace = ring;
+	dp->trace_mask = entries - 1;
+	dp->trace_pos = 0;
+}
+
+void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
+		  const void *slots, unsigned n, const void *payload, uint32_t len)
+{
+	struct proto_trace_entry *e =
+		(struct proto_trace_entry *)(dp->trace + 64) + (dp->trace_pos & dp->trace_mask);
+	uint32_t keep = len < sizeof(e->data) ? len : (uint32_t)sizeof(e->data);
+
+	__atomic_store_n(&e->seq, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	e->magic = PROTO_TRACE_ENTRY_MAGIC;
+	e->point = (uint8_t)point;
+	e->node = dp->conf.node;
+	e->endpoint = endpoint;
+	e->time_ns = dp->now;
+	e->peer = peer;
+	e->captured = payload ? keep : 0;
+	memcpy(e->slot0, slots, sizeof(e->slot0));
+	if (n > 1)
+		memcpy(e->slot1, (const uint8_t *)slots + 64, sizeof(e->slot1));
+	else
+		memset(e->slot1, 0, sizeof(e->slot1));
+	if (payload && keep)
+		memcpy(e->data, payload, keep);
+	__atomic_store_n(&e->seq, dp->trace_pos + 1, __ATOMIC_RELEASE);
+	dp->trace_pos++;
+	__atomic_store_n((uint64_t *)dp->trace, dp->trace_pos, __ATOMIC_RELEASE);
+}
+
+void trace_message(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
+		   const struct proto_msg *m, const void *payload)
+{
+	uint64_t slots[PROTO_SLOTS_MAX * 8] = {0};
+
+	trace_record(dp, point, endpoint, peer, slots, proto_msg_pack(m, slots), payload, m->length);
+}
+
+#define C(name, unit, help) {name, unit, help}
+static const struct counter_info dp_counter_info[] = {
+	[DPC_TURNS] = C("loop.turns", "turns", "turns of the polled loop"),
+	[DPC_BUSY_TURNS] = C("loop.busy_turns", "turns", "turns that found something to do"),
+	[DPC_MESSAGES] = C("messages", "messages", "taken from rings"),
+	[DPC_REPLIES] = C("replies", "messages", "given to whoever asked"),
+	[DPC_EVENTS] = C("events", "messages", "told to endpoints unasked"),
+	[DPC_VERBS] = C("verbs", "verbs", "taken from rings"),
+	[DPC_CHAINS] = C("chains", "chains", "taken from rings"),
+	[DPC_COMPLETIONS] = C("completions", "chains", "ended and told"),
+	[DPC_ENDPOINTS] = C("endpoints", "endpoints", "attached now"),
+	[DPC_REGIONS] = C("regions", "regions", "published now"),
+	[DPC_ATTACHED] = C("attached", "endpoints", "attached since the start"),
+	[DPC_CLOSED] = C("closed", "endpoints", "detached, died or closed since the start"),
+	[DPC_POISONED] = C("poisoned", "endpoints", "closed because they wrote nonsense"),
+	[DPC_BAD_MESSAGE] = C("refused.bad_message", "requests", "a field out of range"),
+	[DPC_BAD_HANDLE] = C("refused.bad_handle", "requests", "stale or invented handle"),
+	[DPC_NO_RIGHT] = C("refused.no_right", "requests", "right not held"),
+	[DPC_RANGE] = C("refused.range", "verbs", "past the end of a region"),
+	[DPC_ALIGN] = C("refused.align", "verbs", "atomic not aligned to 8"),
+	[DPC_FENCED] = C("refused.fenced", "verbs", "of a client that was fenced off"),
+	[DPC_AGAIN] = C("refused.again", "requests", "no room at the destination"),
+	[DPC_FORGED_SOURCE] = C("forged_source", "messages", "that claimed a source"),
+	[DPC_BAD_REPLY] = C("bad_reply", "messages", "answers to what was not asked or has ended"),
+	[DPC_BAD_VERB] = C("bad_verb", "verbs", "with a field out of range"),
+	[DPC_BAD_RING] = C("bad_ring", "rings", "whose sequence or counts make no sense"),
+	[DPC_TIMED_OUT] = C("failed.timed_out", "requests", "whose budget ran out"),
+	[DPC_CANCELLED] = C("failed.cancelled", "requests", "cancelled, and verbs after a failed one"),
+	[DPC_PEER_DIED] = C("failed.peer_died", "requests", "whose service ended"),
+	[DPC_UNREACHABLE] = C("failed.unreachable", "requests", "whose node did not answer"),
+	[DPC_LINKS_UP] = C("links.up", "links", "up now"),
+	[DPC_LINK_UPS] = C("links.ups", "links", "came up since the start"),
+	[DPC_LINK_DOWNS] = C("links.downs", "links", "went down since the start"),
+	[DPC_LINK_BAD] = C("links.bad", "messages", "malformed, from another dataplane"),
+	[DPC_LINK_TX] = C("links.tx", "messages", "sent to other nodes"),
+	[DPC_LINK_RX] = C("links.rx", "messages", "received from other nodes"),
+	[DPC_HEARTBEATS] = C("links.heartbeats", "messages", "sent"),
+	[DPC_LANES] = C("lanes", "lanes", "open now"),
+	[DPC_FENCES] = C("fences", "fences", "clients fenced off"),
+	[DPC_REVOKES] = C("revokes", "regions", "revoked"),
+	[DPC_GRANTS] = C("grants", "handles", "passed on"),
+	[DPC_GRANTS_LOST] = C("grants_lost", "handles", "that found their receiver gone or full"),
+	[DPC_EVENTS_LATE] = C("events_late", "messages", "that had to wait for room"),
+	[DPC_WAKES] = C("wakes", "wakes", "of sleeping processes"),
+	[DPC_CM_REJECTS] = C("links.rejects", "links", "set-ups refused, either way"),
+	[DPC_MAX_TURN_NS] = C("loop.max_turn_ns", "ns", "longest turn"),
+};
+_Static_assert(sizeof(dp_counter_info) / sizeof(dp_counter_info[0]) == DPC_OWN_COUNT,
+	       "every counter is described");
+
+uint32_t dp_counter_describe(struct counter_info *out)
+{
+	memcpy(out, dp_counter_info, sizeof(dp_counter_info));
+	out += DPC_OWN_COUNT;
+	for (unsigned i = 0; i < ROCE_C_COUNT; i++, out++) {
+		memset(out, 0, sizeof(*out));
+		snprintf(out->name, sizeof(out->name), "roce.%s", roce_counter_names[i]);
+		strcpy(out->unit, "packets");
+		strcpy(out->help, "of the RoCEv2 engine");
+	}
+	return DPC_COUNT;
+}
+
+void dp_counters_move(struct dp *dp, uint64_t *values)
+{
+	memcpy(values, dp->counters, DPC_COUNT * sizeof(*values));
+	dp->counters = values;
+}
+
+const uint64_t *dp_counters(struct dp *dp)
+{
+	if (dp->roce)
+		memcpy(dp->counters + DPC_OWN_COUNT, roce_counters(dp->roce),
+		       ROCE_C_COUNT * sizeof(*dp->counters));
+	return dp->counters;
+}
+
+int dp_counter_find(const char *name)
+{
+	for (int i = 0; i < DPC_OWN_COUNT; i++)
+		if (!strcmp(dp_counter_info[i].name, name))
+			return i;
+	if (!strncmp(name, "roce.", 5))
+		for (int i = 0; i < ROCE_C_COUNT; i++)
+			if (!strcmp(roce_counter_names[i], name + 5))
+				return DPC_OWN_COUNT + i;
+	return -1;
+}
