@@ -541,6 +541,7 @@ struct dp *dp_new(const struct dp_conf *conf, struct port *port, uint64_t now_ns
 	if (!dp->conf.verb_depth || dp->conf.verb_depth > ROCE_DEPTH_MAX)
 		dp->conf.verb_depth = 64;
 	dp->now = now_ns;
+	dp->ticked_ns = now_ns;
 	dp->rng = conf->seed;
 	dp->counters = dp->own_counters;
 	do

@@ -271,6 +271,7 @@ struct dp {
 	struct dp_link *links[256]; /* by node */
 	struct dp_link *link_list[DP_PEERS_MAX];
 	uint32_t nlinks;
+	uint64_t ticked_ns;
 	bool doomed; /* some QP or endpoint is to be destroyed */
 	uint8_t *rx; /* received link messages: {u8 node, u32 len} and data, 8-aligned */
 	uint32_t rx_len;
