@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* logs.h - show what a node's processes have written. */
+#ifndef ATOLL_SVCCTL_LOGS_H
+#define ATOLL_SVCCTL_LOGS_H
+
+#include <stdbool.h>
+
+/* Print the log of @name, what was moved aside first; with @follow go on until SIGINT. 0 or 1. */
+int logs_show(const char *run_dir, const char *name, bool follow);
+
+#endif

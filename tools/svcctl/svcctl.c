@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* svcctl: start, watch and end nodes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/sock.h"
+#include "tools/svcctl/local.h"
+#include "tools/svcctl/logs.h"
+#include "tools/svcctl/node.h"
+#include "tools/svcctl/rundir.h"
+
+enum {
+	ANSWER_MAX = 1 << 18,
+	ANSWER_MS = 20000,
+	TARGETS_MAX = LOCAL_NODES_MAX,
+};
+
+static const char usage_text[] =
+	"usage: svcctl COMMAND [options] [TARGET]\n"
+	"\n"
+	"  check FILE...          say everything that is wrong with configuration files\n"
+	"  check --reference      every section and key that there is\n"
+	"  up [-d] FILE           start a node; -d: return when all its services are ready\n"
+	"  up --local N           N nodes on this machine (1 to 16), with a configuration made for them\n"
+	"      --port uring|shm   kernel UDP (default), or the DPDK shared-memory link (two nodes)\n"
+	"      --dir DIR          where; default: the user's run-time directory\n"
+	"      --services A,B     on each node; default echo,index-shard\n"
+	"      --udp-port N       default 4791\n"
+	"      --heartbeat-ms N   default 20\n"
+	"      --idle MODE        auto (default), spin, yield or block\n"
+	"      --keep             leave a node.conf that is there as it is\n"
+	"  down [TARGET...]       end nodes\n"
+	"  status [--json] [TARGET...]  processes, and what the dataplane has counted\n"
+	"  restart [TARGET] NAME  end a process and start it again; returns when it is ready\n"
+	"  logs [-f] [TARGET] NAME  what a process has written; -f: go on\n"
+	"  help                   this text\n"
+	"\n"
+	"A TARGET is a node's configuration file or run_dir. Without one: the nodes of up --local, in\n"
+	"--dir DIR where that was given; a NAME is then NODE/PROCESS.\n";
+
+struct target {
+	char name[CONF_NAME_MAX + 1];
+	char run_dir[CONF_PATH_MAX + 1];
+	char file[LOCAL_PATH_MAX];
+};
+
+static void say_error(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+}
+
+static bool is_dir(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* ---------------------------------------------------------------- targets */
+
+/* A file, or a run_dir with or without a node.conf. */
+static int target_find(const char *arg, struct target *t)
+{
+	static struct node_conf conf;
+	struct conf_errors errors = {0};
+	char file[LOCAL_PATH_MAX + 16];
+
+	memset(t, 0, sizeof(*t));
+	snprintf(file, sizeof(file), is_dir(arg) ? "%s/node.conf" : "%s", arg);
+	if (access(file, R_OK) == 0) {
+		conf_read(file, NULL, &conf, &errors);
+		memcpy(t->run_dir, conf.run_dir, sizeof(t->run_dir));
+		memcpy(t->name, conf.name, sizeof(t->name));
+		snprintf(t->file, sizeof(t->file), "%.*s", LOCAL_PATH_MAX - 1, file);
+	}
+	if (!t->run_dir[0] && is_dir(arg) && strlen(arg) <= CONF_PATH_MAX)
+		snprintf(t->run_dir, sizeof(t->run_dir), "%s", arg);
+	if (!t->name[0])
+		snprintf(t->name, sizeof(t->name), "%.63s", arg);
+	if (!t->run_dir[0]) {
+		fprintf(stderr, "svcctl: %s is neither a configuration file with a run_dir nor a"
+			" run_dir\n", arg);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+static int local_targets(const char *dir, struct target *t)
+{
+	char files[LOCAL_NODES_MAX][LOCAL_PATH_MAX], own[128];
+	unsigned n;
+
+	if (!dir) {
+		if (local_dir(own, sizeof(own))) {
+			fprintf(stderr, "svcctl: %s is not yours\n", own);
+			return -EPERM;
+		}
+		dir = own;
+	}
+	n = local_list(dir, files, LOCAL_NODES_MAX);
+	for (unsigned i = 0; i < n; i++)
+		if (target_find(files[i], &t[i]))
+			return -ENOENT;
+	if (n == 0) {
+		fprintf(stderr, "svcctl: there are no nodes in %s; name a configuration file, or start"
+			" some with svcctl up --local 2\n", dir);
+		return -ENOENT;
+	}
+	return (int)n;
+}
+
+/* Arguments as targets; how many, or negative. */
+static int targets(int argc, char **argv, const char *dir, struct target *t)
+{
+	if (argc == 0)
+		return local_targets(dir, t);
+	if (argc > TARGETS_MAX) {
+		fprintf(stderr, "svcctl: more than %d targets\n", TARGETS_MAX);
+		return -E2BIG;
+	}
+	for (int i = 0; i < argc; i++)
+		if (target_find(argv[i], &t[i]))
+			return -ENOENT;
+	return argc;
+}
+
+/* [TARGET] NAME, or [NODE/]NAME of the local nodes. */
+static int target_and_name(int argc, char **argv, const char *dir, struct target *out,
+			   const char **name)
+{
+	static struct target t[TARGETS_MAX];
+	const char *slash;
+	int n;
+
+	if (argc == 2) {
+		*name = argv[1];
+		return target_find(argv[0], out);
+	}
+	if (argc != 1) {
+		fprintf(stderr, "svcctl: name a process, or a target and a process\n");
+		return -EINVAL;
+	}
+	n = local_targets(dir, t);
+	if (n < 0)
+		return n;
+	slash = strchr(argv[0], '/');
+	*name = slash ? slash + 1 : argv[0];
+	for (int i = 0; i < n; i++)
+		if (slash ? strlen(t[i].name) == (size_t)(slash - argv[0]) &&
+				    strncmp(t[i].name, argv[0], (size_t)(slash - argv[0])) == 0
+			  : n == 1) {
+			*out = t[i];
+			return 0;
+		}
+	fprintf(stderr, "svcctl: which node? write NODE/%s\n", *name);
+	return -ENOENT;
+}
+
+/* ---------------------------------------------------------------- talking to a supervisor */
+
+/* 0 and the answer (allocated); 1: it says an error (in the answer); negative: no supervisor. */
+static int ask(const struct target *t, const char *request, char **text)
+{
+	char path[CONF_PATH_MAX + 32];
+	struct pollfd p = {.events = POLLIN};
+	ssize_t n = -1;
+	char *buf;
+	int rc;
+
+	*text = NULL;
+	snprintf(path, sizeof(path), "%s/%s", t->run_dir, RUNDIR_CONTROL);
+	p.fd = sock_connect(path);
+	if (p.fd < 0)
+		return p.fd;
+	buf = malloc(ANSWER_MAX + 1);
+	rc = buf ? sock_send(p.fd, request, strlen(request), NULL, 0) : -ENOMEM;
+	if (!rc && poll(&p, 1, ANSWER_MS) > 0)
+		n = recv(p.fd, buf, ANSWER_MAX, 0);
+	close(p.fd);
+	if (rc || n <= 0) {
+		free(buf);
+		return rc ? rc : n == 0 ? -ECONNRESET : -ETIMEDOUT;
+	}
+	buf[n] = 0;
+	*text = buf;
+	return buf[0] == '0' ? 0 : 1;
+}
+
+static void say_down(const struct target *t, bool json)
+{
+	char why[NODE_TEXT_MAX] = "";
+	bool known = rundir_why(t->run_dir, why, sizeof(why)) == 0;
+
+	for (char *c = why; *c; c++)
+		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
+			*c = '\'';
+	if (json)
+		printf("{\"node\": \"%s\", \"state\": \"down\", \"ended\": \"%s\", \"run_dir\": \"%s\"}\n",
+		       t->name, why, t->run_dir);
+	else
+		printf("node %s is down%s%s\n", t->name, known ? "; it ended: " : "", why);
+}
+
+static int cmd_status(int n, const struct target *t, bool json)
+{
+	int exit_status = 0;
+
+	for (int i = 0; i < n; i++) {
+		char *text;
+		int rc = ask(&t[i], json ? "json" : "status", &text);
+
+		if (rc == 0) {
+			fputs(text + 1, stdout);
+		} else if (rc == -EACCES || rc == -EPERM) {
+			fprintf(stderr, "svcctl: node %s belongs to another user\n", t[i].name);
+			exit_status = 1;
+		} else {
+			say_down(&t[i], json);
+			exit_status = 3; /* as systemctl does for what is not running */
+		}
+		free(text);
+	}
+	return exit_status;
+}
+
+static int cmd_down(int n, const struct target *t)
+{
+	int exit_status = 0, lock;
+
+	for (int i = 0; i < n; i++) {
+		char *text;
+		int rc = ask(&t[i], "down", &text);
+
+		free(text);
+		if (rc == -ENOENT || rc == -ECONNREFUSED) {
+			say_down(&t[i], false);
+			continue;
+		}
+		lock = rundir_lock(t[i].run_dir, 5000);
+		if (rc != -ECONNRESET || lock < 0) {
+			fprintf(stderr, "svcctl: node %s did not end: %s\n", t[i].name,
+				lock < 0 ? strerror(-lock) : strerror(-rc));
+			exit_status = 1;
+		} else {
+			printf("node %s is down\n", t[i].name);
+		}
+		if (lock >= 0)
+			close(lock);
+	}
+	return exit_status;
+}
+
+static int cmd_restart(const struct target *t, const char *name)
+{
+	char request[CONF_NAME_MAX + 16], *text;
+	int rc;
+
+	snprintf(request, sizeof(request), "restart %.*s", CONF_NAME_MAX, name);
+	rc = ask(t, request, &text);
+	if (rc < 0)
+		say_down(t, false);
+	else if (rc)
+		fprintf(stderr, "svcctl: %s\n", text + 1);
+	else
+		fputs(text + 1, stdout);
+	free(text);
+	return rc != 0;
+}
+
+/* ---------------------------------------------------------------- check and up */
+
+static int cmd_check(int argc, char **argv, bool reference)
+{
+	static struct node_conf conf;
+	char exec[CONF_TEXT_MAX + 1];
+	int bad = 0;
+
+	if (reference) {
+		conf_reference(stdout);
+		return 0;
+	}
+	if (argc == 0) {
+		fprintf(stderr, "svcctl: check wants files\n");
+		return 2;
+	}
+	for (int i = 0; i < argc; i++) {
+		struct conf_errors errors = {.say = say_error};
+		struct conf_host host;
+		bool missing = false;
+
+		conf_host_here(&host);
+		conf_read(argv[i], &host, &conf, &errors);
+		for (unsigned s = 0; s < conf.nservices; s++)
+			if (conf.services[s].exec[0] &&
+			    program_find(conf.services[s].exec, exec, sizeof(exec))) {
+				fprintf(stderr, "%s:%u: [service %s]: there is no program %s; write its"
+					" path\n", argv[i], conf.services[s].line, conf.services[s].name,
+					conf.services[s].exec);
+				missing = true;
+			}
+		if (errors.count || missing)
+			bad = 1;
+		else
+			printf("%s: good; node %s, %u peers, %u services\n", argv[i], conf.name,
+			       conf.npeers, conf.nservices);
+	}
+	return bad;
+}
+
+/* Become a background process whose output goes to the node's log. */
+static int detach(const struct node_conf *conf)
+{
+	char err[NODE_TEXT_MAX];
+	int null, log;
+
+	if (rundir_make(conf->run_dir, &conf->user, err, sizeof(err))) {
+		fprintf(stderr, "svcctl: %s\n", err);
+		return -1;
+	}
+	log = rundir_log_open(conf->run_dir, "svcctl");
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (log < 0 || null < 0)
+		return -1;
+	setsid();
+	fflush(NULL);
+	dup2(null, 0);
+	dup2(log, 1);
+	dup2(log, 2);
+	close(null);
+	close(log);
+	return 0;
+}
+
+/* Start a supervisor in the background. Returns the descriptor that it reports to. */
+static int spawn(const char *file, const struct node_conf *conf)
+{
+	int report[2];
+	pid_t pid;
+
+	if (pipe2(report, O_CLOEXEC))
+		return -errno;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		close(report[0]);
+		_exit(detach(conf) ? 1 : node_run(conf, file, report[1]));
+	}
+	close(report[1]);
+	if (pid < 0) {
+		close(report[0]);
+		return -EAGAIN;
+	}
+	return report[0];
+}
+
+/* Wait for its word. 0: up. */
+static int await(int fd, const char *name, const char *run_dir)
+{
+	char word[NODE_TEXT_MAX + 16] = "";
+	size_t at = 0;
+	ssize_t n;
+
+	while (at < sizeof(word) - 1 && (n = read(fd, word + at, sizeof(word) - 1 - at)) > 0)
+		at += (size_t)n;
+	close(fd);
+	word[at] = 0;
+	word[strcspn(word, "\n")] = 0;
+	if (strcmp(word, "up") == 0) {
+		printf("node %s is up: %s\n", name, run_dir);
+		return 0;
+	}
+	fprintf(stderr, "svcctl: node %s did not start: %s\n", name,
+		word[0] ? word : "it ended without a word; its log says more");
+	return 1;
+}
+
+static int cmd_up(const char *file, bool background)
+{
+	static struct node_conf conf;
+	struct conf_errors errors = {.say = say_error};
+	struct conf_host host;
+	char *real;
+	int fd;
+
+	conf_host_here(&host);
+	if (conf_read(file, &host, &conf, &errors))
+		return 1;
+	real = realpath(file, NULL);
+	if (!real)
+		return 1;
+	if (!background)
+		return node_run(&conf, real, -1);
+	fd = spawn(real, &conf);
+	return fd < 0 ? 1 : await(fd, conf.name, conf.run_dir);
+}
+
+static int cmd_up_local(const struct local_conf *local)
+{
+	static struct node_conf conf[LOCAL_NODES_MAX];
+	char files[LOCAL_NODES_MAX][LOCAL_PATH_MAX], err[NODE_TEXT_MAX];
+	struct conf_host host;
+	int fds[LOCAL_NODES_MAX], bad = 0;
+
+	conf_host_here(&host);
+	if (local_write(local, files, err, sizeof(err))) {
+		fprintf(stderr, "svcctl: %s\n", err);
+		return 1;
+	}
+	for (unsigned i = 0; i < local->nodes; i++) {
+		struct conf_errors errors = {.say = say_error};
+
+		if (conf_read(files[i], &host, &conf[i], &errors))
+			return 1;
+	}
+	for (unsigned i = 0; i < local->nodes; i++)
+		fds[i] = spawn(files[i], &conf[i]);
+	for (unsigned i = 0; i < local->nodes; i++)
+		bad |= fds[i] < 0 || await(fds[i], conf[i].name, conf[i].run_dir);
+	return bad;
+}
+
+/* ---------------------------------------------------------------- the command line */
+
+struct options {
+	bool background, json, follow, reference, keep;
+	const char *dir, *services, *idle;
+	unsigned local, udp_port, heartbeat_ms;
+	enum local_port port;
+};
+
+static int number(const char *option, const char *text, unsigned min, unsigned max, unsigned *out)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	if (*end || end == text || v < min || v > max) {
+		fprintf(stderr, "svcctl: --%s %s: write a number from %u to %u\n", option, text, min,
+			max);
+		return -EINVAL;
+	}
+	*out = (unsigned)v;
+	return 0;
+}
+
+static int options_read(int argc, char **argv, struct options *o)
+{
+	enum { LOCAL = 256, PORT, DIR_, SERVICES, UDP, HEARTBEAT, IDLE, KEEP, JSON, REFERENCE };
+	static const struct option longs[] = {
+		{"local", 1, NULL, LOCAL},	   {"port", 1, NULL, PORT},
+		{"dir", 1, NULL, DIR_},		   {"services", 1, NULL, SERVICES},
+		{"udp-port", 1, NULL, UDP},	   {"heartbeat-ms", 1, NULL, HEARTBEAT},
+		{"idle", 1, NULL, IDLE},	   {"keep", 0, NULL, KEEP},
+		{"json", 0, NULL, JSON},	   {"reference", 0, NULL, REFERENCE},
+		{"detach", 0, NULL, 'd'},	   {"follow", 0, NULL, 'f'},
+		{NULL, 0, NULL, 0},
+	};
+	int c, rc = 0;
+
+	while (!rc && (c = getopt_long(argc, argv, "df", longs, NULL)) != -1) {
+		switch (c) {
+		case 'd': o->background = true; break;
+		case 'f': o->follow = true; break;
+		case LOCAL: rc = number("local", optarg, 1, LOCAL_NODES_MAX, &o->local); break;
+		case UDP: rc = number("udp-port", optarg, 1, 65535, &o->udp_port); break;
+		case HEARTBEAT: rc = number("heartbeat-ms", optarg, 1, 10000, &o->heartbeat_ms); break;
+		case DIR_: o->dir = optarg; break;
+		case SERVICES: o->services = optarg; break;
+		case IDLE: o->idle = optarg; break;
+		case KEEP: o->keep = true; break;
+		case JSON: o->json = true; break;
+		case REFERENCE: o->reference = true; break;
+		case PORT:
+			if (strcmp(optarg, "shm") == 0) {
+				o->port = LOCAL_SHM;
+			} else if (strcmp(optarg, "uring") != 0) {
+				fprintf(stderr, "svcctl: --port %s: there are uring and shm\n", optarg);
+				rc = -EINVAL;
+			}
+			break;
+		default:
+			rc = -EINVAL; /* getopt has said it */
+		}
+	}
+	return rc;
+}
+
+static int run_up(struct options *o, int argc, char **argv)
+{
+	struct local_conf local = {.nodes = o->local,
+				   .port = o->port,
+				   .udp_port = o->udp_port,
+				   .heartbeat_ms = o->heartbeat_ms,
+				   .services = o->services,
+				   .idle = o->idle,
+				   .keep = o->keep};
+	char dir[128], *real = NULL;
+	int rc;
+
+	if (!o->local) {
+		if (argc == 1)
+			return cmd_up(argv[0], o->background);
+		fprintf(stderr, "svcctl: up wants one configuration file, or --local N\n");
+		return 2;
+	}
+	if (argc) {
+		fprintf(stderr, "svcctl: up --local makes its own configuration: %s is too much\n",
+			argv[0]);
+		return 2;
+	}
+	if (o->port == LOCAL_SHM && o->local != 2) {
+		fprintf(stderr, "svcctl: the shared-memory link joins two nodes: --local 2\n");
+		return 2;
+	}
+	if (!o->dir && local_dir(dir, sizeof(dir))) {
+		fprintf(stderr, "svcctl: %s is not yours; name another with --dir\n", dir);
+		return 1;
+	}
+	if (o->dir) {
+		if (mkdir(o->dir, 0755) && errno != EEXIST) {
+			fprintf(stderr, "svcctl: %s: %s\n", o->dir, strerror(errno));
+			return 1;
+		}
+		real = realpath(o->dir, NULL);
+	}
+	local.dir = real ? real : dir;
+	rc = cmd_up_local(&local);
+	free(real);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static struct target t[TARGETS_MAX];
+	struct options o = {.services = "echo,index-shard",
+			    .idle = "auto",
+			    .udp_port = 4791,
+			    .heartbeat_ms = 20};
+	const char *command = argc > 1 ? argv[1] : "help", *name;
+	int n;
+
+	if (argc > 1) {
+		argc--;
+		argv++;
+	}
+	if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0) {
+		fputs(usage_text, stdout);
+		return 0;
+	}
+	if (options_read(argc, argv, &o))
+		return 2;
+	argc -= optind;
+	argv += optind;
+	if (strcmp(command, "check") == 0)
+		return cmd_check(argc, argv, o.reference);
+	if (strcmp(command, "up") == 0)
+		return run_up(&o, argc, argv);
+	if (strcmp(command, "status") == 0 || strcmp(command, "down") == 0) {
+		n = targets(argc, argv, o.dir, t);
+		if (n < 0)
+			return 1;
+		return command[0] == 's' ? cmd_status(n, t, o.json) : cmd_down(n, t);
+	}
+	if (strcmp(command, "restart") == 0 || strcmp(command, "logs") == 0) {
+		if (target_and_name(argc, argv, o.dir, &t[0], &name))
+			return 1;
+		return command[0] == 'r' ? cmd_restart(&t[0], name)
+					 : logs_show(t[0].run_dir, name, o.follow);
+	}
+	fprintf(stderr, "svcctl: there is no command %s\n\n%s", command, usage_text);
+	return 2;
+}
