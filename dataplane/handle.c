@@ -117,7 +117,7 @@ static void region_close(struct dp *dp, struct dp_region *r)
 	if (ep)
 		handle_free(ep, r->own_slot);
 	if (dp->roce)
-		roce_dev_revoke(dp->roce, r->base, r->size);
+		roce_memory_revoke(dp->roce, r->base, r->size);
 	if (r->refs == 0)
 		region_end(dp, r);
 }
@@ -157,7 +157,7 @@ uint8_t region_revoke(struct dp *dp, struct dp_endpoint *ep, struct atoll_handle
 	r->gen = e->id = (r->gen + 1) & 0xfffff;
 	memset(r->exported, 0, sizeof(r->exported));
 	if (dp->roce)
-		roce_dev_revoke(dp->roce, r->base, r->size);
+		roce_memory_revoke(dp->roce, r->base, r->size);
 	dp_count(dp, DPC_REVOKES);
 	*gen = r->gen;
 	return STATUS_OK;

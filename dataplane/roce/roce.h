@@ -184,12 +184,6 @@ const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp);
  * packet touches that memory, unless @memory gives it out again. */
 void roce_memory_revoke(struct roce_dev *dev, const void *base, size_t len);
 
-/* Memory at @base is about to go away or change hands: whatever requests of peers are half executed in it
- * (a WRITE between packets, a READ that is being answered, saved results apart) are ended now, with
- * STATUS_BAD_HANDLE on an atoll QP and a remote access NAK on others. After it the engine holds no
- * pointer into it on behalf of a peer. */
-void roce_dev_revoke(struct roce_dev *dev, const void *base, uint64_t len);
-
 /* Queue a work request. 0, -EAGAIN (send queue full), -EINVAL, -ENOTCONN (not READY). Packets go
  * out in roce_output. */
 int roce_post(struct roce_qp *qp, const struct roce_wr *wr);
