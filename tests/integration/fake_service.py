@@ -36,15 +36,15 @@ def main():
     print("uid", os.getuid(), "caps", status["CapEff"], "nnp", status["NoNewPrivs"],
           "net", sorted(name for _, name in socket.if_nameindex()),
           "cpus", sorted(os.sched_getaffinity(0)), "args", how,
-          "fds", sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:-1], flush=True)
+          "fds", sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")), flush=True)
     if "fail" in how:
         sys.exit(5)
     if "child" in how:
         subprocess.Popen(["sleep", "1000"], start_new_session=False)
     if "deaf" in how:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        attach()
-        while True:
+        s = attach()
+        while s:
             time.sleep(100)
     lifeline = int(os.environ["ATOLL_LIFELINE"])
     while True:

@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/admin.h"
@@ -54,13 +55,16 @@ const char *node_phase_name(enum node_phase phase)
 
 __attribute__((format(printf, 2, 3))) static void node_log(const struct node *n, const char *fmt, ...)
 {
-	char text[512];
+	char text[512], when[32];
+	time_t now = time(NULL);
+	struct tm tm;
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "svcctl: node %s: %s\n", n->conf->name, text);
+	strftime(when, sizeof(when), "%F %T", localtime_r(&now, &tm));
+	fprintf(stderr, "%s svcctl: node %s: %s\n", when, n->conf->name, text);
 }
 
 void node_end(struct node *n, bool failed, const char *fmt, ...)
@@ -72,9 +76,9 @@ void node_end(struct node *n, bool failed, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(n->why, sizeof(n->why), fmt, ap);
 	va_end(ap);
+	node_log(n, n->phase == NODE_STARTING && failed ? "does not start: %s" : "ends: %s", n->why);
 	n->failed = failed;
 	n->phase = NODE_STOP_SERVICES;
-	node_log(n, "ends: %s", n->why);
 	if (n->ready_fd >= 0) {
 		dprintf(n->ready_fd, "%s\n", n->why);
 		close(n->ready_fd);
