@@ -105,6 +105,11 @@ int main(int argc, char **argv)
 	int rc, epoll;
 
 	setvbuf(stderr, NULL, _IOLBF, 0);
+	if (argc == 2 && strcmp(argv[1], "--drivers") == 0) {
+		for (const struct port_ops *const *d = port_drivers; *d; d++)
+			printf("%s\n", (*d)->name);
+		return 0;
+	}
 	if (conf_read_fd(ADMIN_FD_CONF, argc > 1 ? argv[1] : "configuration", NULL, &nc, &errors))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
