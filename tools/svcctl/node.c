@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,10 +27,6 @@ enum {
 	TICK_SLOW_MS = 1000, /* log sizes, is everybody still attached */
 	UP_MS = 20000,	     /* from start to all ready */
 	LOCK_MS = 4000,	     /* an earlier node's guard may still be at work */
-	KEEPER_BACKOFF_MS = 10,
-	BACKOFF_MAX_MS = 5000,
-	BACKOFF_RESET_MS = 10000,
-	NOBODY = 65534,
 	TAIL_LINES = 6,
 };
 
@@ -94,154 +88,6 @@ int node_proc_find(const struct node *n, const char *name)
 	return -ENOENT;
 }
 
-/* ---------------------------------------------------------------- starting processes */
-
-static struct conf_user nobody(void)
-{
-	const struct passwd *pw = getpwnam("nobody");
-
-	return (struct conf_user){true, pw ? pw->pw_uid : NOBODY, pw ? pw->pw_gid : NOBODY};
-}
-
-static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
-{
-	struct proc *p = &n->procs[i];
-	struct proc_spec s = {.name = p->name,
-			      .kind = p->kind,
-			      .exec = n->exec[i],
-			      .core = CONF_NO_CORE,
-			      .user = n->conf->user,
-			      .isolate = true,
-			      .run_dir = n->conf->run_dir,
-			      .lifeline = n->lifeline[0],
-			      .fds = {fd3, fd4, fd5, -1}};
-	int rc;
-
-	switch (p->kind) {
-	case PROC_KEEPER:
-		s.core = n->conf->keeper_core;
-		if (!s.user.set)
-			s.user = nobody();
-		break;
-	case PROC_DATAPLANE:
-		s.core = n->conf->core;
-		s.arg1 = n->file;
-		s.isolate = false;
-		s.caps = proc_port_caps(n->conf->port);
-		break;
-	case PROC_SERVICE:
-		s.core = p->conf->core;
-		s.args = p->conf->args;
-		s.user = p->conf->user.set ? p->conf->user : nobody();
-		break;
-	}
-	s.log = rundir_log_open(n->conf->run_dir, p->name);
-	if (s.log < 0)
-		return s.log;
-	rc = proc_start(p, &s);
-	close(s.log);
-	if (!rc)
-		guard_add(&n->guard, p->pidfd, p->pid);
-	return rc;
-}
-
-static int start_keeper(struct node *n)
-{
-	int sv[2], rc;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv))
-		return -errno;
-	rc = start(n, NODE_KEEPER, sv[1], -1, -1);
-	close(sv[1]);
-	if (rc) {
-		close(sv[0]);
-		return rc;
-	}
-	fcntl(sv[0], F_SETFL, O_NONBLOCK);
-	n->keeper_sock = sv[0];
-	proc_go(&n->procs[NODE_KEEPER]);
-	return 0;
-}
-
-/* A dataplane needs a socket to the keeper and one to here, both new each time. */
-static int start_dataplane(struct node *n)
-{
-	struct keeper_msg m = {.magic = KEEPER_MAGIC, .op = KEEPER_SUPERVISOR_DATAPLANE};
-	int kd[2], ad[2], rc;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, kd))
-		return -errno;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ad)) {
-		rc = -errno;
-		close(kd[0]);
-		close(kd[1]);
-		return rc;
-	}
-	lseek(n->conf_fd, 0, SEEK_SET); /* shared with the one before */
-	rc = sock_send(n->keeper_sock, &m, sizeof(m), &kd[0], 1);
-	if (!rc)
-		rc = start(n, NODE_DATAPLANE, n->conf_fd, kd[1], ad[1]);
-	close(kd[0]);
-	close(kd[1]);
-	close(ad[1]);
-	if (rc) {
-		close(ad[0]);
-		return rc;
-	}
-	admin_open(&n->admin, ad[0]);
-	for (unsigned i = NODE_SERVICE0; i < n->nprocs; i++) {
-		n->procs[i].told = n->procs[i].asked = false;
-		if (n->procs[i].state == PROC_READY)
-			n->procs[i].state = PROC_RUNNING; /* until it has attached to the new one */
-	}
-	proc_go(&n->procs[NODE_DATAPLANE]);
-	return 0;
-}
-
-static uint32_t backoff_first(const struct proc *p)
-{
-	return p->conf ? p->conf->backoff_ms : KEEPER_BACKOFF_MS;
-}
-
-/* Plans the next start; waits longer each time that it did not live long. */
-static void plan(struct proc *p, uint64_t now_ns)
-{
-	uint32_t most = p->conf ? p->conf->backoff_max_ms : BACKOFF_MAX_MS;
-	uint64_t reset_ms = p->conf ? p->conf->backoff_reset_ms : BACKOFF_RESET_MS;
-
-	if (p->backoff_ms == 0 || now_ns - p->started_ns >= reset_ms * MS)
-		p->backoff_ms = backoff_first(p);
-	p->retry_ns = now_ns + (p->again ? 0 : (uint64_t)p->backoff_ms * MS);
-	if (!p->again)
-		p->backoff_ms = p->backoff_ms * 2 > most ? most : p->backoff_ms * 2;
-	p->state = PROC_WAITING;
-}
-
-static void start_due(struct node *n, unsigned i)
-{
-	struct proc *p = &n->procs[i];
-	int rc;
-
-	switch (p->kind) {
-	case PROC_KEEPER:
-		rc = start_keeper(n);
-		break;
-	case PROC_DATAPLANE:
-		rc = start_dataplane(n);
-		break;
-	case PROC_SERVICE:
-	default:
-		rc = start(n, i, -1, -1, -1);
-		break;
-	}
-	if (!rc)
-		return;
-	snprintf(p->reason, sizeof(p->reason), "cannot be started: %s", strerror(-rc));
-	if (p->kind == PROC_KEEPER)
-		node_end(n, true, "the keeper %s", p->reason);
-	plan(p, n->now_ns);
-}
-
 /* ---------------------------------------------------------------- what has happened */
 
 static void ended_tail(const struct node *n, const struct proc *p)
@@ -297,7 +143,7 @@ static void on_end(struct node *n, unsigned i)
 		return;
 	}
 	p->restarts++;
-	plan(p, n->now_ns);
+	node_proc_plan(p, n->now_ns);
 }
 
 static void on_answer(struct node *n, uint16_t op, int proc, const struct proto_ctl_reply *r)
@@ -486,7 +332,7 @@ static void tick(struct node *n)
 	if (n->phase < NODE_STOP_SERVICES) {
 		for (unsigned i = 0; i < n->nprocs; i++)
 			if (n->procs[i].state == PROC_WAITING && n->now_ns >= n->procs[i].retry_ns)
-				start_due(n, i);
+				node_proc_start(n, i);
 		for (unsigned i = 0; i < n->nprocs; i++)
 			ask(n, i);
 		if (n->now_ns >= n->ask_ns)
@@ -584,27 +430,6 @@ static void proc_init(struct node *n, const char *name, enum proc_kind kind,
 	p->state = PROC_WAITING;
 }
 
-static int find_programs(struct node *n)
-{
-	for (unsigned i = 0; i < n->nprocs; i++) {
-		const struct proc *p = &n->procs[i];
-		const char *name = p->conf			 ? p->conf->exec
-				   : p->kind == PROC_KEEPER	 ? "atoll-keeper"
-								 : "atoll-dataplane";
-
-		if (program_find(name, n->exec[i], sizeof(n->exec[i])) == 0)
-			continue;
-		if (p->conf)
-			snprintf(n->why, sizeof(n->why), "%.100s:%u: [service %.40s]: there is no program"
-				 " %.60s", n->file, p->conf->line, p->name, name);
-		else
-			snprintf(n->why, sizeof(n->why), "there is no program %.60s next to svcctl; is the"
-				 " build complete? (./atoll build)", name);
-		return -ENOENT;
-	}
-	return 0;
-}
-
 static int open_signals(void)
 {
 	sigset_t set;
@@ -629,7 +454,7 @@ static int node_open(struct node *n)
 	proc_init(n, "dataplane", PROC_DATAPLANE, NULL);
 	for (unsigned i = 0; i < c->nservices; i++)
 		proc_init(n, c->services[i].name, PROC_SERVICE, &c->services[i]);
-	if (find_programs(n) || rundir_make(c->run_dir, &c->user, n->why, sizeof(n->why)))
+	if (node_find_programs(n) || rundir_make(c->run_dir, &c->user, n->why, sizeof(n->why)))
 		return -1;
 	n->conf_fd = open(n->file, O_RDONLY | O_CLOEXEC);
 	n->lock = rundir_lock(c->run_dir, LOCK_MS);

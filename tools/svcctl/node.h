@@ -79,6 +79,14 @@ void node_end(struct node *n, bool failed, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int node_proc_find(const struct node *n, const char *name);
 
+/* node_start.c */
+/* Absolute paths of all programs, in n->exec. 0, or -ENOENT with a sentence in n->why. */
+int node_find_programs(struct node *n);
+/* Start it now; if that fails, plan it again. */
+void node_proc_start(struct node *n, unsigned i);
+/* When it is started next: later each time that it did not live long. */
+void node_proc_plan(struct proc *p, uint64_t now_ns);
+
 /* control.c: the node's side of svcctl.sock. */
 int control_listen(const char *run_dir);
 void control_accept(struct node *n);

@@ -3,27 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ipc/sock.h"
+#include "tools/svcctl/client.h"
 #include "tools/svcctl/local.h"
 #include "tools/svcctl/logs.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
-
-enum {
-	ANSWER_MAX = 1 << 18,
-	ANSWER_MS = 20000,
-	TARGETS_MAX = LOCAL_NODES_MAX,
-};
 
 static const char usage_text[] =
 	"usage: svcctl COMMAND [options] [TARGET]\n"
@@ -48,234 +39,10 @@ static const char usage_text[] =
 	"A TARGET is a node's configuration file or run_dir. Without one: the nodes of up --local, in\n"
 	"--dir DIR where that was given; a NAME is then NODE/PROCESS.\n";
 
-struct target {
-	char name[CONF_NAME_MAX + 1];
-	char run_dir[CONF_PATH_MAX + 1];
-	char file[LOCAL_PATH_MAX];
-};
-
 static void say_error(void *arg, const char *line)
 {
 	(void)arg;
 	fprintf(stderr, "%s\n", line);
-}
-
-static bool is_dir(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-/* ---------------------------------------------------------------- targets */
-
-/* A file, or a run_dir with or without a node.conf. */
-static int target_find(const char *arg, struct target *t)
-{
-	static struct node_conf conf;
-	struct conf_errors errors = {0};
-	char file[LOCAL_PATH_MAX + 16];
-
-	memset(t, 0, sizeof(*t));
-	snprintf(file, sizeof(file), is_dir(arg) ? "%s/node.conf" : "%s", arg);
-	if (access(file, R_OK) == 0) {
-		conf_read(file, NULL, &conf, &errors);
-		memcpy(t->run_dir, conf.run_dir, sizeof(t->run_dir));
-		memcpy(t->name, conf.name, sizeof(t->name));
-		snprintf(t->file, sizeof(t->file), "%.*s", LOCAL_PATH_MAX - 1, file);
-	}
-	if (!t->run_dir[0] && is_dir(arg) && strlen(arg) <= CONF_PATH_MAX)
-		snprintf(t->run_dir, sizeof(t->run_dir), "%s", arg);
-	if (!t->name[0])
-		snprintf(t->name, sizeof(t->name), "%.63s", arg);
-	if (!t->run_dir[0]) {
-		fprintf(stderr, "svcctl: %s is neither a configuration file with a run_dir nor a"
-			" run_dir\n", arg);
-		return -ENOENT;
-	}
-	return 0;
-}
-
-static int local_targets(const char *dir, struct target *t)
-{
-	char files[LOCAL_NODES_MAX][LOCAL_PATH_MAX], own[128];
-	unsigned n;
-
-	if (!dir) {
-		if (local_dir(own, sizeof(own))) {
-			fprintf(stderr, "svcctl: %s is not yours\n", own);
-			return -EPERM;
-		}
-		dir = own;
-	}
-	n = local_list(dir, files, LOCAL_NODES_MAX);
-	for (unsigned i = 0; i < n; i++)
-		if (target_find(files[i], &t[i]))
-			return -ENOENT;
-	if (n == 0) {
-		fprintf(stderr, "svcctl: there are no nodes in %s; name a configuration file, or start"
-			" some with svcctl up --local 2\n", dir);
-		return -ENOENT;
-	}
-	return (int)n;
-}
-
-/* Arguments as targets; how many, or negative. */
-static int targets(int argc, char **argv, const char *dir, struct target *t)
-{
-	if (argc == 0)
-		return local_targets(dir, t);
-	if (argc > TARGETS_MAX) {
-		fprintf(stderr, "svcctl: more than %d targets\n", TARGETS_MAX);
-		return -E2BIG;
-	}
-	for (int i = 0; i < argc; i++)
-		if (target_find(argv[i], &t[i]))
-			return -ENOENT;
-	return argc;
-}
-
-/* [TARGET] NAME, or [NODE/]NAME of the local nodes. */
-static int target_and_name(int argc, char **argv, const char *dir, struct target *out,
-			   const char **name)
-{
-	static struct target t[TARGETS_MAX];
-	const char *slash;
-	int n;
-
-	if (argc == 2) {
-		*name = argv[1];
-		return target_find(argv[0], out);
-	}
-	if (argc != 1) {
-		fprintf(stderr, "svcctl: name a process, or a target and a process\n");
-		return -EINVAL;
-	}
-	n = local_targets(dir, t);
-	if (n < 0)
-		return n;
-	slash = strchr(argv[0], '/');
-	*name = slash ? slash + 1 : argv[0];
-	for (int i = 0; i < n; i++)
-		if (slash ? strlen(t[i].name) == (size_t)(slash - argv[0]) &&
-				    strncmp(t[i].name, argv[0], (size_t)(slash - argv[0])) == 0
-			  : n == 1) {
-			*out = t[i];
-			return 0;
-		}
-	fprintf(stderr, "svcctl: which node? write NODE/%s\n", *name);
-	return -ENOENT;
-}
-
-/* ---------------------------------------------------------------- talking to a supervisor */
-
-/* 0 and the answer (allocated); 1: it says an error (in the answer); negative: no supervisor. */
-static int ask(const struct target *t, const char *request, char **text)
-{
-	char path[CONF_PATH_MAX + 32];
-	struct pollfd p = {.events = POLLIN};
-	ssize_t n = -1;
-	char *buf;
-	int rc;
-
-	*text = NULL;
-	snprintf(path, sizeof(path), "%s/%s", t->run_dir, RUNDIR_CONTROL);
-	p.fd = sock_connect(path);
-	if (p.fd < 0)
-		return p.fd;
-	buf = malloc(ANSWER_MAX + 1);
-	rc = buf ? sock_send(p.fd, request, strlen(request), NULL, 0) : -ENOMEM;
-	if (!rc && poll(&p, 1, ANSWER_MS) > 0)
-		n = recv(p.fd, buf, ANSWER_MAX, 0);
-	close(p.fd);
-	if (rc || n <= 0) {
-		free(buf);
-		return rc ? rc : n == 0 ? -ECONNRESET : -ETIMEDOUT;
-	}
-	buf[n] = 0;
-	*text = buf;
-	return buf[0] == '0' ? 0 : 1;
-}
-
-static void say_down(const struct target *t, bool json)
-{
-	char why[NODE_TEXT_MAX] = "";
-	bool known = rundir_why(t->run_dir, why, sizeof(why)) == 0;
-
-	for (char *c = why; *c; c++)
-		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
-			*c = '\'';
-	if (json)
-		printf("{\"node\": \"%s\", \"state\": \"down\", \"ended\": \"%s\", \"run_dir\": \"%s\"}\n",
-		       t->name, why, t->run_dir);
-	else
-		printf("node %s is down%s%s\n", t->name, known ? "; it ended: " : "", why);
-}
-
-static int cmd_status(int n, const struct target *t, bool json)
-{
-	int exit_status = 0;
-
-	for (int i = 0; i < n; i++) {
-		char *text;
-		int rc = ask(&t[i], json ? "json" : "status", &text);
-
-		if (rc == 0) {
-			fputs(text + 1, stdout);
-		} else if (rc == -EACCES || rc == -EPERM) {
-			fprintf(stderr, "svcctl: node %s belongs to another user\n", t[i].name);
-			exit_status = 1;
-		} else {
-			say_down(&t[i], json);
-			exit_status = 3; /* as systemctl does for what is not running */
-		}
-		free(text);
-	}
-	return exit_status;
-}
-
-static int cmd_down(int n, const struct target *t)
-{
-	int exit_status = 0, lock;
-
-	for (int i = 0; i < n; i++) {
-		char *text;
-		int rc = ask(&t[i], "down", &text);
-
-		free(text);
-		if (rc == -ENOENT || rc == -ECONNREFUSED) {
-			say_down(&t[i], false);
-			continue;
-		}
-		lock = rundir_lock(t[i].run_dir, 5000);
-		if (rc != -ECONNRESET || lock < 0) {
-			fprintf(stderr, "svcctl: node %s did not end: %s\n", t[i].name,
-				lock < 0 ? strerror(-lock) : strerror(-rc));
-			exit_status = 1;
-		} else {
-			printf("node %s is down\n", t[i].name);
-		}
-		if (lock >= 0)
-			close(lock);
-	}
-	return exit_status;
-}
-
-static int cmd_restart(const struct target *t, const char *name)
-{
-	char request[CONF_NAME_MAX + 16], *text;
-	int rc;
-
-	snprintf(request, sizeof(request), "restart %.*s", CONF_NAME_MAX, name);
-	rc = ask(t, request, &text);
-	if (rc < 0)
-		say_down(t, false);
-	else if (rc)
-		fprintf(stderr, "svcctl: %s\n", text + 1);
-	else
-		fputs(text + 1, stdout);
-	free(text);
-	return rc != 0;
 }
 
 /* ---------------------------------------------------------------- check and up */
@@ -566,15 +333,15 @@ int main(int argc, char **argv)
 	if (strcmp(command, "up") == 0)
 		return run_up(&o, argc, argv);
 	if (strcmp(command, "status") == 0 || strcmp(command, "down") == 0) {
-		n = targets(argc, argv, o.dir, t);
+		n = client_targets(argc, argv, o.dir, t);
 		if (n < 0)
 			return 1;
-		return command[0] == 's' ? cmd_status(n, t, o.json) : cmd_down(n, t);
+		return command[0] == 's' ? client_status(n, t, o.json) : client_down(n, t);
 	}
 	if (strcmp(command, "restart") == 0 || strcmp(command, "logs") == 0) {
-		if (target_and_name(argc, argv, o.dir, &t[0], &name))
+		if (client_target(argc, argv, o.dir, &t[0], &name))
 			return 1;
-		return command[0] == 'r' ? cmd_restart(&t[0], name)
+		return command[0] == 'r' ? client_restart(&t[0], name)
 					 : logs_show(t[0].run_dir, name, o.follow);
 	}
 	fprintf(stderr, "svcctl: there is no command %s\n\n%s", command, usage_text);
