@@ -98,11 +98,12 @@ static bool put_read(struct roce_qp *qp, struct answer *a, struct pkt *pkt)
 		body = packet_begin(pkt, &qp->flow, opcode, 0, a->psn, sizeof(struct wire_aeth), n);
 		body = put_aeth(body, AETH_ACK | AETH_NO_CREDITS, a->msn);
 	}
-	if (n)
+	if (n) {
 		packet_copy(body, a->data, n);
+		a->data += n;
+		a->left -= n;
+	}
 	a->begun = true;
-	a->data += n;
-	a->left -= n;
 	a->psn = psn_add(a->psn, 1);
 	return last;
 }

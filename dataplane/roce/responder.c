@@ -196,7 +196,7 @@ static void store(uint8_t *at, const uint8_t *data, uint32_t len)
 	if (len == 8 && !((uintptr_t)at & 7)) {
 		memcpy(&word, data, 8);
 		__atomic_store_n((uint64_t *)at, word, __ATOMIC_RELAXED);
-	} else if (len) {
+	} else {
 		packet_copy(at, data, len);
 	}
 }
@@ -220,7 +220,7 @@ static void take_write(struct roce_qp *qp, const struct roce_rx *rx)
 		responder_refuse(qp, NAK_INVALID);
 		return;
 	}
-	if (rs->status == STATUS_OK) {
+	if (rs->status == STATUS_OK && rx->payload_len) {
 		store(rs->write_at, rx->payload, rx->payload_len);
 		rs->write_at += rx->payload_len;
 	}

@@ -16,7 +16,10 @@
 
 #include "dataplane/port.h"
 
-enum { WIRE_BUFFERS = 1024, WIRE_ROOM = 4400, WIRE_QUEUE = 2048 };
+#ifndef WIRE_BUFFERS /* of each port */
+#define WIRE_BUFFERS 1024
+#endif
+enum { WIRE_ROOM = 4400, WIRE_QUEUE = 2048 };
 
 struct wire_fault {
 	uint32_t lose, repeat, reorder, spoil; /* of a million packets */
