@@ -34,7 +34,7 @@ static void say(void *arg, const char *line)
 }
 
 /* Sleep until a process, the network, the control side or a timer wants the loop. */
-static void loop_sleep(struct dp *dp, int epoll)
+static void loop_sleep(struct dp *dp, int epoll, int most_ms)
 {
 	struct epoll_event ev[16];
 	uint64_t now, timer, n;
@@ -44,7 +44,8 @@ static void loop_sleep(struct dp *dp, int epoll)
 		return;
 	now = clock_now_ns();
 	timer = dp_next_timer(dp);
-	ms = timer <= now ? 0 : timer - now > 100000000u ? 100 : (int)((timer - now) / 1000000u);
+	ms = timer <= now ? 0 : (timer - now) / 1000000u > (uint64_t)most_ms ? most_ms :
+							     (int)((timer - now) / 1000000u);
 	got = epoll_wait(epoll, ev, 16, ms);
 	for (int i = 0; i < got; i++)
 		if (ev[i].data.fd >= 0 && read(ev[i].data.fd, &n, sizeof(n)) < 0)
@@ -52,7 +53,8 @@ static void loop_sleep(struct dp *dp, int epoll)
 	dp_sleep_end(dp);
 }
 
-static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll)
+/* @most_ms: longest sleep; short where the port has no descriptor that wakes. */
+static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll, int most_ms)
 {
 	uint64_t count = 0;
 
@@ -70,7 +72,7 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll)
 			idle_active(idle, now);
 		else if (idle_step(idle, now)) {
 			dp_counters(dp);
-			loop_sleep(dp, epoll);
+			loop_sleep(dp, epoll, most_ms);
 		}
 	}
 }
@@ -81,7 +83,7 @@ static bool core_shared(const struct node_conf *nc)
 	for (unsigned i = 0; i < nc->nservices; i++)
 		if (nc->core >= 0 && nc->services[i].core == nc->core)
 			return true;
-	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
+	return idle_few_cores();
 }
 
 int main(int argc, char **argv)
@@ -167,7 +169,7 @@ int main(int argc, char **argv)
 	idle_init(&idle, nc.idle, core_shared(&nc));
 	fprintf(stderr, "dataplane: node %s (%u) runs, incarnation %016llx, port %s\n", nc.name, nc.id,
 		(unsigned long long)dp_incarnation(dp), port ? nc.port : "none");
-	loop(dp, control, &idle, epoll);
+	loop(dp, control, &idle, epoll, port && port->ops->wait_fd(port) < 0 ? 1 : 100);
 	dp_delete(dp);
 	if (port)
 		port->ops->close(port);

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proto/atoll_proto.h"
 
@@ -21,6 +22,11 @@ static void cpu_pause(void)
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
+}
+
+bool idle_few_cores(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
 }
 
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core)

@@ -27,6 +27,10 @@ struct idle {
 /* Monotonic clock, nanoseconds. */
 uint64_t clock_now_ns(void);
 
+/* Fewer cores than a node has pollers (dataplane, service, client, and one for everybody else): assume that
+ * somebody else's poller wants this one. */
+bool idle_few_cores(void);
+
 /* @mode: enum idle_mode. */
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 

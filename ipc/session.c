@@ -135,9 +135,7 @@ static int session_open(struct atoll_endpoint *ep, char *err, size_t errlen)
 	ep->epoch = r.epoch;
 	ep->incarnation = r.incarnation;
 	ep->secret = r.key;
-	idle_init(&ep->idle, ep->conf.idle ? ep->conf.idle : (uint8_t)r.idle, r.idle == IDLE_MODE_YIELD);
-	if (!ep->conf.idle)
-		ep->idle.mode = IDLE_MODE_AUTO;
+	idle_init(&ep->idle, ep->conf.idle ? ep->conf.idle : (uint8_t)r.idle, idle_few_cores());
 	return 0;
 }
 
