@@ -296,8 +296,10 @@ struct pkt *dev_packet(struct roce_dev *dev)
 		}
 	}
 	pkt = dev->spare[dev->spare_count - 1];
-	if (pkt->room < dev->packet_max)
-		return NULL; /* a port that breaks its word */
+	if (pkt->room < dev->packet_max) { /* a port that breaks its word */
+		dev->counters[ROCE_C_NO_BUFFER]++;
+		return NULL;
+	}
 	dev->spare_count--;
 	return pkt;
 }

@@ -148,6 +148,7 @@ void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint
 
 	memset(flow, 0, sizeof(*flow));
 	h->ip.version_ihl = 0x45;
+	h->ip.tos = PACKET_TOS;
 	h->ip.fragment = be16_of(0x4000); /* do not fragment; identification 0 */
 	h->ip.ttl = PACKET_TTL;
 	h->ip.protocol = 17;
@@ -180,7 +181,7 @@ void packet_seal(struct pkt *pkt, const struct packet_flow *flow)
 	at[3] = (uint8_t)(crc >> 24);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	h->ip.tos = 0;
+	h->ip.tos = PACKET_TOS;
 	h->ip.ttl = PACKET_TTL;
 	h->ip.checksum = be16_of((uint16_t)~sum);
 	h->udp.checksum = (be16){ { 0, 0 } };

@@ -173,6 +173,7 @@ enum {
 	PACKET_OVERHEAD_MAX = PACKET_HEADERS + 28 + 3 + 4, /* AtomicETH, pad, ICRC */
 	PACKET_DATA_OVERHEAD = PACKET_HEADERS + 16 + 4,	   /* WRITE first: RETH and ICRC */
 	PACKET_TTL = 64,
+	PACKET_TOS = 2, /* ECN-capable transport: switches may mark instead of drop */
 	PACKET_PKEY = 0xffff,
 	PACKET_QPN_CM = 1,
 	PACKET_QPN_MAX = 0xfffffe, /* 0xffffff is multicast */

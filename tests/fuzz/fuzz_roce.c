@@ -43,6 +43,7 @@ struct rig {
 	struct pair_host *host;
 	uint8_t *locals[WINDOW];
 	uint64_t posted, completed;
+	unsigned budget; /* packets that go out in one turn */
 };
 
 static uint64_t take(struct input *in, unsigned bytes)
@@ -86,8 +87,7 @@ static void turn(struct rig *r)
 
 	roce_timers(dev, now);
 	roce_input(dev, now, 64);
-	for (unsigned i = 0; i < 8 && roce_output_pending(dev); i++)
-		roce_output(dev, now, 64);
+	roce_output(dev, now, r->budget);
 	netif_tick(r->host->nif, now);
 	check_output(r);
 }
@@ -108,12 +108,13 @@ static void step_packet(struct rig *r, struct input *in)
 	uint8_t opcode = (uint8_t)take(in, 1), flags = (uint8_t)take(in, 1);
 	int8_t offset = (int8_t)take(in, 1);
 	uint32_t len = (uint32_t)take(in, 2) % (WIRE_ROOM - 64), psn, copied;
+	uint32_t given = len;
 	bool request = packet_opcode_info[opcode] & OPI_REQUEST;
 	struct packet_flow flow;
 	uint8_t bytes[WIRE_ROOM];
 	struct pkt pkt = { .data = bytes, .room = sizeof(bytes) };
 
-	if (flags & 2) /* a whole packet of payload, whatever is left of the input */
+	if (flags & 2) /* a whole packet of payload behind the bytes given */
 		len += qp->mtu;
 	psn = psn_add(request ? qp->rs.epsn : qp->rq.una, (uint32_t)(int32_t)offset);
 	packet_flow_init(&flow, r->pair->host[1].address, r->host->address, 0xc000, ROCE_UDP_PORT,
@@ -121,7 +122,7 @@ static void step_packet(struct rig *r, struct input *in)
 	if (len > WIRE_ROOM - 64)
 		return;
 	memset(packet_begin(&pkt, &flow, opcode, flags & 0x81u, psn, 0, len), 0x77, len);
-	copied = len < in->left ? len : (uint32_t)in->left;
+	copied = given < in->left ? given : (uint32_t)in->left;
 	memcpy(bytes + PACKET_HEADERS, in->at, copied);
 	in->at += copied;
 	in->left -= copied;
@@ -151,6 +152,7 @@ static void step_host(struct rig *r, struct input *in)
 {
 	uint8_t what = (uint8_t)take(in, 1);
 
+	r->budget = what & 32 ? what >> 6 : 64;
 	r->host->refuse = what & 1 ? STATUS_FENCED : STATUS_OK;
 	r->host->busy = what & 2;
 	r->pair->wire->end[0].accept = what & 4 ? 0 : UINT32_MAX;
@@ -188,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 	struct roce_qp_conf conf = pair_conf();
-	struct rig r = { .pair = pair_new(7, REGION) };
+	struct rig r = { .pair = pair_new(7, REGION), .budget = 64 };
 	uint8_t first = (uint8_t)take(&in, 1);
 	unsigned steps = 0;
 

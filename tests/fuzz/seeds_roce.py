@@ -65,7 +65,10 @@ SEEDS = {
     + packet(0x0a, reth(8) + bytes(8), SE) + packet(0x0a, reth(8) + bytes(8), SE, -1),
     'write_refused_stock': conf(atoll=0) + packet(0x0a, reth(64, 5000) + bytes(64), ACK_REQ),
     'read': conf() + packet(0x0c, reth(2000)) + packet(0x0c, reth(2000), 0, -8),
-    'read_revoked': conf(mtu=0) + packet(0x0c, reth(3000)) + host(8) + time(1),
+    'read_revoked': conf() + host(96) + packet(0x0c, reth(3000)) + time(1) + host(8) + time(1),
+    'read_revoked_stock': conf(atoll=0) + host(96) + packet(0x0c, reth(3000)) + host(8) + time(1),
+    'answers_pile_up': conf(depth=7) + host(32) + packet(0x0c, reth(3000)) * 7
+    + packet(0x14, atomic(8, 1)) * 2 + packet(0x0c, reth(300), 0, -14) + host(0),
     'atomics': conf() + packet(0x13, atomic(8, 5)) + packet(0x14, atomic(8, 1), SE)
     + packet(0x14, atomic(8, 1), SE, -1) + packet(0x14, atomic(9, 1), SE),
     'gap': conf() + packet(0x04, b'late', ACK_REQ, 1) + packet(0x04, b'first', ACK_REQ),
