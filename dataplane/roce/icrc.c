@@ -18,6 +18,8 @@ static const uint32_t PREFIX_STATE = 0xdebb20e3u;
 static uint32_t tables[8][256];
 static bool made;
 
+#if defined(ATOLL_HAVE_ISAL) && defined(__x86_64__)
+#define UPPER_HALVES 1
 /*
  * ISA-L's AVX-512 routine returns with the upper halves of vector registers in use (seen in 2.30),
  * which slows every later SSE instruction of the program several times over until they are cleared.
@@ -26,14 +28,13 @@ static bool has_avx;
 
 static inline void clear_upper_halves(void)
 {
-#ifdef __x86_64__
 	if (has_avx)
 		__asm__ volatile("vzeroupper" ::
 					 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
 					   "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
 					   "xmm13", "xmm14", "xmm15");
-#endif
 }
+#endif
 
 void icrc_init(void)
 {
@@ -53,7 +54,7 @@ void icrc_init(void)
 			tables[t][i] = (c >> 8) ^ tables[0][c & 0xff];
 		}
 	}
-#ifdef __x86_64__
+#ifdef UPPER_HALVES
 	has_avx = __builtin_cpu_supports("avx");
 #endif
 	made = true;
@@ -95,7 +96,9 @@ uint32_t icrc_compute(const uint8_t *packet, size_t len)
 #ifdef ATOLL_HAVE_ISAL
 	uint32_t crc = crc32_gzip_refl(~PREFIX_STATE, packet, len);
 
+#ifdef UPPER_HALVES
 	clear_upper_halves();
+#endif
 	return crc;
 #else
 	return icrc_compute_tables(packet, len);
