@@ -47,7 +47,7 @@ static const struct key keys[] = {
 	{SECTION_NODE, "run_dir", VALUE_DIR, AT(node_conf, run_dir), 0, 0, true, NULL,
 	 "directory of the node's sockets and logs, made if it is not there"},
 	{SECTION_NODE, "heartbeat_ms", VALUE_NUMBER, AT(node_conf, heartbeat_ms), 1, 10000, false,
-	 "20", "between heartbeats of a link; three missed ones and it is down"},
+	 "50", "between heartbeats of a link; three missed ones and it is down"},
 	{SECTION_NODE, "idle", VALUE_IDLE, AT(node_conf, idle), 0, 0, false, "auto",
 	 "what pollers do without work: auto, spin, yield or block"},
 	{SECTION_NODE, "core", VALUE_CORE, AT(node_conf, core), 0, 0, false, "none",

@@ -68,7 +68,7 @@ static void test_whole(void **state)
 	(void)state;
 	assert_int_equal(parse("# a node\n"
 			       NODE
-			       "heartbeat_ms = 50 ; slow\nidle = yield\ncore = 1\nkeeper_core = none\n"
+			       "heartbeat_ms = 70 ; slow\nidle = yield\ncore = 1\nkeeper_core = none\n"
 			       "user = 65534\nlog_max_kib = 64\ntrace_entries = 0\n"
 			       "\n" PORT
 			       "udp_port = 4800\nmtu_bytes = 1500\nbuffers = 1024\n"
@@ -82,7 +82,7 @@ static void test_whole(void **state)
 	assert_string_equal(conf.name, "a");
 	assert_int_equal(conf.id, 1);
 	assert_string_equal(conf.run_dir, "/run/a");
-	assert_int_equal(conf.heartbeat_ms, 50);
+	assert_int_equal(conf.heartbeat_ms, 70);
 	assert_int_equal(conf.idle, IDLE_MODE_YIELD);
 	assert_int_equal(conf.core, 1);
 	assert_int_equal(conf.keeper_core, CONF_NO_CORE);
@@ -117,7 +117,7 @@ static void test_presets(void **state)
 	(void)state;
 	assert_int_equal(parse(NODE), 0);
 	assert_string_equal(conf.port, "");
-	assert_int_equal(conf.heartbeat_ms, 20);
+	assert_int_equal(conf.heartbeat_ms, PROTO_HEARTBEAT_DEFAULT);
 	assert_int_equal(conf.udp_port, 4791);
 	assert_true(conf_lookup_allowed(&conf, 1, "x"));
 	assert_null(conf_limits_of(&conf, 1));
@@ -276,6 +276,26 @@ static void test_files(void **state)
 	assert_int_equal(conf_read("/", NULL, &conf, &errors), -21);
 }
 
+/* What the reference says is what holds. */
+static void test_reference(void **state)
+{
+	char *text = NULL, want[64], *at;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	(void)state;
+	assert_non_null(f);
+	conf_reference(f);
+	fclose(f);
+	at = strstr(text, "heartbeat_ms");
+	assert_non_null(at);
+	snprintf(want, sizeof(want), "default: %d; 1 to 10000", PROTO_HEARTBEAT_DEFAULT);
+	at = strstr(at, "default: ");
+	assert_int_equal(strncmp(at, want, strlen(want)), 0);
+	assert_non_null(strstr(text, "[limits USER]"));
+	free(text);
+}
+
 static void test_host(void **state)
 {
 	int cores = 0;
@@ -295,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_peers),	  cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_lines),	  cmocka_unit_test(test_many),
 		cmocka_unit_test(test_files),	  cmocka_unit_test(test_host),
+		cmocka_unit_test(test_reference),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

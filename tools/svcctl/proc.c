@@ -24,7 +24,9 @@
 enum {
 	STOP_MS = 2000,	 /* from SIGTERM to SIGKILL */
 	ARGS_MAX = 128,
-	FD_REPORT = 9, /* in the child, until its program runs */
+	/* In the child, until its program runs: */
+	FD_PROGRAM = 8,
+	FD_REPORT = 9,
 	EXIT_SETUP = 126,
 };
 
@@ -79,6 +81,7 @@ static void child_fds(const struct proc_spec *s, int report_fd)
 {
 	int want[FD_REPORT + 1], high[FD_REPORT + 1];
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int program = open(s->exec, O_PATH | O_CLOEXEC);
 
 	for (int i = 0; i <= FD_REPORT; i++)
 		want[i] = -1;
@@ -87,6 +90,7 @@ static void child_fds(const struct proc_spec *s, int report_fd)
 	for (int i = 0; i < 3; i++)
 		want[3 + i] = s->fds[i];
 	want[ADMIN_FD_LIFELINE] = s->lifeline;
+	want[FD_PROGRAM] = program;
 	want[FD_REPORT] = report_fd;
 	/* Out of the way first: a wanted number may be in use by another one. */
 	for (int i = 0; i <= FD_REPORT; i++)
@@ -96,6 +100,7 @@ static void child_fds(const struct proc_spec *s, int report_fd)
 			dup2(high[i], i);
 		else
 			close(i);
+	fcntl(FD_PROGRAM, F_SETFD, FD_CLOEXEC);
 	fcntl(FD_REPORT, F_SETFD, FD_CLOEXEC);
 	if (syscall(SYS_close_range, FD_REPORT + 1, ~0u, 0))
 		for (int i = FD_REPORT + 1; i < 65536; i++)
@@ -225,6 +230,9 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 	if (recv(FD_REPORT, &go, 1, 0) != 1 || getppid() != supervisor)
 		_exit(0); /* the supervisor is gone */
 	execve(s->exec, argv, environ);
+	/* Its user may not be able to walk the path to it, as in a clone below /root. */
+	if (errno == EACCES)
+		syscall(SYS_execveat, FD_PROGRAM, "", argv, environ, AT_EMPTY_PATH);
 	report('!', "cannot run %s: %s", s->exec, strerror(errno));
 	_exit(EXIT_SETUP);
 }

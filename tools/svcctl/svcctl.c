@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/proto.h"
 #include "tools/svcctl/client.h"
 #include "tools/svcctl/local.h"
 #include "tools/svcctl/logs.h"
@@ -27,7 +28,7 @@ static const char usage_text[] =
 	"      --dir DIR          where; default: the user's run-time directory\n"
 	"      --services A,B     on each node; default echo,index-shard\n"
 	"      --udp-port N       default 4791\n"
-	"      --heartbeat-ms N   default 20\n"
+	"      --heartbeat-ms N   default 50\n"
 	"      --idle MODE        auto (default), spin, yield or block\n"
 	"      --keep             leave a node.conf that is there as it is\n"
 	"  down [TARGET...]       end nodes\n"
@@ -312,7 +313,7 @@ int main(int argc, char **argv)
 	struct options o = {.services = "echo,index-shard",
 			    .idle = "auto",
 			    .udp_port = 4791,
-			    .heartbeat_ms = 20};
+			    .heartbeat_ms = PROTO_HEARTBEAT_DEFAULT};
 	const char *command = argc > 1 ? argv[1] : "help", *name;
 	int n;
 
