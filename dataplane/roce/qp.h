@@ -56,7 +56,7 @@ struct requester {
 	bool went_back;	       /* since una last moved */
 	bool probing;
 	uint32_t probe_psn;
-	uint64_t probe_sent, shortest_rtt;
+	uint64_t probe_sent, shortest_rtt, shortest_at;
 	uint64_t deadline;     /* of the answer to una; 0: none awaited */
 	uint64_t rnr_until;    /* 0: not waiting */
 };

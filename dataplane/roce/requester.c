@@ -12,7 +12,8 @@
 #include "proto/atoll_proto.h"
 
 enum {
-	DELAY_TARGET_NS = 20000, /* more than the shortest round trip by this: a queue is growing */
+	DELAY_TARGET_NS = 4000, /* more than the shortest round trip by this: a queue is growing */
+	FORGET_NS = 60000000,
 	TRIES_FOR_EVER = 7,	 /* rnr_retry, IBTA 9.7.5.2.8 */
 };
 
@@ -111,10 +112,14 @@ static void probe_answered(struct roce_qp *qp)
 	uint64_t rtt = qp->dev->now - rq->probe_sent;
 
 	rq->probing = false;
-	/* Forget the shortest slowly: paths change. */
-	rq->shortest_rtt += rq->shortest_rtt >> 10;
-	if (rtt < rq->shortest_rtt)
+	if (rtt < rq->shortest_rtt) {
 		rq->shortest_rtt = rtt;
+		rq->shortest_at = qp->dev->now;
+	} else if (qp->dev->now - rq->shortest_at > FORGET_NS) {
+		/* Paths change: in a minute it has doubled, if nothing as short is seen. */
+		rq->shortest_rtt += rq->shortest_rtt >> 10;
+		rq->shortest_at = qp->dev->now;
+	}
 	if (rtt > rq->shortest_rtt + DELAY_TARGET_NS)
 		window_shrink(qp, 8);
 	else if (rq->window + qp->mtu <= qp->conf.window)
