@@ -484,6 +484,7 @@ static int node_open(struct node *n)
 int node_run(const struct node_conf *conf, const char *file, int ready_fd)
 {
 	struct node *n = calloc(1, sizeof(*n));
+	bool failed;
 
 	if (!n)
 		return 1;
@@ -514,5 +515,7 @@ int node_run(const struct node_conf *conf, const char *file, int ready_fd)
 	guard_dismiss(&n->guard);
 	/* Clients that wait for the end see it by the hang-up, once the lock is free. */
 	close(n->lock);
-	return n->failed ? 1 : 0;
+	failed = n->failed;
+	free(n);
+	return failed ? 1 : 0;
 }

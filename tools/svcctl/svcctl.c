@@ -159,7 +159,7 @@ static int cmd_up(const char *file, bool background)
 	struct conf_errors errors = {.say = say_error};
 	struct conf_host host;
 	char *real;
-	int fd;
+	int fd, rc;
 
 	conf_host_here(&host);
 	if (conf_read(file, &host, &conf, &errors))
@@ -167,10 +167,14 @@ static int cmd_up(const char *file, bool background)
 	real = realpath(file, NULL);
 	if (!real)
 		return 1;
-	if (!background)
-		return node_run(&conf, real, -1);
-	fd = spawn(real, &conf);
-	return fd < 0 ? 1 : await(fd, conf.name, conf.run_dir);
+	if (background) {
+		fd = spawn(real, &conf);
+		rc = fd < 0 ? 1 : await(fd, conf.name, conf.run_dir);
+	} else {
+		rc = node_run(&conf, real, -1);
+	}
+	free(real);
+	return rc;
 }
 
 static int cmd_up_local(const struct local_conf *local)
