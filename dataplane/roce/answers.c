@@ -119,8 +119,9 @@ int answers_output(struct roce_qp *qp)
 
 	while (answers_pending(rs)) {
 		a = at(rs, rs->answers_head);
-		/* What was missing came after all: the NAK has lost its sense. */
-		if (a->kind != ANSWER_NAK || a->code != NAK_SEQUENCE || a->psn == rs->epsn)
+		/* What was missing or refused came after all: the NAK has lost its sense. */
+		if ((a->kind != ANSWER_RNR && (a->kind != ANSWER_NAK || a->code != NAK_SEQUENCE)) ||
+		    a->psn == rs->epsn)
 			break;
 		rs->answers_head++;
 	}

@@ -144,15 +144,16 @@ static void go_back(struct roce_qp *qp)
 	rq->unasked_bytes = rq->unasked_packets = 0;
 	rq->probing = false;
 	rq->went_back = true;
-	window_shrink(qp, 2);
 	dev_run(qp->dev, qp);
 }
 
 /* An answer is missing at una: ask again, once until una moves or time is up. */
 static void missing(struct roce_qp *qp)
 {
-	if (!qp->rq.went_back)
-		go_back(qp);
+	if (qp->rq.went_back)
+		return;
+	window_shrink(qp, 2);
+	go_back(qp);
 }
 
 /* Everything before @psn, which lies in or behind the head @w, is answered. */
@@ -588,6 +589,7 @@ void requester_timer(struct roce_qp *qp, uint64_t now)
 		roce_qp_fail(qp, ROCE_ERR_RETRY);
 		return;
 	}
+	window_shrink(qp, 2);
 	go_back(qp);
 	rq->deadline = now + qp->conf.timeout_ns;
 	timer_set(qp->dev, qp, rq->deadline);
