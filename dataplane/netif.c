@@ -8,8 +8,8 @@
 #include "dataplane/roce/packet.h"
 
 enum {
-	NEIGHBOURS = 256,      /* a power of two; nodes on one link */
-	BACKLOG = 512,	       /* packets that the port did not take; the engine stops far below */
+	NEIGHBOURS = 256, /* a power of two; nodes on one link */
+	BACKLOG = 512,    /* packets that the port did not take; the engine stops far below */
 	ETHER_BYTES = 14,
 	ETHER_MIN = 60,
 	ETHERTYPE_IPV4 = 0x0800,
@@ -19,11 +19,11 @@ enum {
 	ARP_TRIES = 5,
 };
 
-static const uint64_t ARP_INTERVAL_NS = 20000000;     /* between requests for one address */
-static const uint64_t ARP_HOLD_NS = 1000000000;	      /* after ARP_TRIES without an answer */
-static const uint64_t ARP_REFRESH_NS = 30000000000;   /* ask again, and go on using it */
-static const uint64_t ARP_EXPIRE_NS = 60000000000;    /* forget */
-static const uint64_t BACKLOG_STALE_NS = 100000000;   /* a port that takes nothing loses it */
+static const uint64_t ARP_INTERVAL_NS = 20000000;   /* between requests for one address */
+static const uint64_t ARP_HOLD_NS = 1000000000;     /* after ARP_TRIES without an answer */
+static const uint64_t ARP_REFRESH_NS = 30000000000; /* ask again, and go on using it */
+static const uint64_t ARP_EXPIRE_NS = 60000000000;  /* forget */
+static const uint64_t BACKLOG_STALE_NS = 100000000; /* a port that takes nothing loses it */
 
 struct wire_ether {
 	uint8_t dst[6], src[6];
@@ -62,7 +62,7 @@ struct netif {
 	struct neighbour neighbours[NEIGHBOURS];
 };
 
-static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 struct netif *netif_new(struct port *port, uint32_t address, uint16_t udp_port)
 {
@@ -82,7 +82,8 @@ void netif_delete(struct netif *nif)
 	if (!nif)
 		return;
 	for (uint32_t i = 0; i < nif->backlog_count; i++)
-		nif->port->ops->free(nif->port, &nif->backlog[(nif->backlog_head + i) % BACKLOG], 1);
+		nif->port->ops->free(nif->port, &nif->backlog[(nif->backlog_head + i) % BACKLOG],
+				     1);
 	free(nif);
 }
 
@@ -165,7 +166,8 @@ static void send_frames(struct netif *nif, uint64_t now_ns, struct pkt **pkts, u
 
 /* ------------------------------------------------------------------ ARP */
 
-/* The entry of @address; with @make a free one for it, or one without an answer that it replaces. */
+/* The entry of @address; with @make a free one for it, or one without an answer that it replaces.
+ */
 static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, bool make)
 {
 	struct neighbour *spare = NULL;
@@ -184,7 +186,7 @@ static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, boo
 	}
 	if (!make || !spare)
 		return NULL;
-	*spare = (struct neighbour){ .address = address };
+	*spare = (struct neighbour){.address = address};
 	return spare;
 }
 

@@ -36,7 +36,8 @@ static bool covers(const struct answer *queued, const struct answer *a)
 {
 	switch ((enum answer_kind)queued->kind) {
 	case ANSWER_READ:
-		return psn_diff(a->psn, queued->psn) >= 0 && psn_diff(a->psn, queued->last_psn) <= 0;
+		return psn_diff(a->psn, queued->psn) >= 0 &&
+		       psn_diff(a->psn, queued->last_psn) <= 0;
 	case ANSWER_ACK:
 		return a->kind == ANSWER_ACK && psn_diff(queued->psn, a->psn) >= 0;
 	case ANSWER_ATOMIC:
@@ -177,7 +178,7 @@ void failures_add(struct responder *rs, uint32_t psn, uint8_t status)
 {
 	if (rs->failed - rs->forgotten == FAILURES)
 		rs->forgotten++;
-	rs->failures[rs->failed++ % FAILURES] = (struct failure){ .psn = psn, .status = status };
+	rs->failures[rs->failed++ % FAILURES] = (struct failure){.psn = psn, .status = status};
 }
 
 const struct failure *failures_find(const struct responder *rs, uint32_t psn, uint32_t *before)

@@ -13,17 +13,18 @@
  * the status answers its last packet. The requests after it, to the one with the SE bit, fail with
  * STATUS_CANCELLED in the same way. Three things could go wrong, and do not:
  *
- *  - The VERB_STATUS is lost and an ACK of a later PSN is taken for success. Therefore the MSN field
- *    of every AETH on such a QP is the number of failures answered up to that packet's PSN. The
- *    requester counts the VERB_STATUS packets it took; where the two differ it takes nothing from
- *    the packet, goes back to its oldest unanswered PSN and asks again. Answers to duplicates carry
- *    the number as it was at *their* PSN, and a duplicate is acknowledged no further than to itself
- *    if a failure follows it: so going back makes progress failure by failure.
- *  - The request is repeated and now succeeds (the region is back, the right was granted). Therefore
- *    the last FAILURES failures are remembered by PSN and a duplicate of one is answered by the same
- *    status, never executed. The peer has at most ROCE_WINDOW_PACKETS packets in flight, half of
- *    FAILURES; a duplicate older than what is remembered is dropped. A request that was never
- *    received is not a duplicate: it executes, or is cancelled if its chain has failed before it.
+ *  - The VERB_STATUS is lost and an ACK of a later PSN is taken for success. Therefore the MSN
+ *    field of every AETH on such a QP is the number of failures answered up to that packet's PSN.
+ *    The requester counts the VERB_STATUS packets it took; where the two differ it takes nothing
+ *    from the packet, goes back to its oldest unanswered PSN and asks again. Answers to duplicates
+ *    carry the number as it was at *their* PSN, and a duplicate is acknowledged no further than to
+ *    itself if a failure follows it: so going back makes progress failure by failure.
+ *  - The request is repeated and now succeeds (the region is back, the right was granted).
+ *    Therefore the last FAILURES failures are remembered by PSN and a duplicate of one is answered
+ *    by the same status, never executed. The peer has at most ROCE_WINDOW_PACKETS packets in
+ *    flight, half of FAILURES; a duplicate older than what is remembered is dropped. A request that
+ *    was never received is not a duplicate: it executes, or is cancelled if its chain has failed
+ *    before it.
  *  - A READ succeeds, its response is lost, and when the duplicate is executed again the check
  *    fails (or roce_memory_revoke ends it half-way). Later answers are already on their way with
  *    counts that cannot include it. Its status is marked VERB_STATUS_LATE: neither side counts it.

@@ -82,7 +82,7 @@ _Static_assert(offsetof(struct wire_req, rdma_cm) == 164, "IBTA 12.6.5");
 struct wire_mra {
 	struct wire_mad mad;
 	be32 local_id, remote_id;
-	uint8_t about;	 /* 2, reserved 6 */
+	uint8_t about;   /* 2, reserved 6 */
 	uint8_t timeout; /* 5, reserved 3 */
 	uint8_t private_data[CM_MRA_PRIVATE];
 };
@@ -91,7 +91,7 @@ _Static_assert(sizeof(struct wire_mra) == CM_MAD_BYTES, "IBTA 12.6.6");
 struct wire_rej {
 	struct wire_mad mad;
 	be32 local_id, remote_id;
-	uint8_t about;	  /* 2, reserved 6 */
+	uint8_t about;    /* 2, reserved 6 */
 	uint8_t info_len; /* 7, reserved 1 */
 	be16 reason;
 	uint8_t info[CM_REJ_INFO];
@@ -185,7 +185,7 @@ static uint8_t mtu_code(uint32_t bytes)
 
 static struct wire_gid gid_of(uint32_t address)
 {
-	return (struct wire_gid){ .ones = { 0xff, 0xff }, .address = be32_of(address) };
+	return (struct wire_gid){.ones = {0xff, 0xff}, .address = be32_of(address)};
 }
 
 static bool all_zero(const uint8_t *at, size_t n)
@@ -323,11 +323,11 @@ static int build_req(struct wire_req *w, const struct cm_req *req)
 	w->primary.flow_rate = be32_of(PATH_RATE);
 	w->primary.hop_limit = HOP_LIMIT;
 	w->primary.ack_timeout = (uint8_t)(req->ack_timeout << 3);
-	w->rdma_cm = (struct wire_rdma_cm){ .version = RDMA_CM_VERSION,
-					    .ip_version = RDMA_CM_IPV4 << 4,
-					    .src_port = be16_of(req->src_port),
-					    .src = be32_of(req->src_address),
-					    .dst = be32_of(req->dst_address) };
+	w->rdma_cm = (struct wire_rdma_cm){.version = RDMA_CM_VERSION,
+					   .ip_version = RDMA_CM_IPV4 << 4,
+					   .src_port = be16_of(req->src_port),
+					   .src = be32_of(req->src_address),
+					   .dst = be32_of(req->dst_address)};
 	return 0;
 }
 

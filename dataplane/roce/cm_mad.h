@@ -18,7 +18,7 @@
 
 enum {
 	CM_MAD_BYTES = 256,
-	CM_REQ_PRIVATE = 56,   /* the caller's, behind the RDMA CM header of 36 bytes */
+	CM_REQ_PRIVATE = 56, /* the caller's, behind the RDMA CM header of 36 bytes */
 	CM_MRA_PRIVATE = 222,
 	CM_REJ_PRIVATE = 148,
 	CM_REJ_INFO = 72,
@@ -41,7 +41,11 @@ enum cm_kind {
 };
 
 /* Which message an MRA or a REJ is about. */
-enum cm_about { CM_ABOUT_REQ = 0, CM_ABOUT_REP = 1, CM_ABOUT_OTHER = 2 };
+enum cm_about {
+	CM_ABOUT_REQ = 0,
+	CM_ABOUT_REP = 1,
+	CM_ABOUT_OTHER = 2
+};
 
 /* Reasons of a REJ (IBTA table 108) that this project gives or tells apart. */
 enum cm_reject {
@@ -70,13 +74,14 @@ struct cm_req {
 	uint64_t ca_guid;
 	uint32_t qpn, psn;
 	uint8_t responder_resources, initiator_depth; /* READs and atomics */
-	uint8_t local_timeout, remote_timeout;	      /* CM response: 4.096 us * 2^n, 0 to 31 */
+	uint8_t local_timeout, remote_timeout;        /* CM response: 4.096 us * 2^n, 0 to 31 */
 	uint8_t retry_count, rnr_retry_count, cm_retries;
 	uint8_t ack_timeout; /* of the path: 4.096 us * 2^n */
-	uint32_t mtu;	     /* bytes: 256 to 4096 */
+	uint32_t mtu;        /* bytes: 256 to 4096 */
 	bool srq;
-	uint32_t src_address, dst_address; /* IPv4, host byte order: primary GIDs and RDMA CM header */
-	uint16_t src_port;		   /* RDMA CM header */
+	uint32_t src_address,
+		dst_address; /* IPv4, host byte order: primary GIDs and RDMA CM header */
+	uint16_t src_port;   /* RDMA CM header */
 };
 
 struct cm_rep {
@@ -89,14 +94,14 @@ struct cm_rep {
 };
 
 struct cm_rej {
-	uint8_t about;	 /* enum cm_about */
+	uint8_t about;   /* enum cm_about */
 	uint16_t reason; /* enum cm_reject */
 	uint8_t info[CM_REJ_INFO];
 	uint8_t info_len;
 };
 
 struct cm_mra {
-	uint8_t about; /* enum cm_about */
+	uint8_t about;   /* enum cm_about */
 	uint8_t timeout; /* 4.096 us * 2^n more */
 };
 

@@ -80,9 +80,9 @@ uint32_t icrc_compute_tables(const uint8_t *packet, size_t len)
 		uint32_t hi = load_le32(packet + 4);
 
 		c = tables[7][lo & 0xff] ^ tables[6][(lo >> 8) & 0xff] ^
-		    tables[5][(lo >> 16) & 0xff] ^ tables[4][lo >> 24] ^
-		    tables[3][hi & 0xff] ^ tables[2][(hi >> 8) & 0xff] ^
-		    tables[1][(hi >> 16) & 0xff] ^ tables[0][hi >> 24];
+		    tables[5][(lo >> 16) & 0xff] ^ tables[4][lo >> 24] ^ tables[3][hi & 0xff] ^
+		    tables[2][(hi >> 8) & 0xff] ^ tables[1][(hi >> 16) & 0xff] ^
+		    tables[0][hi >> 24];
 		packet += 8;
 		len -= 8;
 	}

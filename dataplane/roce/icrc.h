@@ -16,7 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ICRC_BYTES = 4 };
+enum {
+	ICRC_BYTES = 4
+};
 
 /**
  * icrc_compute - the CRC of a packet whose variant fields are masked.

@@ -3,10 +3,10 @@
 
 #include "dataplane/roce/icrc.h"
 
-#define ONLY (OPI_FIRST | OPI_LAST)
-#define SENDS (OPI_REQUEST | OPI_SEND | OPI_PAYLOAD)
+#define ONLY   (OPI_FIRST | OPI_LAST)
+#define SENDS  (OPI_REQUEST | OPI_SEND | OPI_PAYLOAD)
 #define WRITES (OPI_REQUEST | OPI_WRITE | OPI_PAYLOAD)
-#define READS (OPI_RESPONSE | OPI_READ | OPI_PAYLOAD)
+#define READS  (OPI_RESPONSE | OPI_READ | OPI_PAYLOAD)
 
 const uint32_t packet_opcode_info[256] = {
 	[ROCE_OP_SEND_FIRST] = SENDS | OPI_FIRST,
@@ -125,8 +125,8 @@ static inline void mask_variant(struct wire_roce *h)
 {
 	h->ip.tos = 0xff;
 	h->ip.ttl = 0xff;
-	h->ip.checksum = (be16){ { 0xff, 0xff } };
-	h->udp.checksum = (be16){ { 0xff, 0xff } };
+	h->ip.checksum = (be16){{0xff, 0xff}};
+	h->udp.checksum = (be16){{0xff, 0xff}};
 	h->bth.reserved = 0xff;
 }
 
@@ -184,7 +184,7 @@ void packet_seal(struct pkt *pkt, const struct packet_flow *flow)
 	h->ip.tos = PACKET_TOS;
 	h->ip.ttl = PACKET_TTL;
 	h->ip.checksum = be16_of((uint16_t)~sum);
-	h->udp.checksum = (be16){ { 0, 0 } };
+	h->udp.checksum = (be16){{0, 0}};
 	h->bth.reserved = 0;
 }
 

@@ -5,13 +5,13 @@
  *   IPv4 20 | UDP 8 | BTH 12 | extended header 0..28 | payload | pad 0..3 | ICRC 4
  *
  * Wire fields are big-endian and have types of their own, so that an unconverted access does not
- * compile. A packet is parsed once into a struct roce_rx; what later code needs is copied there, and
- * the payload is a pointer and a length inside the packet. packet_parse never reads outside the
+ * compile. A packet is parsed once into a struct roce_rx; what later code needs is copied there,
+ * and the payload is a pointer and a length inside the packet. packet_parse never reads outside the
  * bytes it is given.
  *
  * Building starts from a template per flow that holds everything but the lengths, the opcode and
- * the PSN, with the variant fields already masked: the caller fills in the rest and the payload, and
- * packet_seal computes the ICRC in one pass and then unmasks.
+ * the PSN, with the variant fields already masked: the caller fills in the rest and the payload,
+ * and packet_seal computes the ICRC in one pass and then unmasks.
  *
  * Between Atoll nodes the MSN field of an AETH does not count messages: it is the number of verbs
  * up to this PSN that were answered by ROCE_OP_VERB_STATUS (answers.h says why).
@@ -71,7 +71,7 @@ static inline uint32_t be24_get(be24 x)
 
 static inline be24 be24_of(uint32_t v)
 {
-	return (be24){ { (uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v } };
+	return (be24){{(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v}};
 }
 
 static inline uint32_t be32_get(be32 x)
@@ -171,7 +171,7 @@ _Static_assert(offsetof(struct wire_roce, bth) == 28, "no padding");
 enum {
 	PACKET_HEADERS = sizeof(struct wire_roce),
 	PACKET_OVERHEAD_MAX = PACKET_HEADERS + 28 + 3 + 4, /* AtomicETH, pad, ICRC */
-	PACKET_DATA_OVERHEAD = PACKET_HEADERS + 16 + 4,	   /* WRITE first: RETH and ICRC */
+	PACKET_DATA_OVERHEAD = PACKET_HEADERS + 16 + 4,    /* WRITE first: RETH and ICRC */
 	PACKET_TTL = 64,
 	PACKET_TOS = 2, /* ECN-capable transport: switches may mark instead of drop */
 	PACKET_PKEY = 0xffff,
@@ -243,7 +243,9 @@ enum roce_syndrome {
 
 /* VERB_STATUS uses the AETH's syndrome byte for an enum status, and this bit: the failure is not
  * counted in the MSN field, because later answers may have gone out before it was known. */
-enum { VERB_STATUS_LATE = 0x80 };
+enum {
+	VERB_STATUS_LATE = 0x80
+};
 
 /* ------------------------------------------------------------------ parsing */
 struct roce_rx {
@@ -257,7 +259,7 @@ struct roce_rx {
 	uint32_t rkey, len; /* RETH, AtomicETH */
 	uint64_t va;
 	uint64_t swap, compare; /* AtomicETH; swap also the original value of an AtomicAckETH */
-	uint32_t src_qpn;	/* DETH */
+	uint32_t src_qpn;       /* DETH */
 	const uint8_t *payload;
 	uint32_t payload_len;
 };
@@ -287,7 +289,10 @@ struct packet_flow {
 void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint16_t src_port,
 		      uint16_t dst_port, uint32_t dst_qpn);
 
-enum packet_flag { PACKET_SE = 0x80, PACKET_ACK_REQ = 0x01 };
+enum packet_flag {
+	PACKET_SE = 0x80,
+	PACKET_ACK_REQ = 0x01
+};
 
 /**
  * packet_begin - put the headers into an empty packet.

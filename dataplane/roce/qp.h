@@ -14,22 +14,22 @@
 #include "dataplane/roce/roce.h"
 
 enum {
-	WINDOW_MIN = 32768,	   /* bytes; delay and loss do not shrink the window further */
-	ANSWERS_MIN = 256,	   /* answers waiting to be sent */
-	FAILURES = 256,		   /* failed verbs remembered: twice ROCE_WINDOW_PACKETS */
-	RNR_TIMER_CODE = 6,	   /* 0.08 ms, IBTA table 45 */
-	OUTPUT_BATCH = 32,	   /* packets handed to the interface in one call */
+	WINDOW_MIN = 32768,        /* bytes; delay and loss do not shrink the window further */
+	ANSWERS_MIN = 256,         /* answers waiting to be sent */
+	FAILURES = 256,            /* failed verbs remembered: twice ROCE_WINDOW_PACKETS */
+	RNR_TIMER_CODE = 6,        /* 0.08 ms, IBTA table 45 */
+	OUTPUT_BATCH = 32,         /* packets handed to the interface in one call */
 	OUTPUT_BATCH_BYTES = 8192, /* ... or as soon as they are this many bytes */
-	TURN_BYTES = 4096,	   /* of one QP before the next has its turn */
+	TURN_BYTES = 4096,         /* of one QP before the next has its turn */
 	TURN_PACKETS = 16,
-	BULK_AFTER = 8,		   /* turns of QPs fresh in the queue between turns of those long in it */
+	BULK_AFTER = 8, /* turns of QPs fresh in the queue between turns of those long in it */
 	CNP_INTERVAL_NS = 50000,
 };
 
 struct wqe {
 	struct roce_wr wr;
 	uint32_t first_psn, packets; /* PSNs that it takes: given when it is first sent */
-	uint8_t status;		     /* its first failure */
+	uint8_t status;              /* its first failure */
 };
 
 /*
@@ -46,19 +46,19 @@ struct requester {
 	uint32_t mask, depth;
 	uint32_t head, next, started, tail;
 	uint32_t una, send_psn, end_psn;
-	uint32_t reads;	       /* READ requests and atomics in [una, send_psn) */
-	uint32_t flight_bytes; /* of payload or answers in [una, send_psn) */
-	uint32_t window;       /* bytes that may be in flight now */
+	uint32_t reads;                          /* READ requests and atomics in [una, send_psn) */
+	uint32_t flight_bytes;                   /* of payload or answers in [una, send_psn) */
+	uint32_t window;                         /* bytes that may be in flight now */
 	uint32_t unasked_bytes, unasked_packets; /* sent since the last request for an ACK */
-	uint32_t segment;      /* packets of one READ request, a power of two */
-	uint32_t failures;     /* VERB_STATUS answers taken, modulo 2^24 */
+	uint32_t segment;                        /* packets of one READ request, a power of two */
+	uint32_t failures;                       /* VERB_STATUS answers taken, modulo 2^24 */
 	uint8_t tries, rnr_tries;
-	bool went_back;	       /* since una last moved */
+	bool went_back; /* since una last moved */
 	bool probing;
 	uint32_t probe_psn;
 	uint64_t probe_sent, shortest_rtt, shortest_at;
-	uint64_t deadline;     /* of the answer to una; 0: none awaited */
-	uint64_t rnr_until;    /* 0: not waiting */
+	uint64_t deadline;  /* of the answer to una; 0: none awaited */
+	uint64_t rnr_until; /* 0: not waiting */
 };
 
 enum answer_kind {
@@ -71,16 +71,16 @@ enum answer_kind {
 };
 
 struct answer {
-	uint8_t kind;	   /* enum answer_kind */
-	uint8_t code;	   /* NAK: code; STATUS: enum status and VERB_STATUS_LATE */
-	bool begun;	   /* READ: the first response has gone out */
-	uint32_t psn;	   /* of the next packet */
+	uint8_t kind;      /* enum answer_kind */
+	uint8_t code;      /* NAK: code; STATUS: enum status and VERB_STATUS_LATE */
+	bool begun;        /* READ: the first response has gone out */
+	uint32_t psn;      /* of the next packet */
 	uint32_t last_psn; /* READ: of the last response */
 	uint32_t msn;
-	uint32_t left;	   /* READ: bytes */
+	uint32_t left; /* READ: bytes */
 	union {
 		const uint8_t *data; /* READ */
-		uint64_t value;	     /* ATOMIC: the original value */
+		uint64_t value;      /* ATOMIC: the original value */
 	};
 };
 
@@ -95,16 +95,20 @@ struct failure {
 	uint8_t status;
 };
 
-enum message_kind { MESSAGE_NONE, MESSAGE_SEND, MESSAGE_WRITE };
+enum message_kind {
+	MESSAGE_NONE,
+	MESSAGE_SEND,
+	MESSAGE_WRITE
+};
 
 struct responder {
-	uint32_t epsn; /* expected */
-	uint32_t msn;  /* messages completed; failures, if the peer is Atoll */
-	bool nak_sent; /* since epsn last moved */
-	bool cancel;   /* a verb of this chain failed: cancel up to its end */
-	bool closing;  /* a fatal NAK is queued */
-	uint8_t message;       /* enum message_kind: in the middle of one */
-	uint8_t status;	       /* ... and what has become of it */
+	uint32_t epsn;   /* expected */
+	uint32_t msn;    /* messages completed; failures, if the peer is Atoll */
+	bool nak_sent;   /* since epsn last moved */
+	bool cancel;     /* a verb of this chain failed: cancel up to its end */
+	bool closing;    /* a fatal NAK is queued */
+	uint8_t message; /* enum message_kind: in the middle of one */
+	uint8_t status;  /* ... and what has become of it */
 	uint8_t *write_at;
 	uint32_t write_left;
 	uint8_t *recv;
@@ -118,18 +122,23 @@ struct responder {
 	uint32_t saved_next;
 
 	struct failure *failures; /* ring of FAILURES, by PSN; counters run freely */
-	uint32_t failed;	  /* how many ever; the newest is failed - 1 */
-	uint32_t forgotten;	  /* the oldest remembered */
+	uint32_t failed;          /* how many ever; the newest is failed - 1 */
+	uint32_t forgotten;       /* the oldest remembered */
 };
 
-enum run_list { RUN_NONE, RUN_FRESH, RUN_BULK, RUN_LISTS };
+enum run_list {
+	RUN_NONE,
+	RUN_FRESH,
+	RUN_BULK,
+	RUN_LISTS
+};
 
 struct roce_qp {
 	struct roce_dev *dev;
 	struct packet_flow flow;
 	uint32_t qpn;
 	uint32_t mtu, mtu_shift;
-	uint8_t state;	 /* enum roce_qp_state */
+	uint8_t state;   /* enum roce_qp_state */
 	uint8_t running; /* enum run_list */
 	bool answers_turn;
 	struct requester rq;
@@ -198,7 +207,8 @@ void dev_run(struct roce_dev *dev, struct roce_qp *qp);
 struct pkt *dev_packet(struct roce_dev *dev);
 void dev_send(struct roce_dev *dev, struct roce_qp *qp, struct pkt *pkt);
 
-/* ------------------------------------------------------------------ timers.c: a heap, lazily kept */
+/* ------------------------------------------------------------------ timers.c: a heap, lazily kept
+ */
 
 /* The QP's earliest deadline may now be as early as @when. Later is no reason to call. */
 void timer_set(struct roce_dev *dev, struct roce_qp *qp, uint64_t when);

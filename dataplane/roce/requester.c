@@ -14,7 +14,7 @@
 enum {
 	DELAY_TARGET_NS = 4000, /* more than the shortest round trip by this: a queue is growing */
 	FORGET_NS = 60000000,
-	TRIES_FOR_EVER = 7,	 /* rnr_retry, IBTA 9.7.5.2.8 */
+	TRIES_FOR_EVER = 7, /* rnr_retry, IBTA 9.7.5.2.8 */
 };
 
 int requester_init(struct roce_qp *qp)
@@ -327,9 +327,9 @@ static void take_status(struct roce_qp *qp, const struct roce_rx *rx)
 }
 
 static const uint32_t rnr_timer_us[32] = {
-	655360, 10,    20,    30,    40,    60,	   80,	  120,	 160,	240,	320,
-	480,	640,   960,   1280,  1920,  2560,  3840,  5120,  7680,	10240,	15360,
-	20480,	30720, 40960, 61440, 81920, 122880, 163840, 245760, 327680, 491520,
+	655360, 10,    20,    30,    40,    60,     80,     120,    160,    240,    320,
+	480,    640,   960,   1280,  1920,  2560,   3840,   5120,   7680,   10240,  15360,
+	20480,  30720, 40960, 61440, 81920, 122880, 163840, 245760, 327680, 491520,
 };
 
 static void take_rnr(struct roce_qp *qp, const struct roce_rx *rx)
@@ -424,8 +424,8 @@ static bool window_open(const struct roce_qp *qp, uint32_t packets, uint32_t byt
 	const struct requester *rq = &qp->rq;
 	uint32_t flying = psn_since(rq->send_psn, rq->una);
 
-	return !flying || (flying + packets <= ROCE_WINDOW_PACKETS &&
-			   rq->flight_bytes + bytes <= rq->window);
+	return !flying ||
+	       (flying + packets <= ROCE_WINDOW_PACKETS && rq->flight_bytes + bytes <= rq->window);
 }
 
 /* Ask for an ACK at the end of a message, and before the window closes for want of one. */
@@ -451,11 +451,11 @@ static void build_data(struct roce_qp *qp, struct pkt *pkt, const struct wqe *w,
 	uint8_t opcode, *body;
 
 	if (wr->op == ROCE_WR_SEND) {
-		opcode = first ? (last ? ROCE_OP_SEND_ONLY : ROCE_OP_SEND_FIRST) :
-				 (last ? ROCE_OP_SEND_LAST : ROCE_OP_SEND_MIDDLE);
+		opcode = first ? (last ? ROCE_OP_SEND_ONLY : ROCE_OP_SEND_FIRST)
+			       : (last ? ROCE_OP_SEND_LAST : ROCE_OP_SEND_MIDDLE);
 	} else {
-		opcode = first ? (last ? ROCE_OP_WRITE_ONLY : ROCE_OP_WRITE_FIRST) :
-				 (last ? ROCE_OP_WRITE_LAST : ROCE_OP_WRITE_MIDDLE);
+		opcode = first ? (last ? ROCE_OP_WRITE_ONLY : ROCE_OP_WRITE_FIRST)
+			       : (last ? ROCE_OP_WRITE_LAST : ROCE_OP_WRITE_MIDDLE);
 		ext = first ? sizeof(struct wire_reth) : 0;
 	}
 	if (last && wr->flags & ROCE_WR_CHAIN_END)
@@ -478,8 +478,9 @@ static void build_read(struct roce_qp *qp, struct pkt *pkt, const struct wqe *w,
 		       uint32_t offset, uint32_t n)
 {
 	bool chain_end = qp->conf.atoll && end == w->packets && w->wr.flags & ROCE_WR_CHAIN_END;
-	uint8_t *body = packet_begin(pkt, &qp->flow, ROCE_OP_READ_REQUEST, chain_end ? PACKET_SE : 0,
-				     qp->rq.send_psn, sizeof(struct wire_reth), 0);
+	uint8_t *body =
+		packet_begin(pkt, &qp->flow, ROCE_OP_READ_REQUEST, chain_end ? PACKET_SE : 0,
+			     qp->rq.send_psn, sizeof(struct wire_reth), 0);
 	struct wire_reth *reth = (struct wire_reth *)body;
 
 	reth->va = be64_of(w->wr.remote + offset);
@@ -606,8 +607,8 @@ void requester_flush(struct roce_qp *qp)
 		uint8_t status = w->status;
 
 		if (status == STATUS_OK)
-			status = (int32_t)(rq->head - rq->started) < 0 ? STATUS_UNREACHABLE :
-									 STATUS_NOT_SENT;
+			status = (int32_t)(rq->head - rq->started) < 0 ? STATUS_UNREACHABLE
+								       : STATUS_NOT_SENT;
 		rq->head++;
 		qp->dev->ops->complete(qp->dev->host, qp, cookie, status);
 	}

@@ -40,10 +40,9 @@ static inline uint32_t msn_now(const struct roce_qp *qp)
 
 static void push_simple(struct roce_qp *qp, enum answer_kind kind, uint8_t code, uint32_t psn)
 {
-	answers_push(qp, &(struct answer){ .kind = (uint8_t)kind,
-					   .code = code,
-					   .psn = psn,
-					   .msn = msn_now(qp) });
+	answers_push(qp,
+		     &(struct answer){
+			     .kind = (uint8_t)kind, .code = code, .psn = psn, .msn = msn_now(qp)});
 }
 
 void responder_refuse(struct roce_qp *qp, uint8_t code)
@@ -97,7 +96,8 @@ static void *begin(struct roce_qp *qp, const struct roce_rx *rx, uint32_t access
 		return NULL;
 	}
 	if (!rx->len) {
-		*status = STATUS_OK; /* nothing is touched: the key is not looked at (IBTA 9.7.4.1.4) */
+		*status = STATUS_OK; /* nothing is touched: the key is not looked at
+					(IBTA 9.7.4.1.4) */
 		return NULL;
 	}
 	if (access == ROCE_REMOTE_ATOMIC && rx->va & 7) {
@@ -108,7 +108,8 @@ static void *begin(struct roce_qp *qp, const struct roce_rx *rx, uint32_t access
 	return check_memory(qp, rx, access, status);
 }
 
-/* The packet, and with it PSNs up to @last, are taken. @end: its message is complete, with @status. */
+/* The packet, and with it PSNs up to @last, are taken. @end: its message is complete, with @status.
+ */
 static void accept(struct roce_qp *qp, const struct roce_rx *rx, uint32_t last, bool end,
 		   uint8_t status)
 {
@@ -161,12 +162,14 @@ static void take_send(struct roce_qp *qp, const struct roce_rx *rx)
 		rs->status = STATUS_TOO_BIG;
 	if (refused(qp, rs->status))
 		return;
-	if (rs->status == STATUS_OK && (rx->info & (OPI_FIRST | OPI_LAST)) != (OPI_FIRST | OPI_LAST)) {
+	if (rs->status == STATUS_OK &&
+	    (rx->info & (OPI_FIRST | OPI_LAST)) != (OPI_FIRST | OPI_LAST)) {
 		memcpy(rs->recv + rs->recv_len, rx->payload, rx->payload_len);
 		data = rs->recv;
 	}
 	if (rs->status == STATUS_OK && last) {
-		int err = qp->dev->ops->receive(qp->dev->host, qp, data, rs->recv_len + rx->payload_len);
+		int err = qp->dev->ops->receive(qp->dev->host, qp, data,
+						rs->recv_len + rx->payload_len);
 
 		if (qp->state != ROCE_QP_READY)
 			return;
@@ -251,12 +254,12 @@ static void take_read(struct roce_qp *qp, const struct roce_rx *rx)
 		return;
 	accept(qp, rx, last, true, status);
 	if (status == STATUS_OK)
-		answers_push(qp, &(struct answer){ .kind = ANSWER_READ,
-						   .psn = rx->psn,
-						   .last_psn = last,
-						   .msn = msn_now(qp),
-						   .left = rx->len,
-						   .data = data });
+		answers_push(qp, &(struct answer){.kind = ANSWER_READ,
+						  .psn = rx->psn,
+						  .last_psn = last,
+						  .msn = msn_now(qp),
+						  .left = rx->len,
+						  .data = data});
 }
 
 static uint64_t execute_atomic(uint64_t *word, const struct roce_rx *rx)
@@ -287,14 +290,14 @@ static void take_atomic(struct roce_qp *qp, const struct roce_rx *rx)
 	}
 	old = execute_atomic(word, rx);
 	rs->saved[rs->saved_next] =
-		(struct saved_atomic){ .psn = rx->psn, .valid = true, .value = old };
+		(struct saved_atomic){.psn = rx->psn, .valid = true, .value = old};
 	if (++rs->saved_next == qp->conf.peer_depth)
 		rs->saved_next = 0;
 	accept(qp, rx, rx->psn, true, STATUS_OK);
-	answers_push(qp, &(struct answer){ .kind = ANSWER_ATOMIC,
-					   .psn = rx->psn,
-					   .msn = msn_now(qp),
-					   .value = old });
+	answers_push(qp, &(struct answer){.kind = ANSWER_ATOMIC,
+					  .psn = rx->psn,
+					  .msn = msn_now(qp),
+					  .value = old});
 }
 
 /* ------------------------------------------------------------------ duplicates */
@@ -307,13 +310,11 @@ static const struct saved_atomic *saved_find(const struct roce_qp *qp, uint32_t 
 	return NULL;
 }
 
-static void duplicate_read(struct roce_qp *qp, const struct roce_rx *rx, uint32_t last, uint32_t msn)
+static void duplicate_read(struct roce_qp *qp, const struct roce_rx *rx, uint32_t last,
+			   uint32_t msn)
 {
-	struct answer a = { .kind = ANSWER_READ,
-			    .psn = rx->psn,
-			    .last_psn = last,
-			    .msn = msn,
-			    .left = rx->len };
+	struct answer a = {
+		.kind = ANSWER_READ, .psn = rx->psn, .last_psn = last, .msn = msn, .left = rx->len};
 	uint8_t status = STATUS_OK;
 
 	if (rx->len) {
@@ -322,17 +323,17 @@ static void duplicate_read(struct roce_qp *qp, const struct roce_rx *rx, uint32_
 			return;
 	}
 	if (status != STATUS_OK) {
-		a = (struct answer){ .kind = ANSWER_STATUS,
-				     .code = status | VERB_STATUS_LATE,
-				     .psn = last,
-				     .msn = msn };
+		a = (struct answer){.kind = ANSWER_STATUS,
+				    .code = status | VERB_STATUS_LATE,
+				    .psn = last,
+				    .msn = msn};
 	}
 	answers_insert(qp, &a);
 }
 
 static void duplicate_atomic(struct roce_qp *qp, const struct roce_rx *rx, uint32_t msn)
 {
-	struct answer a = { .kind = ANSWER_ATOMIC, .psn = rx->psn, .msn = msn };
+	struct answer a = {.kind = ANSWER_ATOMIC, .psn = rx->psn, .msn = msn};
 	const struct saved_atomic *saved = saved_find(qp, rx->psn);
 
 	if (PLANTED(ROCE_PLANT_NO_REPLAY)) {
@@ -379,20 +380,21 @@ static void duplicate(struct roce_qp *qp, const struct roce_rx *rx)
 		msn = f ? before : until;
 	}
 	if (f)
-		answers_insert(qp, &(struct answer){ .kind = ANSWER_STATUS,
-						     .code = f->status,
-						     .psn = last,
-						     .msn = msn });
+		answers_insert(qp, &(struct answer){.kind = ANSWER_STATUS,
+						    .code = f->status,
+						    .psn = last,
+						    .msn = msn});
 	else if (rx->info & OPI_READ)
 		duplicate_read(qp, rx, last, msn);
 	else if (rx->info & OPI_ATOMIC)
 		duplicate_atomic(qp, rx, msn);
 	else if (until != (rs->failed & 0xffffff))
-		answers_insert(qp, &(struct answer){ .kind = ANSWER_ACK, .psn = rx->psn, .msn = msn });
+		answers_insert(qp,
+			       &(struct answer){.kind = ANSWER_ACK, .psn = rx->psn, .msn = msn});
 	else
-		answers_insert(qp, &(struct answer){ .kind = ANSWER_ACK,
-						     .psn = psn_add(rs->epsn, 0xffffff),
-						     .msn = msn });
+		answers_insert(qp, &(struct answer){.kind = ANSWER_ACK,
+						    .psn = psn_add(rs->epsn, 0xffffff),
+						    .msn = msn});
 }
 
 /* ------------------------------------------------------------------ */
@@ -469,10 +471,10 @@ void responder_revoke(struct roce_qp *qp, const uint8_t *base, size_t len)
 			continue;
 		rs->reads--;
 		refuse = true;
-		*a = (struct answer){ .kind = ANSWER_STATUS,
-				      .code = STATUS_BAD_HANDLE | VERB_STATUS_LATE,
-				      .psn = a->last_psn,
-				      .msn = a->msn };
+		*a = (struct answer){.kind = ANSWER_STATUS,
+				     .code = STATUS_BAD_HANDLE | VERB_STATUS_LATE,
+				     .psn = a->last_psn,
+				     .msn = a->msn};
 	}
 	if (rs->message == MESSAGE_WRITE && rs->status == STATUS_OK && rs->write_at < base + len &&
 	    rs->write_at + rs->write_left > base) {

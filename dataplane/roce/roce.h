@@ -15,15 +15,15 @@
  * dropped, never answered.
  *
  * Between two Atoll nodes (roce_qp_conf.atoll, agreed in the CM private data) a verb that fails its
- * check is answered by a packet of opcode ROCE_OP_VERB_STATUS that carries a status, and the QP stays
- * up; the requests that follow it up to and including the one with the SE bit (the end of its chain)
- * are answered STATUS_CANCELLED without being executed. A stock peer gets the NAK that the standard
- * asks for, and the QP goes to error.
+ * check is answered by a packet of opcode ROCE_OP_VERB_STATUS that carries a status, and the QP
+ * stays up; the requests that follow it up to and including the one with the SE bit (the end of its
+ * chain) are answered STATUS_CANCELLED without being executed. A stock peer gets the NAK that the
+ * standard asks for, and the QP goes to error.
  *
  * An atomic, and an aligned READ or WRITE of 8 bytes, is single-copy atomic.
  *
- * A READ of more than the window is asked for in segments, each a request of its own on the wire, so
- * that the answers in flight stay bounded; @memory is asked for each segment. The window itself
+ * A READ of more than the window is asked for in segments, each a request of its own on the wire,
+ * so that the answers in flight stay bounded; @memory is asked for each segment. The window itself
  * (roce_qp_conf.window bytes, at most ROCE_WINDOW_PACKETS packets) shrinks when round trips grow
  * longer than the shortest seen, when packets are lost, and when the peer reports congestion.
  *
@@ -43,11 +43,11 @@ enum {
 	ROCE_UDP_PORT = 4791,
 	ROCE_MTU_MIN = 256,
 	ROCE_MTU_MAX = 4096,
-	ROCE_SEND_MAX = 65536,	/* bytes of one SEND message */
-	ROCE_DEPTH_MAX = 128,	/* outstanding READs and atomics of one QP */
+	ROCE_SEND_MAX = 65536, /* bytes of one SEND message */
+	ROCE_DEPTH_MAX = 128,  /* outstanding READs and atomics of one QP */
 	ROCE_SQ_MAX = 1024,
-	ROCE_LENGTH_MAX = 1 << 30,   /* bytes of one READ or WRITE */
-	ROCE_WINDOW_PACKETS = 128,   /* of one QP in flight; part of the per-verb status agreement */
+	ROCE_LENGTH_MAX = 1 << 30, /* bytes of one READ or WRITE */
+	ROCE_WINDOW_PACKETS = 128, /* of one QP in flight; part of the per-verb status agreement */
 	ROCE_WINDOW_DEFAULT = 131072, /* bytes */
 };
 
@@ -60,39 +60,45 @@ enum roce_access {
 	ROCE_REMOTE_ATOMIC = 1 << 2,
 };
 
-enum roce_wr_op { ROCE_WR_SEND = 1, ROCE_WR_WRITE, ROCE_WR_READ, ROCE_WR_CAS, ROCE_WR_FAA };
+enum roce_wr_op {
+	ROCE_WR_SEND = 1,
+	ROCE_WR_WRITE,
+	ROCE_WR_READ,
+	ROCE_WR_CAS,
+	ROCE_WR_FAA
+};
 
 enum roce_wr_flag {
-	ROCE_WR_FENCE = 1 << 0,	    /* not before all earlier READs and atomics are answered */
+	ROCE_WR_FENCE = 1 << 0,     /* not before all earlier READs and atomics are answered */
 	ROCE_WR_CHAIN_END = 1 << 1, /* last of its chain: sets the SE bit */
 };
 
 struct roce_wr {
-	uint8_t op;	 /* enum roce_wr_op */
-	uint8_t flags;	 /* enum roce_wr_flag */
+	uint8_t op;    /* enum roce_wr_op */
+	uint8_t flags; /* enum roce_wr_flag */
 	uint32_t rkey;
 	uint64_t remote; /* remote virtual address */
-	void *local;	 /* source of SEND and WRITE, destination of READ and of an atomic's old value */
-	uint32_t len;	 /* bytes; 8 for atomics */
+	void *local;     /* source of SEND and WRITE, destination of READ and of old values */
+	uint32_t len;    /* bytes; 8 for atomics */
 	uint64_t compare, swap; /* CAS: compare and swap; FAA: swap is the addend */
-	uint64_t cookie;	/* given back in the completion */
+	uint64_t cookie;        /* given back in the completion */
 };
 
 enum roce_qp_state {
-	ROCE_QP_INIT,	/* made, does not send or receive yet */
-	ROCE_QP_READY,	/* RTS */
-	ROCE_QP_ERROR,	/* everything outstanding has been completed with an error */
+	ROCE_QP_INIT,  /* made, does not send or receive yet */
+	ROCE_QP_READY, /* RTS */
+	ROCE_QP_ERROR, /* everything outstanding has been completed with an error */
 };
 
 enum roce_error {
 	ROCE_ERR_NONE,
-	ROCE_ERR_RETRY,		/* no answer in retry_count tries: the peer is unreachable */
-	ROCE_ERR_RNR,		/* the peer was not ready in rnr_retry tries */
-	ROCE_ERR_REMOTE_ACCESS, /* NAK remote access error (stock peers) */
-	ROCE_ERR_REMOTE_INVALID,/* NAK invalid request */
-	ROCE_ERR_REMOTE_OP,	/* NAK remote operational error */
-	ROCE_ERR_LOCAL,		/* the peer broke the protocol, or (stock peers) its right was refused */
-	ROCE_ERR_CLOSED,	/* the host destroyed or failed the QP */
+	ROCE_ERR_RETRY,          /* no answer in retry_count tries: the peer is unreachable */
+	ROCE_ERR_RNR,            /* the peer was not ready in rnr_retry tries */
+	ROCE_ERR_REMOTE_ACCESS,  /* NAK remote access error (stock peers) */
+	ROCE_ERR_REMOTE_INVALID, /* NAK invalid request */
+	ROCE_ERR_REMOTE_OP,      /* NAK remote operational error */
+	ROCE_ERR_LOCAL,  /* the peer broke the protocol, or (stock peers) its right was refused */
+	ROCE_ERR_CLOSED, /* the host destroyed or failed the QP */
 };
 
 /**
@@ -104,12 +110,12 @@ enum roce_error {
  *	any of it is executed (a WRITE's whole length at its first packet). Returns the address, or
  *	NULL and an enum status in *@status. Called again when a duplicate READ is executed again.
  * @complete: a work request ended: in the order posted, each exactly once. @status is an enum
- *	status: STATUS_OK, what the peer answered, STATUS_CANCELLED, or, for a QP that went to error,
- *	STATUS_UNREACHABLE for requests that may have been sent and STATUS_NOT_SENT for those that
- *	were certainly not.
+ *	status: STATUS_OK, what the peer answered, STATUS_CANCELLED, or, for a QP that went to
+ *	error, STATUS_UNREACHABLE for requests that may have been sent and STATUS_NOT_SENT for
+ *	those that were certainly not.
  * @receive: a SEND arrived whole, valid only during the call, not aligned. 0, or -EAGAIN: no room,
- *	the engine answers RNR NAK and the peer will try again. Another negative errno: the SEND fails
- *	at the peer with STATUS_FAILED.
+ *	the engine answers RNR NAK and the peer will try again. Another negative errno: the SEND
+ *	fails at the peer with STATUS_FAILED.
  * @error: the QP went to ROCE_QP_ERROR, after its outstanding requests were completed.
  * @datagram: a UD packet for QP1 (connection management): the MAD, 256 bytes.
  */
@@ -124,24 +130,24 @@ struct roce_host {
 };
 
 struct roce_dev_conf {
-	uint32_t address;  /* IPv4, host byte order */
+	uint32_t address; /* IPv4, host byte order */
 	uint16_t udp_port;
 	uint32_t max_qps;
-	uint64_t seed;	   /* QPNs, PSNs and source ports start here: unpredictable if it is */
+	uint64_t seed; /* QPNs, PSNs and source ports start here: unpredictable if it is */
 };
 
 struct roce_qp_conf {
 	uint32_t peer_address; /* IPv4, host byte order */
 	uint32_t peer_qpn;
 	uint32_t peer_psn;   /* first PSN that the peer sends */
-	uint32_t mtu;	     /* path MTU: 256, 512, 1024, 2048 or 4096 bytes of payload */
+	uint32_t mtu;        /* path MTU: 256, 512, 1024, 2048 or 4096 bytes of payload */
 	uint16_t read_depth; /* READs and atomics that we may have outstanding */
 	uint16_t peer_depth; /* ... that the peer may have: how many results we save */
 	uint16_t sq_depth;   /* work requests, at most ROCE_SQ_MAX */
 	uint8_t retry_count; /* 0 to 7 */
 	uint8_t rnr_retry;   /* 0 to 7, 7: for ever */
 	uint64_t timeout_ns; /* of one try */
-	bool atoll;	     /* per-verb status agreed */
+	bool atoll;          /* per-verb status agreed */
 	uint32_t recv_max;   /* largest SEND accepted, bytes; 0: only empty ones */
 	uint32_t window;     /* bytes in flight at most; 0: ROCE_WINDOW_DEFAULT */
 };
@@ -153,10 +159,27 @@ struct roce_qp_stats {
 
 /* Counters by reason of what was dropped, and totals. Order is the order of roce_counter_names. */
 enum roce_counter {
-	ROCE_C_RX, ROCE_C_TX, ROCE_C_BAD_ICRC, ROCE_C_BAD_LENGTH, ROCE_C_BAD_OPCODE, ROCE_C_BAD_QPN,
-	ROCE_C_BAD_PKEY, ROCE_C_BAD_VERSION, ROCE_C_BAD_PEER, ROCE_C_BAD_PSN, ROCE_C_BAD_STATE,
-	ROCE_C_DUPLICATE, ROCE_C_SEQ_NAK, ROCE_C_RNR_NAK, ROCE_C_RETRANSMIT, ROCE_C_TIMEOUT,
-	ROCE_C_REPLAY, ROCE_C_REPLAY_MISS, ROCE_C_ACCESS_DENIED, ROCE_C_CNP, ROCE_C_NO_BUFFER,
+	ROCE_C_RX,
+	ROCE_C_TX,
+	ROCE_C_BAD_ICRC,
+	ROCE_C_BAD_LENGTH,
+	ROCE_C_BAD_OPCODE,
+	ROCE_C_BAD_QPN,
+	ROCE_C_BAD_PKEY,
+	ROCE_C_BAD_VERSION,
+	ROCE_C_BAD_PEER,
+	ROCE_C_BAD_PSN,
+	ROCE_C_BAD_STATE,
+	ROCE_C_DUPLICATE,
+	ROCE_C_SEQ_NAK,
+	ROCE_C_RNR_NAK,
+	ROCE_C_RETRANSMIT,
+	ROCE_C_TIMEOUT,
+	ROCE_C_REPLAY,
+	ROCE_C_REPLAY_MISS,
+	ROCE_C_ACCESS_DENIED,
+	ROCE_C_CNP,
+	ROCE_C_NO_BUFFER,
 	ROCE_C_COUNT
 };
 extern const char *const roce_counter_names[ROCE_C_COUNT];
@@ -180,8 +203,8 @@ void roce_qp_fail(struct roce_qp *qp, enum roce_error why);
 void roce_qp_destroy(struct roce_qp *qp);
 const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp);
 /* Memory that @memory gave out goes away: READs being answered from and WRITEs being received into
- * [@base, @base + @len) end with STATUS_BAD_HANDLE (stock peers: NAK and error). After it returns no
- * packet touches that memory, unless @memory gives it out again. */
+ * [@base, @base + @len) end with STATUS_BAD_HANDLE (stock peers: NAK and error). After it returns
+ * no packet touches that memory, unless @memory gives it out again. */
 void roce_memory_revoke(struct roce_dev *dev, const void *base, size_t len);
 
 /* Queue a work request. 0, -EAGAIN (send queue full), -EINVAL, -ENOTCONN (not READY). Packets go
@@ -209,7 +232,8 @@ const uint64_t *roce_counters(const struct roce_dev *dev); /* ROCE_C_COUNT value
 enum roce_planted_bug {
 	ROCE_PLANT_NO_REPLAY = 1 << 0, /* duplicates of atomics are executed again */
 	ROCE_PLANT_NO_ICRC = 1 << 1,   /* the ICRC is not checked */
-	ROCE_PLANT_LATE_QP = 1 << 2,   /* a new QP takes the QPN and the PSN of the last one destroyed */
+	ROCE_PLANT_LATE_QP =
+		1 << 2, /* a new QP takes the QPN and the PSN of the last one destroyed */
 };
 extern unsigned roce_planted;
 #endif

@@ -22,16 +22,19 @@
 #include "tests/unit/roce_pair.h"
 
 enum step {
-	STEP_RAW,	 /* len 2, bytes */
-	STEP_PACKET,	 /* opcode 1, flags 1, PSN offset 1, body length 2, bytes */
-	STEP_POST,	 /* op 1, flags 1, length 2 */
-	STEP_TIME,	 /* microseconds 1 */
-	STEP_HOST,	 /* what it allows 1 */
-	STEP_MAD,	 /* kind 1, bytes 232 or what is left */
+	STEP_RAW,    /* len 2, bytes */
+	STEP_PACKET, /* opcode 1, flags 1, PSN offset 1, body length 2, bytes */
+	STEP_POST,   /* op 1, flags 1, length 2 */
+	STEP_TIME,   /* microseconds 1 */
+	STEP_HOST,   /* what it allows 1 */
+	STEP_MAD,    /* kind 1, bytes 232 or what is left */
 	STEP_COUNT,
 };
 
-enum { REGION = 3000, WINDOW = 1024 };
+enum {
+	REGION = 3000,
+	WINDOW = 1024
+};
 
 struct input {
 	const uint8_t *at;
@@ -112,7 +115,7 @@ static void step_packet(struct rig *r, struct input *in)
 	bool request = packet_opcode_info[opcode] & OPI_REQUEST;
 	struct packet_flow flow;
 	uint8_t bytes[WIRE_ROOM];
-	struct pkt pkt = { .data = bytes, .room = sizeof(bytes) };
+	struct pkt pkt = {.data = bytes, .room = sizeof(bytes)};
 
 	if (flags & 2) /* a whole packet of payload behind the bytes given */
 		len += qp->mtu;
@@ -168,7 +171,7 @@ static void step_host(struct rig *r, struct input *in)
 
 static void step_mad(struct rig *r, struct input *in)
 {
-	uint8_t mad[CM_MAD_BYTES] = { 1, 7, 2, 3 };
+	uint8_t mad[CM_MAD_BYTES] = {1, 7, 2, 3};
 	struct cm_mad out;
 	size_t n = in->left < sizeof(mad) - 24 ? in->left : sizeof(mad) - 24;
 
@@ -182,15 +185,15 @@ static void step_mad(struct rig *r, struct input *in)
 		abort(); /* what is good to read is good to write */
 }
 
-static const uint32_t mtus[] = { 256, 1024, 4096, 512 };
+static const uint32_t mtus[] = {256, 1024, 4096, 512};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
+	struct input in = {data, size};
 	struct roce_qp_conf conf = pair_conf();
-	struct rig r = { .pair = pair_new(7, REGION), .budget = 64 };
+	struct rig r = {.pair = pair_new(7, REGION), .budget = 64};
 	uint8_t first = (uint8_t)take(&in, 1);
 	unsigned steps = 0;
 

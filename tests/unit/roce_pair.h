@@ -16,7 +16,11 @@
 #include "proto/atoll_proto.h"
 #include "tests/unit/wire.h"
 
-enum { PAIR_KEY = 0x1234, PAIR_BASE = 0x100000, PAIR_DONE = 4096 };
+enum {
+	PAIR_KEY = 0x1234,
+	PAIR_BASE = 0x100000,
+	PAIR_DONE = 4096
+};
 
 struct pair;
 
@@ -29,7 +33,7 @@ struct pair_host {
 	uint8_t *memory;
 	uint32_t memory_len;
 	uint8_t refuse; /* status of every memory check, while not STATUS_OK */
-	bool busy;	/* receive answers -EAGAIN */
+	bool busy;      /* receive answers -EAGAIN */
 	uint64_t checks;
 	struct {
 		uint64_t cookie;
@@ -105,8 +109,8 @@ static inline void pair_error(void *host, struct roce_qp *qp, enum roce_error wh
 	h->why = why;
 }
 
-static inline void pair_datagram(void *host, uint32_t src_address, uint32_t src_qpn, const void *mad,
-				 uint32_t len)
+static inline void pair_datagram(void *host, uint32_t src_address, uint32_t src_qpn,
+				 const void *mad, uint32_t len)
 {
 	struct pair_host *h = host;
 
@@ -116,23 +120,23 @@ static inline void pair_datagram(void *host, uint32_t src_address, uint32_t src_
 	memcpy(h->received_data, mad, len);
 }
 
-static const struct roce_host pair_ops = { .memory = pair_memory,
-					   .complete = pair_complete,
-					   .receive = pair_receive,
-					   .error = pair_error,
-					   .datagram = pair_datagram };
+static const struct roce_host pair_ops = {.memory = pair_memory,
+					  .complete = pair_complete,
+					  .receive = pair_receive,
+					  .error = pair_error,
+					  .datagram = pair_datagram};
 
 static inline struct roce_qp_conf pair_conf(void)
 {
-	return (struct roce_qp_conf){ .mtu = 1024,
-				      .read_depth = 16,
-				      .peer_depth = 16,
-				      .sq_depth = 128,
-				      .retry_count = 7,
-				      .rnr_retry = 7,
-				      .timeout_ns = 1000000,
-				      .atoll = true,
-				      .recv_max = ROCE_SEND_MAX };
+	return (struct roce_qp_conf){.mtu = 1024,
+				     .read_depth = 16,
+				     .peer_depth = 16,
+				     .sq_depth = 128,
+				     .retry_count = 7,
+				     .rnr_retry = 7,
+				     .timeout_ns = 1000000,
+				     .atoll = true,
+				     .recv_max = ROCE_SEND_MAX};
 }
 
 /* A fresh QP at both ends, joined. 0 or what roce_qp_ready says. */
@@ -168,10 +172,10 @@ static inline struct pair *pair_new(uint64_t seed, uint32_t memory_len)
 		h->memory_len = memory_len;
 		h->memory = calloc(1, memory_len);
 		h->nif = netif_new(&p->wire->end[e].port, h->address, ROCE_UDP_PORT);
-		h->dev = roce_dev_new(&(struct roce_dev_conf){ .address = h->address,
-							       .udp_port = ROCE_UDP_PORT,
-							       .max_qps = 64,
-							       .seed = seed * 2 + (uint64_t)e },
+		h->dev = roce_dev_new(&(struct roce_dev_conf){.address = h->address,
+							      .udp_port = ROCE_UDP_PORT,
+							      .max_qps = 64,
+							      .seed = seed * 2 + (uint64_t)e},
 				      h->nif, &pair_ops, h);
 	}
 	return p;
@@ -228,27 +232,27 @@ static inline bool pair_settle(struct pair *p, unsigned steps)
 static inline int pair_post(struct pair_host *h, uint8_t op, uint64_t offset, void *local,
 			    uint32_t len, uint64_t cookie, uint8_t flags)
 {
-	return roce_post(h->qp, &(struct roce_wr){ .op = op,
-						   .flags = flags,
-						   .rkey = PAIR_KEY,
-						   .remote = PAIR_BASE + offset,
-						   .local = local,
-						   .len = len,
-						   .cookie = cookie });
+	return roce_post(h->qp, &(struct roce_wr){.op = op,
+						  .flags = flags,
+						  .rkey = PAIR_KEY,
+						  .remote = PAIR_BASE + offset,
+						  .local = local,
+						  .len = len,
+						  .cookie = cookie});
 }
 
 static inline int pair_post_atomic(struct pair_host *h, uint8_t op, uint64_t offset, void *local,
 				   uint64_t compare, uint64_t swap, uint64_t cookie, uint8_t flags)
 {
-	return roce_post(h->qp, &(struct roce_wr){ .op = op,
-						   .flags = flags,
-						   .rkey = PAIR_KEY,
-						   .remote = PAIR_BASE + offset,
-						   .local = local,
-						   .len = 8,
-						   .compare = compare,
-						   .swap = swap,
-						   .cookie = cookie });
+	return roce_post(h->qp, &(struct roce_wr){.op = op,
+						  .flags = flags,
+						  .rkey = PAIR_KEY,
+						  .remote = PAIR_BASE + offset,
+						  .local = local,
+						  .len = 8,
+						  .compare = compare,
+						  .swap = swap,
+						  .cookie = cookie});
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <errno.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -14,23 +14,23 @@ static const struct cm_mad request = {
 	.kind = CM_REQ,
 	.transaction = 0x0102030405060708,
 	.local_id = 0x11223344,
-	.req = { .service = CM_SERVICE_TCP | 7471,
-		 .ca_guid = 0xa0a1a2a3a4a5a6a7,
-		 .qpn = 0x00abcd,
-		 .psn = 0x123456,
-		 .responder_resources = 16,
-		 .initiator_depth = 8,
-		 .local_timeout = 20,
-		 .remote_timeout = 19,
-		 .retry_count = 7,
-		 .rnr_retry_count = 6,
-		 .cm_retries = 15,
-		 .ack_timeout = 14,
-		 .mtu = 1024,
-		 .srq = true,
-		 .src_address = 0x0a000001,
-		 .dst_address = 0x0a000002,
-		 .src_port = 40000 },
+	.req = {.service = CM_SERVICE_TCP | 7471,
+		.ca_guid = 0xa0a1a2a3a4a5a6a7,
+		.qpn = 0x00abcd,
+		.psn = 0x123456,
+		.responder_resources = 16,
+		.initiator_depth = 8,
+		.local_timeout = 20,
+		.remote_timeout = 19,
+		.retry_count = 7,
+		.rnr_retry_count = 6,
+		.cm_retries = 15,
+		.ack_timeout = 14,
+		.mtu = 1024,
+		.srq = true,
+		.src_address = 0x0a000001,
+		.dst_address = 0x0a000002,
+		.src_port = 40000},
 	.private_data = "hello",
 	.private_len = 5,
 };
@@ -93,19 +93,19 @@ static void test_req_back(void **state)
 
 static void test_rep(void **state)
 {
-	const struct cm_mad rep = { .kind = CM_REP,
-				    .local_id = 5,
-				    .remote_id = 6,
-				    .rep = { .qpn = 0x1234,
-					     .psn = 0xfedcba,
-					     .responder_resources = 3,
-					     .initiator_depth = 4,
-					     .ack_delay = 9,
-					     .rnr_retry_count = 7,
-					     .srq = true,
-					     .ca_guid = 0x1111111122222222 },
-				    .private_data = "x",
-				    .private_len = 1 };
+	const struct cm_mad rep = {.kind = CM_REP,
+				   .local_id = 5,
+				   .remote_id = 6,
+				   .rep = {.qpn = 0x1234,
+					   .psn = 0xfedcba,
+					   .responder_resources = 3,
+					   .initiator_depth = 4,
+					   .ack_delay = 9,
+					   .rnr_retry_count = 7,
+					   .srq = true,
+					   .ca_guid = 0x1111111122222222},
+				   .private_data = "x",
+				   .private_len = 1};
 	uint8_t mad[CM_MAD_BYTES];
 	struct cm_mad out;
 
@@ -124,15 +124,15 @@ static void test_rep(void **state)
 
 static void test_small_ones(void **state)
 {
-	struct cm_mad m = { .kind = CM_REJ,
-			    .local_id = 1,
-			    .remote_id = 2,
-			    .rej = { .about = CM_ABOUT_REP,
-				     .reason = CM_REJ_CONSUMER,
-				     .info = "inf",
-				     .info_len = 3 },
-			    .private_data = "why",
-			    .private_len = 3 };
+	struct cm_mad m = {.kind = CM_REJ,
+			   .local_id = 1,
+			   .remote_id = 2,
+			   .rej = {.about = CM_ABOUT_REP,
+				   .reason = CM_REJ_CONSUMER,
+				   .info = "inf",
+				   .info_len = 3},
+			   .private_data = "why",
+			   .private_len = 3};
 	uint8_t mad[CM_MAD_BYTES];
 	struct cm_mad out;
 
@@ -145,20 +145,20 @@ static void test_small_ones(void **state)
 	assert_int_equal(out.rej.reason, CM_REJ_CONSUMER);
 	assert_int_equal(out.rej.info_len, 3);
 
-	m = (struct cm_mad){ .kind = CM_MRA, .mra = { .about = CM_ABOUT_REQ, .timeout = 21 } };
+	m = (struct cm_mad){.kind = CM_MRA, .mra = {.about = CM_ABOUT_REQ, .timeout = 21}};
 	assert_int_equal(cm_mad_build(mad, &m), 0);
 	bytes_at(mad, 32, "\0\xa8", 2);
 	assert_int_equal(cm_mad_parse(&out, mad, sizeof(mad)), 0);
 	assert_int_equal(out.mra.timeout, 21);
 
-	m = (struct cm_mad){ .kind = CM_DREQ, .dreq = { .remote_qpn = 0x010203 } };
+	m = (struct cm_mad){.kind = CM_DREQ, .dreq = {.remote_qpn = 0x010203}};
 	assert_int_equal(cm_mad_build(mad, &m), 0);
 	bytes_at(mad, 32, "\x01\x02\x03\0", 4);
 	assert_int_equal(cm_mad_parse(&out, mad, sizeof(mad)), 0);
 	assert_int_equal(out.dreq.remote_qpn, 0x010203);
 
 	for (unsigned kind = CM_RTU; kind <= CM_DREP; kind += CM_DREP - CM_RTU) {
-		m = (struct cm_mad){ .kind = (uint16_t)kind, .local_id = 8, .remote_id = 9 };
+		m = (struct cm_mad){.kind = (uint16_t)kind, .local_id = 8, .remote_id = 9};
 		assert_int_equal(cm_mad_build(mad, &m), 0);
 		assert_int_equal(cm_mad_parse(&out, mad, sizeof(mad)), 0);
 		assert_int_equal(out.kind, kind);
@@ -189,8 +189,8 @@ static void test_refusals(void **state)
 	expect_parse(3, 0x81, -EPROTO);
 	expect_parse(17, 0x17, -ENOTSUP);
 	expect_parse(67, 0x98 | 1 << 1, -ENOTSUP); /* UC */
-	expect_parse(75, 0xf9, -ENOTSUP);	   /* XRC */
-	expect_parse(74, 0x66, -EINVAL);	   /* MTU code 6 */
+	expect_parse(75, 0xf9, -ENOTSUP);          /* XRC */
+	expect_parse(74, 0x66, -EINVAL);           /* MTU code 6 */
 	expect_parse(164, 1, -EINVAL);
 	expect_parse(165, 0x60, -EINVAL);
 	cm_mad_build(mad, &request);
@@ -238,9 +238,9 @@ static void test_timeouts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_req_bytes),  cmocka_unit_test(test_req_back),
-		cmocka_unit_test(test_rep),	   cmocka_unit_test(test_small_ones),
-		cmocka_unit_test(test_refusals),   cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(test_req_bytes), cmocka_unit_test(test_req_back),
+		cmocka_unit_test(test_rep),       cmocka_unit_test(test_small_ones),
+		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_any_bytes),
 		cmocka_unit_test(test_timeouts),
 	};
 

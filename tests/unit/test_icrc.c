@@ -19,7 +19,8 @@ static void check(const uint8_t *packet, size_t len)
 	assert_true(packet_icrc_ok(copy, (uint32_t)len));
 	/* What routers change does not count; all else does. */
 	for (size_t i = 0; i < len; i++) {
-		bool variant = i == 1 || i == 8 || i == 10 || i == 11 || i == 26 || i == 27 || i == 32;
+		bool variant =
+			i == 1 || i == 8 || i == 10 || i == 11 || i == 26 || i == 27 || i == 32;
 
 		memcpy(copy, packet, len);
 		copy[i] ^= 0x10;

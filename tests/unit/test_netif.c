@@ -11,7 +11,11 @@
 #include "dataplane/roce/packet.h"
 #include "tests/unit/wire.h"
 
-enum { A = 0x0a000001, B = 0x0a000002, STRANGER = 0x0a000009 };
+enum {
+	A = 0x0a000001,
+	B = 0x0a000002,
+	STRANGER = 0x0a000009
+};
 
 struct rig {
 	struct wire *wire;
@@ -20,7 +24,7 @@ struct rig {
 
 static struct rig start(uint32_t caps)
 {
-	struct rig r = { .wire = wire_new(1, caps, 1500) };
+	struct rig r = {.wire = wire_new(1, caps, 1500)};
 
 	icrc_init();
 	r.nif[0] = netif_new(&r.wire->end[0].port, A, ROCE_UDP_PORT);
@@ -145,7 +149,7 @@ static void test_drops_by_reason(void **state)
 	struct rig r = start(PORT_L2);
 	const struct netif_stats *st = netif_stats(r.nif[1]);
 	struct pkt *pkt = packet(r.nif[0], A, B, 64);
-	uint8_t frame[200] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0 }, f[200];
+	uint8_t frame[200] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0}, f[200];
 	uint32_t len = 14 + pkt->len;
 
 	(void)state;
@@ -259,8 +263,8 @@ static void test_port_that_waits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pass_through),	cmocka_unit_test(test_arp_then_packets),
-		cmocka_unit_test(test_arp_is_bounded),	cmocka_unit_test(test_neighbour_ages),
+		cmocka_unit_test(test_pass_through),    cmocka_unit_test(test_arp_then_packets),
+		cmocka_unit_test(test_arp_is_bounded),  cmocka_unit_test(test_neighbour_ages),
 		cmocka_unit_test(test_drops_by_reason), cmocka_unit_test(test_any_frame),
 		cmocka_unit_test(test_port_that_waits),
 	};

@@ -13,7 +13,7 @@ static struct responder fresh(void)
 {
 	static struct failure ring[FAILURES];
 
-	return (struct responder){ .failures = ring };
+	return (struct responder){.failures = ring};
 }
 
 static void test_find_and_count(void **state)
@@ -86,10 +86,12 @@ static uint64_t deadline_of(const struct roce_qp *qp)
 
 static void test_timers(void **state)
 {
-	enum { QPS = 200 };
+	enum {
+		QPS = 200
+	};
 	static struct roce_qp qps[QPS];
 	struct roce_qp *heap[QPS + 2], *qp;
-	struct roce_dev dev = { .timers = heap };
+	struct roce_dev dev = {.timers = heap};
 	uint64_t random = 9, last = 0;
 	unsigned fired = 0;
 

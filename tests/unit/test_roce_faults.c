@@ -18,10 +18,16 @@
 
 #include "tests/unit/roce_pair.h"
 
-enum { MEMORY = 1 << 18, WORDS = 64, OPS = 400, LENGTH = 20000, BAD_KEY = 0x66 };
+enum {
+	MEMORY = 1 << 18,
+	WORDS = 64,
+	OPS = 400,
+	LENGTH = 20000,
+	BAD_KEY = 0x66
+};
 
 struct op {
-	uint8_t *local;	 /* what the engine reads or writes */
+	uint8_t *local;  /* what the engine reads or writes */
 	uint8_t *expect; /* READ, atomics: what it must hold at the end */
 	uint32_t len;
 	uint8_t status;
@@ -77,7 +83,7 @@ static uint32_t draw_length(struct wire *w)
 static void post_one(struct side *s, bool refusals)
 {
 	struct wire *w = s->host->pair->wire;
-	struct roce_wr wr = { .op = (uint8_t)(ROCE_WR_SEND + wire_draw(w) % 5), .rkey = PAIR_KEY };
+	struct roce_wr wr = {.op = (uint8_t)(ROCE_WR_SEND + wire_draw(w) % 5), .rkey = PAIR_KEY};
 	struct op *op = &s->ops[s->posted];
 	bool atomic = wr.op == ROCE_WR_CAS || wr.op == ROCE_WR_FAA;
 	bool fails = refusals && wr.op != ROCE_WR_SEND && wire_draw(w) % 8 == 0;
@@ -105,8 +111,8 @@ static void post_one(struct side *s, bool refusals)
 		op->status = STATUS_CANCELLED;
 	else if (fails && wr.len)
 		op->status = STATUS_BAD_HANDLE;
-	s->chain_failed = (s->chain_failed || op->status != STATUS_OK) &&
-			  !(wr.flags & ROCE_WR_CHAIN_END);
+	s->chain_failed =
+		(s->chain_failed || op->status != STATUS_OK) && !(wr.flags & ROCE_WR_CHAIN_END);
 	if (op->status == STATUS_OK) {
 		switch (wr.op) {
 		case ROCE_WR_SEND:
@@ -126,7 +132,9 @@ static void post_one(struct side *s, bool refusals)
 			memcpy(&old, s->model + offset, 8);
 			wr.compare = wire_draw(w) % 2 ? old : old + 1;
 			wr.swap = wire_draw(w);
-			new = wr.op == ROCE_WR_FAA ? old + wr.swap : old == wr.compare ? wr.swap : old;
+			new = wr.op == ROCE_WR_FAA ? old + wr.swap
+			      : old == wr.compare  ? wr.swap
+						   : old;
 			memcpy(s->model + offset, &new, 8);
 			op->expect = malloc(8);
 			memcpy(op->expect, &old, 8);
@@ -150,7 +158,7 @@ static struct roce_qp_conf draw_conf(struct wire *w, bool atoll)
 /* Fresh QPs whose PSNs soon wrap. */
 static int connect_near_wrap(struct pair *p, const struct roce_qp_conf *conf)
 {
-	struct roce_qp_conf c[2] = { *conf, *conf };
+	struct roce_qp_conf c[2] = {*conf, *conf};
 	int err = 0;
 
 	for (int e = 0; e < 2; e++) {
@@ -246,7 +254,7 @@ static void run_many(const struct wire_fault *fault, unsigned n, uint64_t salt)
 
 static void test_clean(void **state)
 {
-	const struct wire_fault fault = { .delay_ns = 1500, .late_ns = 20000 };
+	const struct wire_fault fault = {.delay_ns = 1500, .late_ns = 20000};
 
 	(void)state;
 	run_many(&fault, 6, 0);
@@ -254,7 +262,7 @@ static void test_clean(void **state)
 
 static void test_loss(void **state)
 {
-	const struct wire_fault fault = { .delay_ns = 1500, .late_ns = 20000, .lose = 20000 };
+	const struct wire_fault fault = {.delay_ns = 1500, .late_ns = 20000, .lose = 20000};
 
 	(void)state;
 	run_many(&fault, 9, 1);
@@ -262,7 +270,7 @@ static void test_loss(void **state)
 
 static void test_repeats(void **state)
 {
-	const struct wire_fault fault = { .delay_ns = 3000, .late_ns = 20000, .repeat = 100000 };
+	const struct wire_fault fault = {.delay_ns = 3000, .late_ns = 20000, .repeat = 100000};
 
 	(void)state;
 	run_many(&fault, 9, 2);
@@ -270,7 +278,7 @@ static void test_repeats(void **state)
 
 static void test_reordering(void **state)
 {
-	const struct wire_fault fault = { .delay_ns = 3000, .late_ns = 15000, .reorder = 50000 };
+	const struct wire_fault fault = {.delay_ns = 3000, .late_ns = 15000, .reorder = 50000};
 
 	(void)state;
 	run_many(&fault, 9, 3);
@@ -278,12 +286,12 @@ static void test_reordering(void **state)
 
 static void test_everything(void **state)
 {
-	const struct wire_fault fault = { .delay_ns = 3000,
-					  .late_ns = 30000,
-					  .lose = 10000,
-					  .repeat = 20000,
-					  .reorder = 20000,
-					  .spoil = 10000 };
+	const struct wire_fault fault = {.delay_ns = 3000,
+					 .late_ns = 30000,
+					 .lose = 10000,
+					 .repeat = 20000,
+					 .reorder = 20000,
+					 .spoil = 10000};
 
 	(void)state;
 	run_many(&fault, 18, 4);
@@ -292,10 +300,8 @@ static void test_everything(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_clean),
-		cmocka_unit_test(test_loss),
-		cmocka_unit_test(test_repeats),
-		cmocka_unit_test(test_reordering),
+		cmocka_unit_test(test_clean),      cmocka_unit_test(test_loss),
+		cmocka_unit_test(test_repeats),    cmocka_unit_test(test_reordering),
 		cmocka_unit_test(test_everything),
 	};
 

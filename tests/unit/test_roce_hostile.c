@@ -17,13 +17,13 @@ struct forged {
 	uint8_t bytes[8192];
 };
 
-static uint8_t *forge(struct forged *f, uint8_t opcode, uint32_t flags, uint32_t ahead, uint32_t ext,
-		      uint32_t payload)
+static uint8_t *forge(struct forged *f, uint8_t opcode, uint32_t flags, uint32_t ahead,
+		      uint32_t ext, uint32_t payload)
 {
 	uint32_t psn = psn_add(roce_qp_first_psn(f->pair->host[0].qp), ahead);
 	uint8_t *body;
 
-	f->pkt = (struct pkt){ .data = f->bytes, .room = sizeof(f->bytes) };
+	f->pkt = (struct pkt){.data = f->bytes, .room = sizeof(f->bytes)};
 	packet_flow_init(&f->flow, f->pair->host[0].address, f->pair->host[1].address, 0xc000,
 			 ROCE_UDP_PORT, roce_qp_number(f->pair->host[1].qp));
 	body = packet_begin(&f->pkt, &f->flow, opcode, flags, psn, ext, payload);
@@ -190,7 +190,7 @@ static void test_wrong_response(void **state)
 	struct pair_host *a = &p->host[0];
 	struct packet_flow flow;
 	uint8_t bytes[4096], *local = malloc(100);
-	struct pkt pkt = { .data = bytes, .room = sizeof(bytes) };
+	struct pkt pkt = {.data = bytes, .room = sizeof(bytes)};
 
 	(void)state;
 	assert_int_equal(pair_connect(p, &conf), 0);

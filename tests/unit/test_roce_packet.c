@@ -12,7 +12,11 @@
 #include "dataplane/roce/packet.h"
 #include "tests/unit/roce_vectors.h"
 
-enum { SRC = 0x0a000001, DST = 0x0a000002, SRC_PORT = 0xc123 };
+enum {
+	SRC = 0x0a000001,
+	DST = 0x0a000002,
+	SRC_PORT = 0xc123
+};
 
 struct buffer {
 	struct pkt pkt;
@@ -24,7 +28,7 @@ static uint8_t *begin(struct buffer *b, struct packet_flow *flow, uint32_t qpn, 
 {
 	packet_flow_init(flow, SRC, DST, SRC_PORT, ROCE_UDP_PORT, qpn);
 	memset(b->bytes, 0x5a, sizeof(b->bytes));
-	b->pkt = (struct pkt){ .data = b->bytes, .room = sizeof(b->bytes) };
+	b->pkt = (struct pkt){.data = b->bytes, .room = sizeof(b->bytes)};
 	return packet_begin(&b->pkt, flow, opcode, flags, psn, ext, payload);
 }
 
@@ -58,7 +62,8 @@ static void test_build(void **state)
 	put_reth(body);
 	check(&b, &flow, read_request, sizeof(read_request));
 
-	body = begin(&b, &flow, 0x11, ROCE_OP_SEND_ONLY, PACKET_SE | PACKET_ACK_REQ, 0xffffff, 0, 5);
+	body = begin(&b, &flow, 0x11, ROCE_OP_SEND_ONLY, PACKET_SE | PACKET_ACK_REQ, 0xffffff, 0,
+		     5);
 	memcpy(body, "hello", 5);
 	check(&b, &flow, send_only, sizeof(send_only));
 
@@ -70,15 +75,15 @@ static void test_build(void **state)
 
 	body = begin(&b, &flow, 0x33, ROCE_OP_ACK, 0, 0x77, 4, 0);
 	aeth = (struct wire_aeth *)body;
-	*aeth = (struct wire_aeth){ .syndrome = AETH_ACK | AETH_NO_CREDITS, .msn = be24_of(7) };
+	*aeth = (struct wire_aeth){.syndrome = AETH_ACK | AETH_NO_CREDITS, .msn = be24_of(7)};
 	check(&b, &flow, ack, sizeof(ack));
 
 	body = begin(&b, &flow, 0x44, ROCE_OP_FAA, 0, 0x78, 28, 0);
 	atomic = (struct wire_atomic *)body;
-	*atomic = (struct wire_atomic){ .va = be64_of(0x1000),
-					.rkey = be32_of(5),
-					.swap = be64_of(3),
-					.compare = be64_of(0) };
+	*atomic = (struct wire_atomic){.va = be64_of(0x1000),
+				       .rkey = be32_of(5),
+				       .swap = be64_of(3),
+				       .compare = be64_of(0)};
 	check(&b, &flow, faa, sizeof(faa));
 
 	body = begin(&b, &flow, 0x55, ROCE_OP_READ_MIDDLE, 0, 0x79, 0, 1024);
@@ -221,9 +226,9 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_build),	 cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_build),    cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_refusals), cmocka_unit_test(test_any_bytes),
-		cmocka_unit_test(test_copy),	 cmocka_unit_test(test_psn_arithmetic),
+		cmocka_unit_test(test_copy),     cmocka_unit_test(test_psn_arithmetic),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

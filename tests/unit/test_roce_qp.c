@@ -45,8 +45,8 @@ static void expect_done(struct pair_host *h, unsigned i, uint64_t cookie, uint8_
 
 static void test_every_verb(void **state)
 {
-	static const uint32_t lengths[] = { 0, 1, 3, 8, 64, 255, 256, 257, 1024, 4096, 4097, 65536 };
-	static const uint32_t mtus[] = { 256, 512, 1024, 2048, 4096 };
+	static const uint32_t lengths[] = {0, 1, 3, 8, 64, 255, 256, 257, 1024, 4096, 4097, 65536};
+	static const uint32_t mtus[] = {256, 512, 1024, 2048, 4096};
 	static uint8_t out[1 << 20], in[1 << 20];
 
 	(void)state;
@@ -55,7 +55,7 @@ static void test_every_verb(void **state)
 			struct pair *p = start(mtus[m], l % 2);
 			struct pair_host *a = &p->host[0], *b = &p->host[1];
 			uint32_t len = lengths[l];
-			uint64_t old[2] = { 0, 0 }, word = 77;
+			uint64_t old[2] = {0, 0}, word = 77;
 
 			fill(out, len, (uint8_t)(m * 16 + l));
 			memset(in, 0, len);
@@ -63,8 +63,10 @@ static void test_every_verb(void **state)
 			assert_int_equal(pair_post(a, ROCE_WR_WRITE, 100, out, len, 1, 0), 0);
 			assert_int_equal(pair_post(a, ROCE_WR_READ, 100, in, len, 2, 0), 0);
 			assert_int_equal(pair_post(a, ROCE_WR_SEND, 0, out, len, 3, 0), 0);
-			assert_int_equal(pair_post_atomic(a, ROCE_WR_CAS, 200000, &old[0], 77, 99, 4, 0), 0);
-			assert_int_equal(pair_post_atomic(a, ROCE_WR_FAA, 200000, &old[1], 0, 3, 5, 0), 0);
+			assert_int_equal(
+				pair_post_atomic(a, ROCE_WR_CAS, 200000, &old[0], 77, 99, 4, 0), 0);
+			assert_int_equal(
+				pair_post_atomic(a, ROCE_WR_FAA, 200000, &old[1], 0, 3, 5, 0), 0);
 			assert_true(pair_settle(p, 100000));
 			for (unsigned i = 0; i < 5; i++)
 				expect_done(a, i, i + 1, STATUS_OK);
@@ -258,7 +260,8 @@ static bool lose_statuses(void *arg, int from, const uint8_t *data, uint32_t len
 	return false;
 }
 
-/* The region comes back while the status is lost: the verb must stay failed, its chain cancelled. */
+/* The region comes back while the status is lost: the verb must stay failed, its chain cancelled.
+ */
 static void test_lost_status_does_not_succeed(void **state)
 {
 	struct pair *p = start(1024, true);
@@ -288,7 +291,8 @@ static void test_lost_status_does_not_succeed(void **state)
 	expect_done(a, 2, 3, STATUS_CANCELLED);
 	expect_done(a, 3, 4, STATUS_CANCELLED);
 	expect_done(a, 4, 5, STATUS_OK);
-	assert_int_equal(p->host[1].memory[200] + p->host[1].memory[400] + p->host[1].memory[800], 0);
+	assert_int_equal(p->host[1].memory[200] + p->host[1].memory[400] + p->host[1].memory[800],
+			 0);
 	assert_int_equal(p->host[1].memory[600], 1);
 	finish(p);
 }

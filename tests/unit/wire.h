@@ -19,11 +19,14 @@
 #ifndef WIRE_BUFFERS /* of each port */
 #define WIRE_BUFFERS 1024
 #endif
-enum { WIRE_ROOM = 4400, WIRE_QUEUE = 2048 };
+enum {
+	WIRE_ROOM = 4400,
+	WIRE_QUEUE = 2048
+};
 
 struct wire_fault {
 	uint32_t lose, repeat, reorder, spoil; /* of a million packets */
-	uint64_t delay_ns, late_ns;	       /* of every packet; more for one that is reordered */
+	uint64_t delay_ns, late_ns;            /* of every packet; more for one that is reordered */
 };
 
 struct wire_buffer {
@@ -83,7 +86,7 @@ static inline unsigned wire_alloc(struct port *p, struct pkt **pkts, unsigned n)
 		struct wire_buffer *b = &wp->buffers[wp->free_list[--wp->free_count]];
 
 		b->used = true;
-		b->pkt = (struct pkt){ .data = b->bytes + PKT_HEADROOM, .room = WIRE_ROOM, .drv = b };
+		b->pkt = (struct pkt){.data = b->bytes + PKT_HEADROOM, .room = WIRE_ROOM, .drv = b};
 		pkts[i] = &b->pkt;
 	}
 	return i;
@@ -137,7 +140,8 @@ static inline void wire_carry(struct wire *w, int from, const uint8_t *data, uin
 	if (w->fault.spoil && wire_chance(w, w->fault.spoil) && w->end[!from].queued) {
 		struct wire_port *wp = &w->end[!from];
 
-		wp->queue[wp->queued - 1].bytes[wire_draw(w) % len] ^= (uint8_t)(1 + wire_draw(w) % 255);
+		wp->queue[wp->queued - 1].bytes[wire_draw(w) % len] ^=
+			(uint8_t)(1 + wire_draw(w) % 255);
 		w->spoilt++;
 	}
 	if (wire_chance(w, w->fault.repeat)) {
@@ -205,12 +209,12 @@ static inline struct wire *wire_new(uint64_t seed, uint32_t caps, uint32_t mtu)
 	for (int e = 0; e < 2; e++) {
 		struct wire_port *wp = &w->end[e];
 
-		wp->ops = (struct port_ops){ .name = "wire",
-					     .caps = caps,
-					     .alloc = wire_alloc,
-					     .free = wire_free,
-					     .rx_burst = wire_rx,
-					     .tx_burst = wire_tx };
+		wp->ops = (struct port_ops){.name = "wire",
+					    .caps = caps,
+					    .alloc = wire_alloc,
+					    .free = wire_free,
+					    .rx_burst = wire_rx,
+					    .tx_burst = wire_tx};
 		wp->port.ops = &wp->ops;
 		wp->port.mtu = mtu;
 		wp->port.mac[0] = 2;

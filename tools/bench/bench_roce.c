@@ -16,7 +16,13 @@
 #include "dataplane/roce/packet.h"
 #include "dataplane/roce/roce.h"
 
-enum { BUFFERS = 1024, ROOM = 4288, QUEUE = 1024, MEMORY = 1 << 20, ROUNDS = 7 };
+enum {
+	BUFFERS = 1024,
+	ROOM = 4288,
+	QUEUE = 1024,
+	MEMORY = 1 << 20,
+	ROUNDS = 7
+};
 
 struct buffer {
 	struct pkt pkt;
@@ -79,11 +85,11 @@ static unsigned end_tx(struct port *p, struct pkt **pkts, unsigned n)
 	return i;
 }
 
-static const struct port_ops end_ops = { .name = "memory",
-					 .alloc = end_alloc,
-					 .free = end_free,
-					 .rx_burst = end_rx,
-					 .tx_burst = end_tx };
+static const struct port_ops end_ops = {.name = "memory",
+					.alloc = end_alloc,
+					.free = end_free,
+					.rx_burst = end_rx,
+					.tx_burst = end_tx};
 
 static void *host_memory(void *host, struct roce_qp *qp, uint32_t rkey, uint64_t va, uint32_t len,
 			 uint32_t access, uint8_t *status)
@@ -121,10 +127,10 @@ static void host_error(void *host, struct roce_qp *qp, enum roce_error why)
 	(void)why;
 }
 
-static const struct roce_host host_ops = { .memory = host_memory,
-					   .complete = host_complete,
-					   .receive = host_receive,
-					   .error = host_error };
+static const struct roce_host host_ops = {.memory = host_memory,
+					  .complete = host_complete,
+					  .receive = host_receive,
+					  .error = host_error};
 
 static uint64_t now_ns(void)
 {
@@ -136,15 +142,15 @@ static uint64_t now_ns(void)
 
 static void start(struct end *ends)
 {
-	struct roce_qp_conf conf = { .mtu = 4096,
-				     .read_depth = 32,
-				     .peer_depth = 32,
-				     .sq_depth = 256,
-				     .retry_count = 7,
-				     .rnr_retry = 7,
-				     .timeout_ns = 1000000000,
-				     .atoll = true,
-				     .recv_max = 8192 };
+	struct roce_qp_conf conf = {.mtu = 4096,
+				    .read_depth = 32,
+				    .peer_depth = 32,
+				    .sq_depth = 256,
+				    .retry_count = 7,
+				    .rnr_retry = 7,
+				    .timeout_ns = 1000000000,
+				    .atoll = true,
+				    .recv_max = 8192};
 
 	for (unsigned i = 0; i < BUFFERS; i++) {
 		struct buffer *b = aligned_alloc(64, sizeof(*b));
@@ -156,10 +162,8 @@ static void start(struct end *ends)
 		pool[pooled++] = &b->pkt;
 	}
 	for (unsigned e = 0; e < 2; e++) {
-		struct roce_dev_conf dc = { .address = 1 + e,
-					    .udp_port = ROCE_UDP_PORT,
-					    .max_qps = 4,
-					    .seed = e };
+		struct roce_dev_conf dc = {
+			.address = 1 + e, .udp_port = ROCE_UDP_PORT, .max_qps = 4, .seed = e};
 
 		ends[e].port.ops = &end_ops;
 		ends[e].port.mtu = 4200;
@@ -197,13 +201,15 @@ static double measure(struct end *ends, uint8_t op, uint32_t len, unsigned windo
 
 		while (ends[0].done < end) {
 			while (posted < end && posted - ends[0].done < window) {
-				struct roce_wr wr = { .op = op,
-						      .flags = ROCE_WR_CHAIN_END,
-						      .remote = op == ROCE_WR_FAA ? 0 :
-								(posted * 64) % (MEMORY - len + 1),
-						      .local = local,
-						      .len = len,
-						      .swap = 1 };
+				struct roce_wr wr = {.op = op,
+						     .flags = ROCE_WR_CHAIN_END,
+						     .remote = op == ROCE_WR_FAA
+								       ? 0
+								       : (posted * 64) %
+										 (MEMORY - len + 1),
+						     .local = local,
+						     .len = len,
+						     .swap = 1};
 
 				if (roce_post(ends[0].qp, &wr))
 					break;
@@ -250,7 +256,8 @@ int main(void)
 	printf("%-24s %8.1f\n", "WRITE 64", measure(ends, ROCE_WR_WRITE, 64, 32, 200000));
 	printf("%-24s %8.1f\n", "SEND 64", measure(ends, ROCE_WR_SEND, 64, 32, 200000));
 	printf("%-24s %8.1f\n", "FAA", measure(ends, ROCE_WR_FAA, 8, 32, 200000));
-	printf("%-24s %8.1f\n", "READ 64, one at a time", measure(ends, ROCE_WR_READ, 64, 1, 200000));
+	printf("%-24s %8.1f\n", "READ 64, one at a time",
+	       measure(ends, ROCE_WR_READ, 64, 1, 200000));
 	big = measure(ends, ROCE_WR_READ, MEMORY, 2, 200);
 	printf("%-24s %8.1f (%.2f GB/s)\n", "READ 1 MiB", big, MEMORY / big);
 	big = measure(ends, ROCE_WR_WRITE, MEMORY, 2, 200);
