@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ enum {
 	REATTACH_MS = 10000,
 	ATTACH_TRIES = 200,  /* a supervisor starts everything at once */
 	ATTACH_PAUSE_MS = 10,
+	REPLY_TRIES = 100000, /* yields for room in the ring: far longer than a live dataplane needs */
 	LOOK_EVERY = 1024,   /* busy turns between looks at descriptors */
 };
 
@@ -85,6 +87,8 @@ int service_reply(struct service *s, const struct proto_msg *request, uint32_t s
 			      .trace_id = request->trace_id,
 			      .length = len,
 			      .nargs = (uint8_t)nargs};
+	unsigned tries = 0;
+	int rc;
 
 	if (request->flags & MESSAGE_FLAG_ASYNC)
 		return 0;
@@ -92,7 +96,13 @@ int service_reply(struct service *s, const struct proto_msg *request, uint32_t s
 		return -EINVAL;
 	if (nargs)
 		memcpy(r.arg, args, nargs * sizeof(*args));
-	return atoll_reply(s->ep, request->req_id, &r, payload);
+	/* the dataplane always takes replies: a full ring is a matter of its next turn */
+	while ((rc = atoll_reply(s->ep, request->req_id, &r, payload)) == -EAGAIN &&
+	       tries++ < REPLY_TRIES) {
+		atoll_flush(s->ep);
+		sched_yield();
+	}
+	return rc;
 }
 
 int service_fd_add(struct service *s, int fd)

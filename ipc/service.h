@@ -63,8 +63,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv);
 /* Sets the endpoint's handlers to call @s->ops: service_main does, and so does a simulation. */
 void service_bind(struct service *s, struct atoll_endpoint *ep);
 
-/* Answer with a status and up to three registers. Retries by polling nothing: if the ring is full the
- * answer is kept by the caller; returns as atoll_reply. */
+/* Answer with a status, registers and a payload. Waits while the ring is full, which lasts for a turn of the
+ * dataplane; returns as atoll_reply. Does nothing for a request that wants no answer. */
 int service_reply(struct service *s, const struct proto_msg *request, uint32_t status,
 		  const uint64_t *args, unsigned nargs, const void *payload, uint32_t len);
 

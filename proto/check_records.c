@@ -123,6 +123,7 @@ enum use {
 	USE_KEY = 1 << 3,
 	USE_PID = 1 << 4,
 	USE_NAME = 1 << 5,
+	USE_NO_NAME = 1 << 6, /* a name, or none */
 };
 
 static unsigned ctl_uses(unsigned op)
@@ -137,9 +138,10 @@ static unsigned ctl_uses(unsigned op)
 		return USE_KEY;
 	case CTL_OP_ADMIN_SERVICE:
 		return USE_PID | USE_NAME;
+	case CTL_OP_ADMIN_STATUS:
+		return USE_NAME | USE_NO_NAME;
 	case CTL_OP_TRACE:
 	case CTL_OP_COUNTERS:
-	case CTL_OP_ADMIN_STATUS:
 		break;
 	}
 	return 0;
@@ -172,7 +174,7 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("key");
 	if (!(uses & USE_PID) != !q->pid || q->pid > INT32_MAX)
 		BAD("pid");
-	if (!(uses & USE_NAME)
+	if (!(uses & USE_NAME) || ((uses & USE_NO_NAME) && !q->name[0])
 		    ? !zeros(q->name, sizeof(q->name))
 		    : !name_field(q->name, sizeof(q->name), q->kind == CTL_KIND_CLIENT, false))
 		BAD("name");

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * uring.c - UDP by the kernel, through io_uring: no root, no hugepages, any network.
+ *
+ * `uring:` takes no arguments. The socket is bound to the node's address and UDP port and not connected, and
+ * asks for path MTU discovery, so the kernel sends every datagram with the don't-fragment bit and
+ * identification 0: what the invariant CRC was computed over. On receipt the headers that the kernel took
+ * off are written again in front of the payload; the source port is the sender's socket's.
+ *
+ * One multishot receive takes buffers from a ring that is shared with the kernel (Linux 6.0); each holds the
+ * kernel's header and the sender's address in the 32 bytes before the payload, which is where the packet's
+ * own headers go. A turn of the loop makes at most one system call to receive: it submits what was queued
+ * and lets the kernel run the completions (DEFER_TASKRUN). A datagram that finds neither a buffer nor room
+ * in the socket is lost, as on any network.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "dataplane/ports/drivers.h"
+
+enum {
+	BUFFERS = 4096,
+	RECV_RING = 1024, /* buffers that the kernel holds, a power of two */
+	RECV_FRONT = 32,  /* struct io_uring_recvmsg_out and struct sockaddr_in */
+	RECV_GROUP = 0,
+	SENDS = 512,
+	ENTRIES = 1024,
+	HEADERS = 28,	   /* IPv4 and UDP */
+	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
+	MTU_MAX = 9000,
+	SOCKET_BYTES = 8 << 20,
+	TAG_RECV = 0xffffffff, /* user_data; else the slot of a send */
+};
+_Static_assert(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in) == RECV_FRONT &&
+		       (int)RECV_FRONT >= (int)HEADERS,
+	       "the packet's headers fit where the kernel's were");
+
+struct buffer {
+	struct pkt pkt;
+	uint32_t next;
+	uint8_t *base; /* headroom, then the packet */
+};
+
+/* What the kernel reads and writes while an operation is under way. */
+struct operation {
+	struct msghdr msg;
+	struct iovec iov;
+	struct sockaddr_in name;
+	uint32_t buffer;
+	uint32_t next;
+};
+
+struct uring_port {
+	struct port port;
+	struct io_uring ring;
+	int sock, event;
+	uint32_t address;
+	uint16_t udp_port;
+	uint32_t nbuffers, free_buffer;
+	struct buffer *buffers;
+	uint8_t *memory;
+	size_t memory_size;
+	struct operation send[SENDS];
+	uint32_t free_send;
+	struct msghdr recv_msg; /* of the multishot receive: how much front there is */
+	struct io_uring_buf_ring *recv_ring;
+	size_t recv_ring_size;
+	uint32_t lent;	/* buffers in the ring */
+	bool receiving; /* the multishot receive is under way */
+	bool opened;
+	bool queued;  /* submissions since the last system call */
+	bool deferred; /* completions come only by a system call */
+	struct pkt *ready[RECV_RING]; /* received, not handed out yet */
+	uint32_t nready;
+	struct port_stats stats;
+};
+
+enum { NONE = 0xffffffff };
+
+static struct uring_port *from(struct port *p)
+{
+	return (struct uring_port *)p;
+}
+
+static uint32_t buffer_take(struct uring_port *u)
+{
+	uint32_t i = u->free_buffer;
+
+	if (i != NONE)
+		u->free_buffer = u->buffers[i].next;
+	return i;
+}
+
+static void buffer_put(struct uring_port *u, uint32_t i)
+{
+	u->buffers[i].next = u->free_buffer;
+	u->free_buffer = i;
+}
+
+static void pkt_reset(struct uring_port *u, uint32_t i)
+{
+	struct buffer *b = &u->buffers[i];
+
+	b->pkt.data = b->base + PKT_HEADROOM;
+	b->pkt.len = 0;
+	b->pkt.room = u->port.mtu;
+}
+
+/* Lend free buffers to the kernel, and see that it receives. */
+static void recv_refill(struct uring_port *u)
+{
+	uint32_t n = 0, i;
+
+	while (u->lent < RECV_RING && (i = buffer_take(u)) != NONE) {
+		io_uring_buf_ring_add(u->recv_ring, u->buffers[i].base + PKT_HEADROOM - 4,
+				      u->port.mtu + 4, (unsigned short)i,
+				      io_uring_buf_ring_mask(RECV_RING), (int)n++);
+		u->lent++;
+	}
+	if (n)
+		io_uring_buf_ring_advance(u->recv_ring, (int)n);
+	if (!u->receiving) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+		if (!sqe)
+			return;
+		io_uring_prep_recvmsg_multishot(sqe, u->sock, &u->recv_msg, 0);
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->buf_group = RECV_GROUP;
+		io_uring_sqe_set_data64(sqe, TAG_RECV);
+		u->receiving = u->queued = true;
+	}
+}
+
+static void put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v & 0xffff);
+}
+
+/* The headers as they were on the wire, but for what the invariant CRC masks. */
+static void headers_write(struct uring_port *u, struct pkt *p, uint32_t payload, uint32_t src,
+			  uint16_t src_port)
+{
+	uint8_t *h = p->data;
+
+	memset(h, 0, HEADERS);
+	h[0] = 0x45;
+	put16(h + 2, payload + HEADERS);
+	h[6] = 0x40; /* don't fragment */
+	h[8] = 64;
+	h[9] = IPPROTO_UDP;
+	put32(h + 12, src);
+	put32(h + 16, u->address);
+	put16(h + 20, src_port);
+	put16(h + 22, u->udp_port);
+	put16(h + 24, payload + 8);
+	p->len = payload + HEADERS;
+}
+
+static void recv_done(struct uring_port *u, const struct io_uring_cqe *cqe)
+{
+	struct io_uring_recvmsg_out out;
+	struct sockaddr_in name;
+	uint32_t i;
+
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		u->receiving = false;
+	if (!(cqe->flags & IORING_CQE_F_BUFFER))
+		return; /* no buffer was left: it starts again */
+	i = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+	u->lent--;
+	pkt_reset(u, i);
+	memcpy(&out, u->buffers[i].base + PKT_HEADROOM - 4, sizeof(out));
+	memcpy(&name, u->buffers[i].base + PKT_HEADROOM - 4 + sizeof(out), sizeof(name));
+	if (cqe->res < RECV_FRONT || (out.flags & MSG_TRUNC) || name.sin_family != AF_INET ||
+	    out.payloadlen > u->port.mtu - HEADERS || u->nready == RECV_RING) {
+		u->stats.rx_dropped++;
+		buffer_put(u, i);
+		return;
+	}
+	headers_write(u, &u->buffers[i].pkt, out.payloadlen, ntohl(name.sin_addr.s_addr),
+		      ntohs(name.sin_port));
+	u->ready[u->nready++] = &u->buffers[i].pkt;
+	u->stats.rx_packets++;
+	u->stats.rx_bytes += out.payloadlen;
+}
+
+static void send_done(struct uring_port *u, uint32_t slot, int res)
+{
+	struct operation *o = &u->send[slot];
+
+	if (res < 0)
+		u->stats.tx_dropped++; /* lost like any packet: the engine sends it again */
+	buffer_put(u, o->buffer);
+	o->next = u->free_send;
+	u->free_send = slot;
+}
+
+static void completions(struct uring_port *u)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&u->ring, head, cqe) {
+		if (cqe->user_data == TAG_RECV)
+			recv_done(u, cqe);
+		else
+			send_done(u, (uint32_t)cqe->user_data, cqe->res);
+		n++;
+	}
+	io_uring_cq_advance(&u->ring, n);
+	if (u->lent < RECV_RING / 2 || !u->receiving)
+		recv_refill(u);
+}
+
+static void submit(struct uring_port *u)
+{
+	if (u->deferred)
+		io_uring_submit_and_get_events(&u->ring);
+	else if (u->queued)
+		io_uring_submit(&u->ring);
+	u->queued = false;
+}
+
+static unsigned uring_alloc(struct port *p, struct pkt **pkts, unsigned n)
+{
+	struct uring_port *u = from(p);
+	unsigned k = 0;
+
+	for (; k < n; k++) {
+		uint32_t i = buffer_take(u);
+
+		if (i == NONE)
+			break;
+		pkt_reset(u, i);
+		pkts[k] = &u->buffers[i].pkt;
+	}
+	return k;
+}
+
+static void uring_free(struct port *p, struct pkt **pkts, unsigned n)
+{
+	struct uring_port *u = from(p);
+
+	for (unsigned k = 0; k < n; k++)
+		buffer_put(u, (uint32_t)((struct buffer *)pkts[k]->drv - u->buffers));
+}
+
+static unsigned uring_rx(struct port *p, struct pkt **pkts, unsigned n)
+{
+	struct uring_port *u = from(p);
+	unsigned k;
+
+	if (!u->nready) {
+		submit(u);
+		completions(u);
+	}
+	k = u->nready < n ? u->nready : n;
+	memcpy(pkts, u->ready, k * sizeof(*pkts));
+	u->nready -= k;
+	memmove(u->ready, u->ready + k, u->nready * sizeof(*pkts));
+	return k;
+}
+
+static unsigned uring_tx(struct port *p, struct pkt **pkts, unsigned n)
+{
+	struct uring_port *u = from(p);
+	unsigned k = 0;
+
+	for (; k < n && u->free_send != NONE; k++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+		struct operation *o;
+		const uint8_t *h = pkts[k]->data;
+		uint32_t slot = u->free_send;
+
+		if (!sqe)
+			break;
+		o = &u->send[slot];
+		u->free_send = o->next;
+		o->buffer = (uint32_t)((struct buffer *)pkts[k]->drv - u->buffers);
+		o->iov.iov_base = pkts[k]->data + HEADERS;
+		o->iov.iov_len = pkts[k]->len - HEADERS;
+		memset(&o->name, 0, sizeof(o->name));
+		o->name.sin_family = AF_INET;
+		memcpy(&o->name.sin_addr, h + 16, 4);
+		memcpy(&o->name.sin_port, h + 22, 2);
+		o->msg = (struct msghdr){.msg_iov = &o->iov,
+					 .msg_iovlen = 1,
+					 .msg_name = &o->name,
+					 .msg_namelen = sizeof(o->name)};
+		io_uring_prep_sendmsg(sqe, u->sock, &o->msg, MSG_DONTWAIT);
+		io_uring_sqe_set_data64(sqe, slot);
+		u->stats.tx_packets++;
+		u->stats.tx_bytes += pkts[k]->len - HEADERS;
+		u->queued = true;
+	}
+	/* the last batch of a turn goes out here, not at the next turn's receive */
+	if (k && k < PORT_BURST_MAX)
+		submit(u);
+	return k;
+}
+
+static int uring_wait_fd(struct port *p)
+{
+	return from(p)->event;
+}
+
+static int uring_arm(struct port *p)
+{
+	struct uring_port *u = from(p);
+	uint64_t n;
+
+	if (read(u->event, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		return 1;
+	submit(u);
+	completions(u);
+	return u->nready || u->queued;
+}
+
+static int uring_link_up(struct port *p)
+{
+	(void)p;
+	return 1;
+}
+
+static void uring_stats(struct port *p, struct port_stats *out)
+{
+	*out = from(p)->stats;
+}
+
+static void uring_close(struct port *p)
+{
+	struct uring_port *u = from(p);
+
+	if (u->opened)
+		io_uring_queue_exit(&u->ring);
+	if (u->sock >= 0)
+		close(u->sock);
+	if (u->event >= 0)
+		close(u->event);
+	if (u->recv_ring)
+		munmap(u->recv_ring, u->recv_ring_size);
+	if (u->memory)
+		munmap(u->memory, u->memory_size);
+	free(u->buffers);
+	free(u);
+}
+
+static int fail(struct uring_port *u, int rc, char *err, size_t errlen, const char *what)
+{
+	snprintf(err, errlen, "uring: %s: %s", what, strerror(-rc));
+	uring_close(&u->port);
+	return rc;
+}
+
+static int socket_open(struct uring_port *u, char *err, size_t errlen)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET,
+				 .sin_port = htons(u->udp_port),
+				 .sin_addr.s_addr = htonl(u->address)};
+	int on = IP_PMTUDISC_DO, bytes = SOCKET_BYTES;
+
+	u->sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (u->sock < 0)
+		return -errno;
+	if (setsockopt(u->sock, IPPROTO_IP, IP_MTU_DISCOVER, &on, sizeof(on)))
+		return -errno;
+	/* the privileged forms first: they may pass the system's limit */
+	if (setsockopt(u->sock, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(u->sock, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	if (setsockopt(u->sock, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(u->sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	if (bind(u->sock, (struct sockaddr *)&sa, sizeof(sa))) {
+		int rc = -errno;
+
+		snprintf(err, errlen,
+			 "uring: cannot bind UDP port %u of %u.%u.%u.%u: %s: is another node running there?",
+			 u->udp_port, u->address >> 24, u->address >> 16 & 255, u->address >> 8 & 255,
+			 u->address & 255, strerror(-rc));
+		return rc;
+	}
+	return 0;
+}
+
+static int ring_open(struct uring_port *u)
+{
+	struct io_uring_params best = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER |
+						IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED,
+				       .cq_entries = 4 * ENTRIES};
+	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE, .cq_entries = 4 * ENTRIES};
+	int rc;
+
+	if (io_uring_queue_init_params(ENTRIES, &u->ring, &best) == 0) {
+		u->deferred = u->opened = true;
+		return 0;
+	}
+	memset(&u->ring, 0, sizeof(u->ring));
+	rc = io_uring_queue_init_params(ENTRIES, &u->ring, &plain);
+	u->opened = rc == 0;
+	return rc;
+}
+
+static int uring_open(struct port **out, const struct port_conf *conf, char *err, size_t errlen)
+{
+	struct uring_port *u = calloc(1, sizeof(*u));
+	size_t stride;
+	int rc;
+
+	if (!u)
+		return -ENOMEM;
+	u->sock = u->event = -1;
+	u->port.ops = &port_uring_ops;
+	u->port.mtu = conf->mtu && conf->mtu < MTU_MAX ? conf->mtu : MTU_DEFAULT;
+	u->address = conf->address;
+	u->udp_port = conf->udp_port;
+	if (conf->args && conf->args[0]) {
+		snprintf(err, errlen, "uring: takes no arguments, not \"%s\"", conf->args);
+		uring_close(&u->port);
+		return -EINVAL;
+	}
+	u->nbuffers = conf->buffers > RECV_RING + SENDS && conf->buffers <= 65536 ? conf->buffers : BUFFERS;
+	stride = (PKT_HEADROOM + u->port.mtu + 64 + 63) & ~(size_t)63;
+	u->memory_size = stride * u->nbuffers;
+	u->memory = mmap(NULL, u->memory_size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	u->buffers = calloc(u->nbuffers, sizeof(*u->buffers));
+	if (u->memory == MAP_FAILED || !u->buffers) {
+		u->memory = u->memory == MAP_FAILED ? NULL : u->memory;
+		return fail(u, -ENOMEM, err, errlen, "packet buffers");
+	}
+	u->free_buffer = NONE;
+	for (uint32_t i = u->nbuffers; i-- > 0;) {
+		u->buffers[i].base = u->memory + i * stride;
+		u->buffers[i].pkt.drv = &u->buffers[i];
+		buffer_put(u, i);
+	}
+	u->free_send = NONE;
+	for (uint32_t i = 0; i < SENDS; i++) {
+		u->send[i].next = u->free_send;
+		u->free_send = i;
+	}
+	rc = socket_open(u, err, errlen);
+	if (rc) {
+		if (err[0]) {
+			uring_close(&u->port);
+			return rc;
+		}
+		return fail(u, rc, err, errlen, "socket");
+	}
+	rc = ring_open(u);
+	if (rc)
+		return fail(u, rc, err, errlen,
+			    "io_uring is not to be had here (sysctl kernel.io_uring_disabled?)");
+	u->recv_ring_size = RECV_RING * sizeof(struct io_uring_buf);
+	u->recv_ring = mmap(NULL, u->recv_ring_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (u->recv_ring == MAP_FAILED) {
+		u->recv_ring = NULL;
+		return fail(u, -ENOMEM, err, errlen, "receive ring");
+	}
+	u->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->event < 0 || io_uring_register_eventfd(&u->ring, u->event))
+		return fail(u, -errno, err, errlen, "event descriptor");
+	*out = &u->port;
+	return 0;
+}
+
+/* On the polling thread: it alone may use the ring from now on. */
+static int uring_start(struct port *p)
+{
+	struct uring_port *u = from(p);
+	struct io_uring_buf_reg reg = {.ring_entries = RECV_RING, .bgid = RECV_GROUP};
+	int rc;
+
+	/* liburing 2.3 declares the call and does not export it */
+	if (u->deferred && syscall(SYS_io_uring_register, u->ring.ring_fd,
+				   IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+		return -errno;
+	reg.ring_addr = (uint64_t)(uintptr_t)u->recv_ring;
+	rc = io_uring_register_buf_ring(&u->ring, &reg, 0);
+	if (rc)
+		return rc;
+	io_uring_buf_ring_init(u->recv_ring);
+	u->recv_msg.msg_namelen = sizeof(struct sockaddr_in);
+	recv_refill(u);
+	submit(u);
+	return 0;
+}
+
+const struct port_ops port_uring_ops = {
+	.name = "uring",
+	.caps = PORT_UDP,
+	.open = uring_open,
+	.start = uring_start,
+	.alloc = uring_alloc,
+	.free = uring_free,
+	.rx_burst = uring_rx,
+	.tx_burst = uring_tx,
+	.wait_fd = uring_wait_fd,
+	.arm = uring_arm,
+	.link_up = uring_link_up,
+	.stats = uring_stats,
+	.close = uring_close,
+};
