@@ -375,7 +375,7 @@ void links_tick(struct dp *dp)
 		struct dp_link *l = dp->link_list[i];
 
 		if (gap > slack)
-			l->heard_ns += gap;
+			l->heard_ns = l->heard_ns + gap < dp->now ? l->heard_ns + gap : dp->now;
 		switch ((enum link_state)l->state) {
 		case LINK_UP:
 			beat(dp, l);

@@ -364,11 +364,11 @@ void link_down(struct dp *dp, struct dp_link *l, const char *why)
 		dp_log(dp, "link to %s is down: %s", l->peer.name, why);
 	}
 	l->state = LINK_DOWN;
-	l->doomed = false;
 	l->tid = 0; /* what it had queued for routing is void */
 	if (l->q.qp)
 		roce_qp_destroy(l->q.qp);
 	l->q.qp = NULL;
+	l->doomed = false; /* which the engine said of the queue pair that is gone now */
 	while (l->responders)
 		responder_free(dp, l->responders);
 	lanes_of_node_down(dp, l->peer.node, STATUS_NOT_SENT);

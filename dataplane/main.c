@@ -44,8 +44,8 @@ static void loop_sleep(struct dp *dp, int epoll, int most_ms)
 		return;
 	now = clock_now_ns();
 	timer = dp_next_timer(dp);
-	ms = timer <= now ? 0 : (timer - now) / 1000000u > (uint64_t)most_ms ? most_ms :
-							     (int)((timer - now) / 1000000u);
+	timer = timer > now ? timer - now : 0;
+	ms = timer > (uint64_t)most_ms * 1000000u ? most_ms : (int)((timer + 999999) / 1000000u);
 	got = epoll_wait(epoll, ev, 16, ms);
 	for (int i = 0; i < got; i++)
 		if (ev[i].data.fd >= 0 && read(ev[i].data.fd, &n, sizeof(n)) < 0)
