@@ -166,10 +166,12 @@ static void on_answer(struct node *n, uint16_t op, int proc, const struct proto_
 		}
 		break;
 	case CTL_OP_ADMIN_STATUS:
-		if (ok && p->state == PROC_RUNNING)
+		if (ok && p->state == PROC_RUNNING) {
 			p->state = PROC_READY;
-		else if (!ok && p->state == PROC_READY && p->kind == PROC_SERVICE)
+		} else if (!ok && p->state == PROC_READY && p->kind == PROC_SERVICE) {
 			p->state = PROC_RUNNING;
+			p->since_ns = n->now_ns;
+		}
 		break;
 	default:
 		break;
@@ -248,7 +250,7 @@ static bool all_ready(const struct node *n)
 /* When a process that is not ready yet is asked after next. */
 static uint64_t ask_again(const struct node *n, const struct proc *p)
 {
-	uint64_t wait = (n->now_ns - p->started_ns) / 16;
+	uint64_t wait = n->now_ns > p->since_ns ? (n->now_ns - p->since_ns) / 16 : 0;
 	uint64_t least = (uint64_t)TICK_FAST_MS * MS, most = (uint64_t)TICK_SLOW_MS * MS;
 
 	return p->asked_ns + (wait < least ? least : wait > most ? most : wait);

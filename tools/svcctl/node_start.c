@@ -118,6 +118,7 @@ static int start_dataplane(struct node *n)
 		n->procs[i].told = n->procs[i].asked = false;
 		if (n->procs[i].state == PROC_READY)
 			n->procs[i].state = PROC_RUNNING; /* until it has attached to the new one */
+		n->procs[i].since_ns = n->now_ns;
 	}
 	proc_go(&n->procs[NODE_DATAPLANE]);
 	return 0;

@@ -269,7 +269,7 @@ int proc_start(struct proc *p, const struct proc_spec *spec)
 	p->pid = pid;
 	p->report = sv[0];
 	p->state = PROC_HELD;
-	p->started_ns = clock_now_ns();
+	p->started_ns = p->since_ns = clock_now_ns();
 	p->told = p->asked = p->again = false;
 	p->warning[0] = p->failure[0] = 0;
 	return 0;

@@ -59,6 +59,7 @@ struct proc {
 	int pidfd;  /* -1: no process */
 	int report; /* -1 once the program runs */
 	uint64_t started_ns, retry_ns, kill_ns, asked_ns;
+	uint64_t since_ns; /* running, but not ready */
 	uint32_t backoff_ms, restarts;
 	bool told;	 /* the dataplane knows its pid */
 	bool asked;	 /* an ADMIN request about it is on its way */
