@@ -106,6 +106,8 @@ class Svcctl(unittest.TestCase):
         self.assertEqual(after["keeper"]["pid"], before["keeper"]["pid"])
         self.assertNotEqual(after["dataplane"]["pid"], before["dataplane"]["pid"])
         self.assertEqual([after[n]["restarts"] for n in ("keeper", "dataplane", "one")], [0, 1, 1])
+        with open(f"{self.run_dir}/state/one/lives", encoding="ascii") as f:
+            self.assertEqual(f.read(), "xx")  # its own directory outlives it
 
     def test_kill_dataplane(self):
         conf = self.conf(self.service("one"))

@@ -58,6 +58,9 @@ static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
 		s.core = p->conf->core;
 		s.args = p->conf->args;
 		s.user = p->conf->user.set ? p->conf->user : nobody();
+		rc = rundir_state(n->conf->run_dir, p->name, &s.user);
+		if (rc)
+			return rc;
 		break;
 	}
 	s.log = rundir_log_open(n->conf->run_dir, p->name);

@@ -189,16 +189,20 @@ static void child_pin(int core)
 
 static void child_env(const struct proc_spec *s)
 {
-	char text[CONF_PATH_MAX + 32];
+	char text[CONF_PATH_MAX + CONF_NAME_MAX + 32];
 
 	snprintf(text, sizeof(text), "%s/%s", s->run_dir, ADMIN_SOCKET_NAME);
 	setenv(ADMIN_ENV_SOCKET, text, 1);
 	snprintf(text, sizeof(text), "%d", ADMIN_FD_LIFELINE);
 	setenv(ADMIN_ENV_LIFELINE, text, 1);
-	if (s->kind == PROC_SERVICE)
-		setenv(ADMIN_ENV_SERVICE, s->name, 1);
-	else
+	if (s->kind != PROC_SERVICE) {
 		unsetenv(ADMIN_ENV_SERVICE);
+		unsetenv(ADMIN_ENV_STATE);
+		return;
+	}
+	setenv(ADMIN_ENV_SERVICE, s->name, 1);
+	snprintf(text, sizeof(text), "%s/state/%s", s->run_dir, s->name);
+	setenv(ADMIN_ENV_STATE, text, 1);
 }
 
 static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t supervisor)

@@ -123,6 +123,20 @@ int rundir_why(const char *dir, char *out, size_t len)
 	return 0;
 }
 
+int rundir_state(const char *dir, const char *name, const struct conf_user *user)
+{
+	char path[PATH_MAX_HERE];
+
+	if (mkdir(in_dir(dir, "state", path), 0755) && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/state/%s", dir, name);
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	if (geteuid() == 0 && user->set && lchown(path, user->uid, user->gid))
+		return -errno;
+	return 0;
+}
+
 int rundir_log_open(const char *dir, const char *name)
 {
 	char path[PATH_MAX_HERE];

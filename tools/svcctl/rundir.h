@@ -6,6 +6,7 @@
  *   dataplane.sock   made by the dataplane; what processes attach to
  *   svcctl.sock      made by the supervisor; only for the node's owner
  *   log/NAME.log     output of each process; NAME.log.1 is what went before
+ *   state/NAME/      a service's own directory
  *   ended            why the node is not up any more
  */
 #ifndef ATOLL_SVCCTL_RUNDIR_H
@@ -30,6 +31,9 @@ void rundir_clean_dataplane(const char *dir);
 /* Write down, or read, why the node ended. NULL: it is up. */
 void rundir_ended(const char *dir, const char *why);
 int rundir_why(const char *dir, char *out, size_t len);
+
+/* Make the directory of a service, for @user only. 0 or negative errno. */
+int rundir_state(const char *dir, const char *name, const struct conf_user *user);
 
 /* Open a process's log for appending. Descriptor or negative errno. */
 int rundir_log_open(const char *dir, const char *name);
