@@ -9,12 +9,18 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import SVCCTL, Dir, status, svcctl, wait_for  # noqa: E402
+from node import BUILD, SVCCTL, Dir, status, svcctl, wait_for  # noqa: E402
 
 
 def proc_status(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def has_shm():
+    out = subprocess.run([os.path.join(BUILD, "dataplane/atoll-dataplane"), "--drivers"],
+                         capture_output=True, text=True, check=True)
+    return "shm" in out.stdout.split()
 
 
 class Local(unittest.TestCase):
@@ -42,6 +48,11 @@ class Local(unittest.TestCase):
     def ready(self):
         return all(p["state"] == "ready" for n in "ab" for p in self.node(n)["processes"].values())
 
+    def down(self, **more):
+        out = svcctl("down", "--dir", self.dir.path, **more)
+        self.assertEqual((out.returncode, out.stdout), (0, "node a is down\nnode b is down\n"))
+        self.assert_down()
+
     def assert_down(self):
         self.assertTrue(wait_for(lambda: not self.dir.processes()), self.dir.processes())
         for n in "ab":
@@ -59,9 +70,7 @@ class Local(unittest.TestCase):
         self.assertIn("link to b is up",
                       svcctl("logs", "--dir", self.dir.path, "a/dataplane").stdout)
         self.assertIn("which node", svcctl("restart", "--dir", self.dir.path, "echo").stderr)
-        out = svcctl("down", "--dir", self.dir.path)
-        self.assertEqual(out.stdout, "node a is down\nnode b is down\n")
-        self.assert_down()
+        self.down()
 
     def test_isolation(self):
         self.up()
@@ -99,6 +108,20 @@ class Local(unittest.TestCase):
         self.up()
         self.assert_linked()
 
+    def test_shared_memory_link(self):
+        """The DPDK link: both sides come up, and come back after a death, in any order."""
+        if not has_shm():
+            self.skipTest("this build has no DPDK port")
+        self.up("--port", "shm")
+        self.assert_linked(10)
+        for i in range(4):
+            victim = "ab"[i % 2]
+            os.kill(self.node(victim)["processes"]["dataplane"]["pid"], signal.SIGKILL)
+            self.assertTrue(wait_for(lambda: self.node(victim)["processes"]["dataplane"]["restarts"]
+                                     == i // 2 + 1 and self.ready(), 10))
+            self.assert_linked(10)
+        self.down()
+
     def test_unprivileged(self):
         if os.getuid() != 0:
             self.skipTest("the other tests are unprivileged already")
@@ -109,9 +132,12 @@ class Local(unittest.TestCase):
         self.assert_linked()
         for p in self.node("a")["processes"].values():
             self.assertEqual(proc_status(p["pid"])["Uid"].split()[0], "65534")
-        out = svcctl("down", "--dir", self.dir.path, user=65534, group=65534, extra_groups=[])
-        self.assertEqual(out.returncode, 0, out.stderr)
-        self.assert_down()
+        self.down(user=65534, group=65534, extra_groups=[])
+        # The shared-memory link takes no privilege and no hugepages either.
+        if has_shm():
+            self.up("--port", "shm", user=65534, group=65534, extra_groups=[])
+            self.assert_linked(10)
+            self.down(user=65534, group=65534, extra_groups=[])
 
 
 if __name__ == "__main__":

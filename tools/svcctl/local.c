@@ -42,18 +42,13 @@ int local_dir(char *out, size_t len)
 	return 0;
 }
 
-/*
- * The shared-memory link: a vhost-user back end at one node, virtio-user at the other; the socket lies
- * in the first one's directory.
- */
+/* The socket by which the two sides of the shared-memory link meet lies in the first one's directory. */
 static void write_port(FILE *f, const struct local_conf *c, unsigned i)
 {
 	if (c->port == LOCAL_URING)
 		fprintf(f, "port = uring:\n");
-	else if (i == 0)
-		fprintf(f, "port = dpdk:net_vhost0,iface=%s/a/link.sock,queues=1\n", c->dir);
 	else
-		fprintf(f, "port = dpdk:net_virtio_user0,path=%s/a/link.sock,queues=1\n", c->dir);
+		fprintf(f, "port = shm:%s/a/link.sock,side=%c\n", c->dir, 'a' + (int)i);
 }
 
 static void write_node(FILE *f, const struct local_conf *c, unsigned i)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/svcctl/rundir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -84,10 +85,19 @@ void rundir_clean_dataplane(const char *dir)
 
 void rundir_clean(const char *dir)
 {
-	char path[PATH_MAX_HERE];
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	size_t len;
 
-	rundir_clean_dataplane(dir);
-	unlink(in_dir(dir, RUNDIR_CONTROL, path));
+	if (!d)
+		return;
+	/* Those of ports, too, which a dataplane that was killed could not remove. */
+	while ((e = readdir(d))) {
+		len = strlen(e->d_name);
+		if (len > 5 && strcmp(e->d_name + len - 5, ".sock") == 0)
+			unlinkat(dirfd(d), e->d_name, 0);
+	}
+	closedir(d);
 }
 
 void rundir_ended(const char *dir, const char *why)

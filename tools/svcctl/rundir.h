@@ -24,7 +24,7 @@
 int rundir_make(const char *dir, const struct conf_user *owner, char *err, size_t errlen);
 /* Take its lock, waiting up to @wait_ms for one that is being given up. Descriptor, -EBUSY, or other. */
 int rundir_lock(const char *dir, int wait_ms);
-/* Remove sockets that are left of an earlier life. */
+/* Remove all sockets, *.sock: the node has ended, or they are left of an earlier life. */
 void rundir_clean(const char *dir);
 /* Remove the socket of a dataplane that has ended. */
 void rundir_clean_dataplane(const char *dir);
