@@ -26,7 +26,7 @@ static const char usage_text[] =
 	"  up --local N           N nodes on this machine (1 to 16), with a configuration made for them\n"
 	"      --port uring|shm   kernel UDP (default), or the DPDK shared-memory link (two nodes)\n"
 	"      --dir DIR          where; default: the user's run-time directory\n"
-	"      --services A,B     on each node; default echo,index-shard\n"
+	"      --services A,B     on each node; default: those of echo and index-shard that are built\n"
 	"      --udp-port N       default 4791\n"
 	"      --heartbeat-ms N   default 50\n"
 	"      --idle MODE        auto (default), spin, yield or block\n"
@@ -267,13 +267,28 @@ static int options_read(int argc, char **argv, struct options *o)
 	return rc;
 }
 
+/* Without --services: what there is. */
+static const char *services_default(void)
+{
+	static const char *const names[] = {"echo", "index-shard"};
+	static char list[64];
+	char path[CONF_TEXT_MAX + 1];
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (program_find(names[i], path, sizeof(path)) == 0) {
+			strcat(list, list[0] ? "," : "");
+			strcat(list, names[i]);
+		}
+	return list;
+}
+
 static int run_up(struct options *o, int argc, char **argv)
 {
 	struct local_conf local = {.nodes = o->local,
 				   .port = o->port,
 				   .udp_port = o->udp_port,
 				   .heartbeat_ms = o->heartbeat_ms,
-				   .services = o->services,
+				   .services = o->services ? o->services : services_default(),
 				   .idle = o->idle,
 				   .keep = o->keep};
 	char dir[128], *real = NULL;
@@ -314,8 +329,7 @@ static int run_up(struct options *o, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static struct target t[TARGETS_MAX];
-	struct options o = {.services = "echo,index-shard",
-			    .idle = "auto",
+	struct options o = {.idle = "auto",
 			    .udp_port = 4791,
 			    .heartbeat_ms = PROTO_HEARTBEAT_DEFAULT};
 	const char *command = argc > 1 ? argv[1] : "help", *name;
