@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * atoll_index.h - a hash index in the memory of another node.
+ *
+ * An index is a table that a shard hosts and that its clients read and change with one-sided verbs:
+ * the shard's process does nothing while they do. Keys are 1 to 1,024 bytes, values 0 to 65,536.
+ * Each operation happens at one instant or not at all, also when its client dies half-way.
+ *
+ *	struct atoll_index *ix;
+ *	const char *why;
+ *
+ *	if (atoll_index_open(&ix, "node-b/index", NULL, &why))
+ *		errx(1, "%s", why);
+ *	if (atoll_index_put(ix, "moon", 4, "one", 3) != ATOLL_OK)
+ *		...
+ *	atoll_index_close(ix);
+ *
+ * A context belongs to one thread; a program with more threads opens more contexts. Up to
+ * `in_flight` operations run at once: submit them, and poll until their callbacks have come. The
+ * calls that wait (atoll_index_get and its like) poll until their own operation has ended, so the
+ * callbacks of others may run in the meantime.
+ *
+ * Every operation ends with exactly one result. It belongs to one of three classes
+ * (atoll_result_class): the operation was executed; it certainly was not and never will be, and
+ * may be given again; or nobody can tell. After the loss of a connection operations end as they
+ * stand; atoll_index_reconnect then has the old identity fenced off before it returns, so what was
+ * in doubt before has by then either happened or will not: reading the key tells.
+ *
+ * Limits of this version: the table does not grow (ATOLL_FULL), and the memory of replaced and
+ * deleted values is not used again (`leaked_bytes` of atoll_index_stats).
+ */
+#ifndef ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
+#define ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	ATOLL_INDEX_KEY_MAX = 1024,
+	ATOLL_INDEX_VALUE_MAX = 65536,
+	ATOLL_INDEX_IN_FLIGHT_MAX = 64,
+};
+
+enum atoll_op {
+	ATOLL_GET = 0,
+	ATOLL_PUT,    /* insert or replace */
+	ATOLL_INSERT, /* ATOLL_EXISTS if the key is there */
+	ATOLL_UPDATE, /* ATOLL_NOT_FOUND if it is not */
+	ATOLL_DELETE, /* the same */
+	ATOLL_OPS,
+};
+
+enum atoll_result {
+	/* executed */
+	ATOLL_OK = 0,
+	ATOLL_NOT_FOUND,   /* the key is not there; a get, update or delete has seen so */
+	ATOLL_EXISTS,	   /* the key is there; an insert has seen so */
+	/* certainly not executed */
+	ATOLL_FULL,	   /* no free slot for this key in the table */
+	ATOLL_NO_SPACE,	   /* the shard has no memory left for values */
+	ATOLL_BUSY,	   /* another client's insert of the same key neither ended nor was fenced off */
+	ATOLL_CORRUPT,	   /* a block or bucket is not what its checksum or layout says */
+	ATOLL_FENCED,	   /* this client was declared dead: reconnect */
+	ATOLL_NOT_SENT,	   /* the connection is gone and it never left: reconnect, give it again */
+	ATOLL_UNREACHABLE, /* no answer came, but nothing was changed: reconnect, give it again */
+	ATOLL_REFUSED,	   /* a right, a range or an agreement is wrong; `status` says which */
+	/* may have been executed */
+	ATOLL_IN_DOUBT,	   /* reconnect, then read the key */
+	ATOLL_RESULTS,
+};
+
+enum atoll_class {
+	ATOLL_EXECUTED,
+	ATOLL_NOT_EXECUTED,
+	ATOLL_UNKNOWN,
+};
+
+/* Which class a result belongs to, and what it means in words. */
+enum atoll_class atoll_result_class(enum atoll_result result);
+const char *atoll_result_text(enum atoll_result result);
+const char *atoll_op_name(enum atoll_op op);
+
+/* How an operation ended. */
+struct atoll_outcome {
+	enum atoll_op op;
+	enum atoll_result result;
+	unsigned status;      /* enum status (proto) of the verb that failed, or 0 */
+	unsigned round_trips; /* that it took */
+	const void *value;    /* of a get with ATOLL_OK; valid until the callback returns */
+	uint32_t value_len;   /* bytes */
+};
+
+/* Called once for every operation, from inside poll. It may submit; it may not poll or wait. */
+typedef void (*atoll_done)(void *arg, const struct atoll_outcome *outcome);
+
+struct atoll_index;
+
+/* Zero in any field is the default that is named. */
+struct atoll_index_options {
+	const char *socket;  /* control socket of this node's dataplane; that of the environment */
+	const char *name;    /* of this client, for people to read; "index-client" */
+	unsigned in_flight;  /* operations at once, 1 to 64; 16 */
+	unsigned lanes;	     /* ordered streams of verbs, 1 to 16; 1. More keep long values from
+			      * holding up what comes behind them. */
+	unsigned depth;	     /* READs and atomics outstanding on a lane, 1 to 128; 32 */
+	unsigned suspect_us; /* wait for another client's insert before asking about it; 2,000 */
+	unsigned busy_ms;    /* and before giving up; 2,000 */
+	unsigned answer_ms;  /* wait for answers of the shard and the dataplane; 5,000 */
+};
+
+/**
+ * atoll_index_open - become a client of an index.
+ * @target: "NODE/SERVICE", or "SERVICE" on this node.
+ * @why: if not NULL, set to a sentence that says what is wrong when it fails; static storage of the
+ *   calling thread.
+ * Return: 0 or a negative errno.
+ */
+int atoll_index_open(struct atoll_index **out, const char *target,
+		     const struct atoll_index_options *options, const char **why);
+
+/* Ends the context. Operations in flight get their callbacks first, as after a lost connection. */
+void atoll_index_close(struct atoll_index *ix);
+
+/**
+ * atoll_index_reconnect - connect again after a loss, under a new identity.
+ * Operations still open end first. The shard fences the old identity off before it answers, so no
+ * verb of it executes after the return.
+ * Return: 0 or a negative errno (-EAGAIN: not yet reachable, try again later).
+ */
+int atoll_index_reconnect(struct atoll_index *ix, const char **why);
+
+/* Is the connection lost, so that only reconnecting helps? */
+bool atoll_index_lost(const struct atoll_index *ix);
+
+/**
+ * atoll_index_submit - start an operation. Key and value are copied.
+ * Return: 0, -EAGAIN (in_flight are running: poll), -EINVAL (lengths), -ENOTCONN (reconnect).
+ */
+int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key, size_t klen,
+		       const void *value, size_t vlen, atoll_done done, void *arg);
+
+/**
+ * atoll_index_poll - make progress; never blocks.
+ * Return: operations that ended in this call, or -ENOTCONN when the connection is gone and every
+ * operation has ended.
+ */
+int atoll_index_poll(struct atoll_index *ix);
+
+/* After a poll that found nothing: spins, yields or sleeps for a bounded time, as this node does. */
+void atoll_index_idle(struct atoll_index *ix);
+
+/* Operations that have not ended. */
+unsigned atoll_index_pending(const struct atoll_index *ix);
+
+/**
+ * atoll_index_get - read a value.
+ * @size: in: bytes that @value has room for; out: length of the value, also where it did not fit
+ *   (then as much as fits has been copied).
+ */
+enum atoll_result atoll_index_get(struct atoll_index *ix, const void *key, size_t klen, void *value,
+				  size_t *size);
+enum atoll_result atoll_index_put(struct atoll_index *ix, const void *key, size_t klen,
+				  const void *value, size_t vlen);
+enum atoll_result atoll_index_insert(struct atoll_index *ix, const void *key, size_t klen,
+				     const void *value, size_t vlen);
+enum atoll_result atoll_index_update(struct atoll_index *ix, const void *key, size_t klen,
+				     const void *value, size_t vlen);
+enum atoll_result atoll_index_delete(struct atoll_index *ix, const void *key, size_t klen);
+
+/* What a walk through the whole table found. */
+struct atoll_index_report {
+	uint64_t slots;	     /* in the table */
+	uint64_t entries;    /* committed and good */
+	uint64_t key_bytes;  /* of those */
+	uint64_t value_bytes;
+	uint64_t pending;    /* inserts that have not committed, now or ever */
+	uint64_t torn;	     /* blocks with a wrong checksum or length, slots that point nowhere */
+	uint64_t misplaced;  /* good blocks in a bucket where their key is never looked for */
+	uint64_t duplicates; /* second committed slots of one key, still there when looked at again */
+	uint64_t first_bad;  /* offset in the table region of the first bad slot, or 0 */
+};
+
+/* Called for each good entry. A return other than 0 ends the walk, which then returns it. */
+typedef int (*atoll_entry)(void *arg, const void *key, size_t klen, const void *value, size_t vlen);
+/* Called now and then: slots walked of all. May be NULL. */
+typedef void (*atoll_progress)(void *arg, uint64_t done, uint64_t all);
+
+/**
+ * atoll_index_dump - walk through the whole table with large READs. No operation may be in flight.
+ * What other clients change meanwhile may be seen or not; what they do not change is seen.
+ * Return: 0, -EBUSY, -ENOTCONN, -ENOMEM, -EIO (a READ was refused), or what @entry returned.
+ */
+int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
+		     struct atoll_index_report *report);
+
+/* Counts since the context was opened (reconnecting does not reset them). */
+struct atoll_index_stats {
+	uint64_t ops[ATOLL_OPS];
+	uint64_t results[ATOLL_RESULTS];
+	uint64_t round_trips[ATOLL_OPS];     /* of all operations of the kind together */
+	uint64_t trips_hist[ATOLL_OPS][16];  /* operations by round trips; the last is 15 or more */
+	uint64_t leaked_blocks;		     /* replaced, deleted or written in vain */
+	uint64_t leaked_bytes;
+	uint64_t chunk_bytes;		     /* received from the shard */
+	uint64_t collisions;		     /* blocks read for a fingerprint that was another key's */
+	uint64_t conflicts;		     /* compare-and-swaps lost */
+	uint64_t withdrawals;		     /* pending inserts taken back for another one */
+	uint64_t waits;			     /* looks at another client's pending insert */
+	uint64_t suspicions;		     /* questions to the shard */
+	uint64_t cleared;		     /* pending inserts of dead clients removed */
+};
+
+void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out);
+
+/* Who this client is at the shard (number and epoch there). */
+void atoll_index_identity(const struct atoll_index *ix, unsigned *cid, unsigned *epoch);
+
+#endif

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life of operations: start, posting of chains, sleep, blocks of heap, end. */
+#include "clients/index/race_op.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	POLL_BATCH = 32, /* completions taken at a time */
+	POLL_BATCHES = 4,
+	BACKOFF_NS = 2000, /* first sleep of a waiter; doubles */
+	BACKOFF_DOUBLINGS = 8,
+};
+
+uint64_t race_local_size(unsigned ops)
+{
+	return (uint64_t)ops * RACE_LOCAL_OP + RACE_DUMP_TABLE + RACE_DUMP_BLOCKS;
+}
+
+static bool config_good(const struct race_config *c)
+{
+	if (!c->verbs || !c->nlanes || c->nlanes > RACE_LANES_MAX || !c->ops ||
+	    c->ops > RACE_OPS_MAX || c->cid == 0 || c->cid >= INDEX_CLIENTS)
+		return false;
+	if (c->groups < INDEX_GROUPS_MIN || c->groups > INDEX_GROUPS_MAX ||
+	    c->table_offset % INDEX_LINE || c->heap_offset % INDEX_LINE || c->heap_size == 0)
+		return false;
+	if ((c->heap_offset | c->heap_size | c->table_offset) >= 1ull << 48 ||
+	    c->table_offset == 0 ||
+	    c->table_offset + c->groups * (uint64_t)INDEX_GROUP_SIZE > c->heap_offset)
+		return false;
+	return c->local_base && c->local_offset % INDEX_LINE == 0 &&
+	       (uintptr_t)c->local_base % INDEX_LINE == 0 &&
+	       c->local_size >= race_local_size(c->ops);
+}
+
+int race_open(struct race **out, const struct race_config *config)
+{
+	struct race *r;
+
+	if (!config_good(config))
+		return -EINVAL;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->op = calloc(config->ops, sizeof(*r->op));
+	if (!r->op) {
+		free(r);
+		return -ENOMEM;
+	}
+	r->c = *config;
+	memcpy(r->lane, config->lanes, config->nlanes * sizeof(r->lane[0]));
+	r->random = config->seed * 2 + 1;
+	for (unsigned i = config->ops; i-- > 0;) {
+		struct race_op *op = &r->op[i];
+
+		op->index = (uint8_t)i;
+		op->local = config->local_base + (size_t)i * RACE_LOCAL_OP;
+		op->local_offset = config->local_offset + (uint64_t)i * RACE_LOCAL_OP;
+		op->next = r->free;
+		r->free = op;
+	}
+	*out = r;
+	return 0;
+}
+
+void race_close(struct race *r)
+{
+	if (r) {
+		free(r->op);
+		free(r);
+	}
+}
+
+uint64_t race_now(struct race *r)
+{
+	return r->c.now_ns(r->c.owner);
+}
+
+unsigned race_pending(const struct race *r)
+{
+	return r->active;
+}
+
+bool race_lost(const struct race *r)
+{
+	return r->lost || r->gone;
+}
+
+const struct atoll_index_stats *race_stats(const struct race *r)
+{
+	return &r->stats;
+}
+
+/* ------------------------------------------------------------------ chains */
+
+void race_chain_begin(struct race_op *op, enum race_state state)
+{
+	op->state = state;
+	op->nchain = 0;
+}
+
+struct verb *race_chain_add(struct race *r, struct race_op *op, enum verb_op what, uint64_t remote,
+			    uint32_t local, uint32_t len)
+{
+	struct verb *v = &op->chain[op->nchain++];
+
+	*v = (struct verb){
+		.op = (uint8_t)what,
+		.len = len,
+		.remote = r->c.table,
+		.remote_offset = remote,
+		.local = r->c.local,
+		.local_offset = op->local_offset + local,
+	};
+	return v;
+}
+
+void race_chain_cas(struct race *r, struct race_op *op, uint64_t slot, uint64_t from, uint64_t to)
+{
+	struct verb *v = race_chain_add(r, op, VERB_CAS, slot, RACE_LOCAL_OLD, sizeof(uint64_t));
+
+	v->compare = from;
+	v->swap = to;
+}
+
+/* What could not be posted is posted, or its operation ended, in the next poll. */
+int race_chain_post(struct race *r, struct race_op *op)
+{
+	uint64_t cookie = (uint64_t)op->gen << 8 | op->index;
+	int rc = r->c.verbs->ops->post(r->c.verbs, r->lane[op->index % r->c.nlanes], op->chain,
+				       op->nchain, cookie);
+
+	if (rc == 0) {
+		op->posted = true;
+		op->trips++;
+		r->doorbell = true;
+	}
+	if (op->unsent != (rc != 0)) {
+		op->unsent = rc != 0;
+		r->unsent += op->unsent ? 1u : -1u;
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ blocks */
+
+void race_block_leak(struct race *r, uint64_t room)
+{
+	r->stats.leaked_blocks++;
+	r->stats.leaked_bytes += room;
+}
+
+static void chunk_ask(struct race *r)
+{
+	if (!r->chunk_asked) {
+		r->chunk_asked = true;
+		r->c.want_chunk(r->c.owner);
+	}
+}
+
+/* Offset of a new block, 0 when a chunk must come first. */
+static uint64_t block_alloc(struct race *r, uint64_t room)
+{
+	uint64_t at;
+
+	if (r->chunk_end - r->chunk_at < room) {
+		if (r->spare_end - r->spare_at < room) {
+			chunk_ask(r);
+			return 0;
+		}
+		r->stats.leaked_bytes += r->chunk_end - r->chunk_at;
+		r->chunk_at = r->spare_at;
+		r->chunk_end = r->spare_end;
+		r->spare_at = r->spare_end = 0;
+	}
+	at = r->chunk_at;
+	r->chunk_at += room;
+	if (!r->spare_end && r->chunk_end - r->chunk_at < INDEX_KV_ROOM_MAX / 2)
+		chunk_ask(r);
+	return at;
+}
+
+/* The block is in local memory but for what its place decides. */
+static bool block_give(struct race *r, struct race_op *op)
+{
+	uint64_t room = index_kv_room(op->klen, op->vlen);
+
+	op->block = block_alloc(r, room);
+	if (!op->block)
+		return false;
+	op->word = index_slot_make(op->place.fp, op->block, room);
+	return true;
+}
+
+static void queue_add(struct race_queue *q, struct race_op *op)
+{
+	op->next = NULL;
+	if (q->tail)
+		q->tail->next = op;
+	else
+		q->head = op;
+	q->tail = op;
+}
+
+static struct race_op *queue_take(struct race_queue *q)
+{
+	struct race_op *op = q->head;
+
+	if (op) {
+		q->head = op->next;
+		if (!q->head)
+			q->tail = NULL;
+	}
+	return op;
+}
+
+void race_chunk_add(struct race *r, uint64_t offset, uint64_t size)
+{
+	struct race_op *op;
+
+	r->chunk_asked = false;
+	if (offset % INDEX_LINE || offset < r->c.heap_offset || size > r->c.heap_size ||
+	    offset - r->c.heap_offset > r->c.heap_size - size || size < INDEX_KV_ROOM_MAX) {
+		race_chunk_none(r, ATOLL_CORRUPT, 0);
+		return;
+	}
+	r->stats.chunk_bytes += size;
+	if (r->spare_end)
+		r->stats.leaked_bytes += r->spare_end - r->spare_at;
+	r->spare_at = offset;
+	r->spare_end = offset + size;
+	while (r->want_block.head && block_give(r, r->want_block.head)) {
+		op = queue_take(&r->want_block);
+		race_step_scan(r, op);
+	}
+}
+
+void race_chunk_none(struct race *r, enum atoll_result result, unsigned status)
+{
+	struct race_queue waiting = r->want_block;
+	struct race_op *op;
+
+	r->chunk_asked = false;
+	r->want_block = (struct race_queue){0};
+	while ((op = queue_take(&waiting)))
+		race_op_end(r, op, result, status);
+}
+
+/* ------------------------------------------------------------------ operations */
+
+static void block_build(struct race *r, struct race_op *op, const void *key, const void *value)
+{
+	static const uint8_t written_by[ATOLL_OPS] = {
+		[ATOLL_PUT] = INDEX_KV_PUT,
+		[ATOLL_INSERT] = INDEX_KV_INSERT,
+		[ATOLL_UPDATE] = INDEX_KV_UPDATE,
+	};
+	struct index_kv *kv = (struct index_kv *)(op->local + RACE_LOCAL_BLOCK);
+
+	*kv = (struct index_kv){
+		.klen = (uint16_t)op->klen,
+		.op = written_by[op->kind],
+		.vlen = op->vlen,
+		.cid = r->c.cid,
+		.epoch = r->c.epoch,
+		.seq = ++r->seq,
+	};
+	memcpy(kv + 1, key, op->klen);
+	if (op->vlen)
+		memcpy((uint8_t *)(kv + 1) + op->klen, value, op->vlen);
+}
+
+static bool writes_block(enum atoll_op kind)
+{
+	return kind == ATOLL_PUT || kind == ATOLL_INSERT || kind == ATOLL_UPDATE;
+}
+
+int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen, const void *value,
+		size_t vlen, atoll_done done, void *arg)
+{
+	struct race_op *op = r->free;
+
+	if ((unsigned)kind >= ATOLL_OPS || klen == 0 || klen > INDEX_KEY_MAX ||
+	    vlen > INDEX_VALUE_MAX || !key || !done || (vlen && !value))
+		return -EINVAL;
+	if (race_lost(r))
+		return -ENOTCONN;
+	if (!op)
+		return -EAGAIN;
+	r->free = op->next;
+	r->active++;
+	r->stats.ops[kind]++;
+
+	op->kind = kind;
+	op->gen++;
+	op->posted = op->unsent = op->written = op->held = op->reread = op->ending = false;
+	op->evicted = op->for_room = false;
+	op->trips = 0;
+	op->klen = (uint32_t)klen;
+	op->vlen = writes_block(kind) ? (uint32_t)vlen : 0;
+	op->block = op->word = op->mine = 0;
+	op->wait_begin = op->wait_word = op->wake_at = 0;
+	op->wait_count = 0;
+	op->nseen = 0;
+	op->done = done;
+	op->arg = arg;
+	kv_place(&op->place, key, op->klen, r->c.groups);
+	block_build(r, op, key, value);
+	if (writes_block(kind)) {
+		kv_seal((struct index_kv *)(op->local + RACE_LOCAL_BLOCK));
+		if (r->want_block.head || !block_give(r, op)) {
+			op->state = RACE_WANT_BLOCK;
+			queue_add(&r->want_block, op);
+			return 0;
+		}
+	}
+	race_step_scan(r, op);
+	return 0;
+}
+
+void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, unsigned status)
+{
+	const struct index_kv *kv = (const struct index_kv *)(op->local + RACE_LOCAL_READ);
+	struct atoll_outcome out = {
+		.op = op->kind,
+		.result = result,
+		.status = status,
+		.round_trips = op->trips,
+	};
+
+	if (result == ATOLL_OK && op->kind == ATOLL_GET) {
+		kv = (const struct index_kv *)(op->local + op->reading_at[0]);
+		out.value = kv_value(kv);
+		out.value_len = kv->vlen;
+	}
+	if (op->block && result != ATOLL_OK)
+		race_block_leak(r, index_kv_room(op->klen, op->vlen));
+	r->stats.results[result]++;
+	r->stats.round_trips[op->kind] += op->trips;
+	r->stats.trips_hist[op->kind][op->trips < 15 ? op->trips : 15]++;
+	if (op->state == RACE_BACKOFF)
+		r->asleep--;
+	if (op->unsent)
+		r->unsent--;
+	op->state = RACE_FREE;
+	op->posted = op->unsent = false;
+	op->next = r->free;
+	r->free = op;
+	r->active--;
+	r->ended++;
+	/* The callback may submit and so take this very operation; the value lies where only a
+	 * later completion writes. */
+	op->done(op->arg, &out);
+}
+
+static uint64_t random_next(struct race *r)
+{
+	r->random ^= r->random << 13;
+	r->random ^= r->random >> 7;
+	r->random ^= r->random << 17;
+	return r->random;
+}
+
+void race_op_sleep(struct race *r, struct race_op *op, uint64_t now)
+{
+	unsigned n = op->wait_count < BACKOFF_DOUBLINGS ? op->wait_count : BACKOFF_DOUBLINGS;
+	uint64_t most = (uint64_t)BACKOFF_NS << n;
+
+	op->wait_count++;
+	op->state = RACE_BACKOFF;
+	op->wake_at = now + most / 2 + random_next(r) % (most / 2);
+	r->asleep++;
+}
+
+static void wake_sleepers(struct race *r)
+{
+	uint64_t now = race_now(r);
+
+	for (unsigned i = 0; i < r->c.ops && r->asleep; i++) {
+		struct race_op *op = &r->op[i];
+
+		if (op->state == RACE_BACKOFF && now >= op->wake_at) {
+			r->asleep--;
+			op->state = RACE_SCAN;
+			race_step_scan(r, op);
+		}
+	}
+}
+
+static void post_unsent(struct race *r)
+{
+	for (unsigned i = 0; i < r->c.ops && r->unsent; i++) {
+		struct race_op *op = &r->op[i];
+
+		int rc;
+
+		if (op->state == RACE_FREE || !op->unsent)
+			continue;
+		rc = race_chain_post(r, op);
+		if (rc == -EAGAIN)
+			return;
+		if (rc == -ENOTCONN) {
+			r->lost = true;
+			race_op_end(r, op, ATOLL_NOT_SENT, STATUS_NOT_SENT);
+		} else if (rc) {
+			race_op_end(r, op, ATOLL_REFUSED, STATUS_BAD_MESSAGE);
+		}
+	}
+}
+
+void race_abandon(struct race *r)
+{
+	r->gone = true;
+	r->want_block = (struct race_queue){0};
+	for (unsigned i = 0; i < r->c.ops; i++) {
+		struct race_op *op = &r->op[i];
+		bool publishes = op->state == RACE_COMMIT || op->state == RACE_REPLACE;
+
+		if (op->state == RACE_FREE)
+			continue;
+		if (op->ending)
+			race_op_end(r, op, op->result, 0);
+		else if (publishes && op->posted)
+			race_op_end(r, op, ATOLL_IN_DOUBT, STATUS_UNREACHABLE);
+		else
+			race_op_end(r, op, ATOLL_NOT_SENT, STATUS_NOT_SENT);
+	}
+}
+
+static void complete(struct race *r, const struct verb_completion *done)
+{
+	uint64_t index = done->cookie & 0xff;
+	struct race_op *op;
+
+	if (index >= r->c.ops)
+		return;
+	op = &r->op[index];
+	if (op->state == RACE_FREE || !op->posted || op->gen != (uint8_t)(done->cookie >> 8))
+		return;
+	op->posted = false;
+	race_step(r, op, done);
+}
+
+int race_poll(struct race *r)
+{
+	struct verb_completion done[POLL_BATCH];
+	int n = 0;
+
+	r->ended = 0;
+	for (int batch = 0; batch < POLL_BATCHES && !r->gone; batch++) {
+		n = r->c.verbs->ops->poll(r->c.verbs, done, POLL_BATCH);
+		for (int i = 0; i < n; i++)
+			complete(r, &done[i]);
+		if (n < POLL_BATCH)
+			break;
+	}
+	if (n < 0 && !r->gone)
+		race_abandon(r);
+	if (r->gone)
+		return r->ended ? (int)r->ended : -ENOTCONN;
+	if (r->asleep)
+		wake_sleepers(r);
+	if (r->unsent)
+		post_unsent(r);
+	if (r->doorbell) {
+		r->doorbell = false;
+		r->c.verbs->ops->flush(r->c.verbs);
+	}
+	return (int)r->ended;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk through a whole table. It polls the provider itself, which is why no operation may be in
+ * flight: a cold path for people and checks.
+ */
+#include "clients/index/race_op.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct met {
+	uint64_t hash[2];
+	uint64_t at, word; /* slot, what was in it; at 0: free */
+};
+
+struct pair {
+	struct met first, second;
+};
+
+struct walk {
+	struct race *r;
+	struct atoll_index_report *report;
+	atoll_entry entry;
+	void *arg;
+	uint8_t *table, *blocks;
+	uint64_t table_local, blocks_local;
+	struct met *met; /* open hash of `size` places */
+	uint64_t size, count;
+	struct pair *pairs;
+	uint64_t npairs, room;
+	struct {
+		uint64_t at, word;
+		uint32_t len;
+	} batch[VERB_CHAIN_MAX];
+	unsigned n;
+};
+
+/* One chain of READs, to its end. */
+static int chain_run(struct race *r, const struct verb *chain, unsigned n)
+{
+	struct verbs *v = r->c.verbs;
+	struct verb_completion done;
+	int rc;
+
+	while ((rc = v->ops->post(v, r->lane[0], chain, n, UINT64_MAX)) == -EAGAIN) {
+		v->ops->flush(v);
+		rc = v->ops->poll(v, &done, 1);
+		if (rc < 0)
+			return -ENOTCONN;
+		if (rc == 0)
+			v->ops->idle(v);
+	}
+	if (rc)
+		return rc;
+	v->ops->flush(v);
+	for (;;) {
+		rc = v->ops->poll(v, &done, 1);
+		if (rc < 0) {
+			r->gone = true;
+			return -ENOTCONN;
+		}
+		if (rc == 1 && done.cookie == UINT64_MAX)
+			break;
+		if (rc == 0)
+			v->ops->idle(v);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		unsigned status = i < done.count ? done.status[i] : STATUS_IN_DOUBT;
+
+		if (status != STATUS_OK) {
+			r->lost |= race_status_lost(status);
+			return race_status_lost(status) ? -ENOTCONN : -EIO;
+		}
+	}
+	return 0;
+}
+
+static struct verb read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local)
+{
+	return (struct verb){
+		.op = VERB_READ,
+		.len = len,
+		.remote = r->c.table,
+		.remote_offset = at,
+		.local = r->c.local,
+		.local_offset = local,
+	};
+}
+
+static void bad(struct walk *w, uint64_t *counter, uint64_t at)
+{
+	++*counter;
+	if (!w->report->first_bad)
+		w->report->first_bad = at;
+}
+
+static struct met *met_place(struct walk *w, const struct met *m)
+{
+	uint64_t i = m->hash[0] & (w->size - 1);
+
+	while (w->met[i].at &&
+	       (w->met[i].hash[0] != m->hash[0] || w->met[i].hash[1] != m->hash[1]))
+		i = (i + 1) & (w->size - 1);
+	return &w->met[i];
+}
+
+static int met_grow(struct walk *w)
+{
+	struct met *old = w->met;
+	uint64_t n = w->size;
+
+	w->size = n ? n * 2 : 4096;
+	w->met = calloc(w->size, sizeof(*w->met));
+	if (!w->met) {
+		w->met = old;
+		w->size = n;
+		return -ENOMEM;
+	}
+	for (uint64_t i = 0; i < n; i++)
+		if (old[i].at)
+			*met_place(w, &old[i]) = old[i];
+	free(old);
+	return 0;
+}
+
+/* 1: the key is new; 0: it was met before, in another slot. */
+static int met_add(struct walk *w, const struct met *m)
+{
+	struct met *place;
+
+	if (w->count * 2 >= w->size && met_grow(w))
+		return -ENOMEM;
+	place = met_place(w, m);
+	if (!place->at) {
+		*place = *m;
+		w->count++;
+		return 1;
+	}
+	if (w->npairs == w->room) {
+		uint64_t room = w->room ? w->room * 2 : 64;
+		struct pair *p = realloc(w->pairs, room * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		w->pairs = p;
+		w->room = room;
+	}
+	w->pairs[w->npairs++] = (struct pair){*place, *m};
+	return 0;
+}
+
+static bool belongs(const struct race *r, const struct kv_place *p, uint64_t at, uint64_t word)
+{
+	uint64_t in = at - r->c.table_offset;
+
+	return p->fp == index_slot_fp(word) && (in - p->combined[0] < INDEX_COMBINED_SIZE ||
+						in - p->combined[1] < INDEX_COMBINED_SIZE);
+}
+
+static int block_take(struct walk *w, unsigned i)
+{
+	const struct index_kv *kv =
+		(const struct index_kv *)(w->blocks + (size_t)i * INDEX_KV_ROOM_MAX);
+	uint64_t at = w->batch[i].at, word = w->batch[i].word;
+	struct kv_place place;
+	struct met m = {.at = at, .word = word};
+	int rc;
+
+	if (!kv_whole(kv, w->batch[i].len) ||
+	    index_slot_units(index_slot_make(0, 0, index_kv_room(kv->klen, kv->vlen))) !=
+		    index_slot_units(word)) {
+		bad(w, &w->report->torn, at);
+		return 0;
+	}
+	kv_place(&place, kv_key(kv), kv->klen, w->r->c.groups);
+	if (!belongs(w->r, &place, at, word)) {
+		bad(w, &w->report->misplaced, at);
+		return 0;
+	}
+	m.hash[0] = place.hash[0];
+	m.hash[1] = place.hash[1];
+	rc = met_add(w, &m);
+	if (rc <= 0)
+		return rc;
+	w->report->entries++;
+	w->report->key_bytes += kv->klen;
+	w->report->value_bytes += kv->vlen;
+	return w->entry ? w->entry(w->arg, kv_key(kv), kv->klen, kv_value(kv), kv->vlen) : 0;
+}
+
+static int batch_run(struct walk *w)
+{
+	struct verb chain[VERB_CHAIN_MAX];
+	unsigned n = w->n;
+	int rc;
+
+	w->n = 0;
+	if (n == 0)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		chain[i] = read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
+				     w->blocks_local + (uint64_t)i * INDEX_KV_ROOM_MAX);
+	rc = chain_run(w->r, chain, n);
+	for (unsigned i = 0; i < n && !rc; i++)
+		rc = block_take(w, i);
+	return rc;
+}
+
+static int word_take(struct walk *w, uint64_t at, uint64_t word)
+{
+	const struct race_config *c = &w->r->c;
+	uint64_t offset = index_slot_offset(word), len = index_slot_units(word) * INDEX_LINE;
+	uint64_t left = c->heap_offset + c->heap_size - offset;
+
+	if (word == 0)
+		return 0;
+	if ((word & (INDEX_SLOT_MOVE | INDEX_SLOT_TAG_MASK)) || len == 0 ||
+	    offset < c->heap_offset || offset >= c->heap_offset + c->heap_size || len > left) {
+		bad(w, &w->report->torn, at);
+		return 0;
+	}
+	if (index_slot_pending(word)) {
+		w->report->pending++;
+		return 0;
+	}
+	if (len == INDEX_LEN_LONG * INDEX_LINE)
+		len = left < INDEX_KV_ROOM_MAX ? left : INDEX_KV_ROOM_MAX;
+	w->batch[w->n].at = at;
+	w->batch[w->n].word = word;
+	w->batch[w->n].len = (uint32_t)len;
+	return ++w->n == VERB_CHAIN_MAX ? batch_run(w) : 0;
+}
+
+static int groups_take(struct walk *w, uint64_t first, uint32_t n)
+{
+	uint64_t base = w->r->c.table_offset + first * INDEX_GROUP_SIZE;
+	struct verb v = read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
+	int rc = chain_run(w->r, &v, 1);
+
+	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
+		struct index_bucket bucket;
+		uint64_t at = base + (uint64_t)b * INDEX_LINE;
+
+		memcpy(&bucket, w->table + (size_t)b * INDEX_LINE, sizeof(bucket));
+		if (bucket.depth || bucket.suffix)
+			bad(w, &w->report->torn, at);
+		for (unsigned i = 0; i < INDEX_BUCKET_SLOTS && !rc; i++)
+			rc = word_take(w, at + offsetof(struct index_bucket, slot) + i * 8,
+				       bucket.slot[i]);
+	}
+	w->report->slots += (uint64_t)n * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS;
+	return rc ? rc : batch_run(w);
+}
+
+/* A key that was deleted and inserted again during the walk may have been met twice. It is a
+ * duplicate if both slots still hold what they held. */
+static int pairs_check(struct walk *w)
+{
+	for (uint64_t i = 0; i < w->npairs; i++) {
+		const struct pair *p = &w->pairs[i];
+		struct verb chain[2] = {
+			read_verb(w->r, p->first.at, 8, w->table_local),
+			read_verb(w->r, p->second.at, 8, w->table_local + 8),
+		};
+		uint64_t now[2];
+		int rc = chain_run(w->r, chain, 2);
+
+		if (rc)
+			return rc;
+		memcpy(now, w->table, sizeof(now));
+		if (now[0] == p->first.word && now[1] == p->second.word)
+			bad(w, &w->report->duplicates, p->second.at);
+	}
+	return 0;
+}
+
+int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report)
+{
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
+	struct walk w = {
+		.r = r,
+		.report = report,
+		.entry = entry,
+		.arg = arg,
+		.table = r->c.local_base + after_ops,
+		.table_local = r->c.local_offset + after_ops,
+	};
+	int rc = 0;
+
+	memset(report, 0, sizeof(*report));
+	if (r->active)
+		return -EBUSY;
+	if (race_lost(r))
+		return -ENOTCONN;
+	w.blocks = w.table + RACE_DUMP_TABLE;
+	w.blocks_local = w.table_local + RACE_DUMP_TABLE;
+	for (uint32_t g = 0; g < r->c.groups && !rc; g += RACE_DUMP_GROUPS) {
+		uint32_t left = r->c.groups - g;
+
+		rc = groups_take(&w, g, left < RACE_DUMP_GROUPS ? left : RACE_DUMP_GROUPS);
+		if (progress && !rc)
+			progress(arg, w.report->slots,
+				 (uint64_t)r->c.groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS);
+	}
+	if (!rc)
+		rc = pairs_check(&w);
+	free(w.met);
+	free(w.pairs);
+	return rc;
+}

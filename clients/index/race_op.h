@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * race_op.h - insides of the engine of race.h: one operation, and what race.c (life of operations,
+ * heap, posting) and race_step.c (the state machine) offer each other.
+ */
+#ifndef ATOLL_CLIENTS_INDEX_RACE_OP_H
+#define ATOLL_CLIENTS_INDEX_RACE_OP_H
+
+#include "clients/index/kv.h"
+#include "clients/index/race.h"
+#include "proto/atoll_proto.h"
+
+enum {
+	RACE_SLOTS = 4 * INDEX_BUCKET_SLOTS, /* of the two combined buckets of a key */
+	RACE_SEEN = 64,			     /* blocks remembered by an operation; over twice RACE_SLOTS */
+	/* local memory of an operation, in bytes from its start */
+	RACE_LOCAL_OLD = 0,		     /* old value of its CAS */
+	RACE_LOCAL_CLIENT = 64,		     /* line of the client table */
+	RACE_LOCAL_COMBINED = 128,	     /* two combined buckets */
+	RACE_LOCAL_BLOCK = 384,		     /* its own block; at least the header and the key */
+	RACE_LOCAL_READ = RACE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
+	RACE_LOCAL_OP = RACE_LOCAL_READ + INDEX_KV_ROOM_MAX,
+	/* local memory of the walk, after the operations */
+	RACE_DUMP_GROUPS = 512, /* groups of a READ: 96 KiB */
+	RACE_DUMP_TABLE = RACE_DUMP_GROUPS * INDEX_GROUP_SIZE,
+	RACE_DUMP_BLOCKS = VERB_CHAIN_MAX * INDEX_KV_ROOM_MAX,
+};
+_Static_assert(RACE_LOCAL_OP % INDEX_LINE == 0, "operations begin on a line");
+_Static_assert(RACE_SLOTS * (24 + INDEX_KEY_MAX + 64) <= INDEX_KV_ROOM_MAX, "headers fit");
+
+/* What an operation waits for. */
+enum race_state {
+	RACE_FREE,
+	RACE_WANT_BLOCK, /* a chunk of heap */
+	RACE_SCAN,	 /* [WRITE block,] READ both */
+	RACE_IDENTIFY,	 /* READ blocks whose fingerprint is ours */
+	RACE_REST,	 /* READ of a block longer than its slot can say */
+	RACE_CLAIM,	 /* CAS 0 -> PEND, READ both */
+	RACE_COMMIT,	 /* CAS PEND -> live */
+	RACE_REPLACE,	 /* CAS old -> new or 0 */
+	RACE_WITHDRAW,	 /* CAS PEND -> 0, READ both */
+	RACE_OWNER,	 /* READ line of the client table */
+	RACE_CLEAR,	 /* CAS PEND of a dead client -> 0, READ both */
+	RACE_BACKOFF,	 /* time to pass */
+	RACE_STATES,
+};
+
+/* A block that was looked at. Words are unique for life, so this never goes stale. */
+struct race_seen {
+	uint64_t word; /* without PEND */
+	uint32_t room; /* bytes of the block */
+	uint16_t cid, epoch;
+	bool same;  /* it is our key */
+	bool asked; /* its owner's line has been read for want of a free slot */
+};
+
+struct race_op {
+	enum race_state state;
+	enum atoll_op kind;
+	uint8_t index; /* in race->op */
+	uint8_t gen;   /* so that a late completion is known */
+	bool posted;   /* a chain is out */
+	bool unsent;   /* a chain was made but the provider had no room */
+	bool written;  /* the block is in the heap */
+	bool held;     /* our PEND stands in the slot `mine` */
+	bool reread;   /* a bad block was met and read again */
+	bool ending;   /* withdraw, then end with `result` */
+	bool evicted;  /* our PEND was taken away: we have been fenced off */
+	bool for_room; /* the owner is asked about because there is no free slot */
+	enum atoll_result result;
+	unsigned trips;
+	uint32_t klen, vlen;
+	struct kv_place place;
+
+	uint64_t block; /* offset of the own block in the table region, 0 none */
+	uint64_t word;	/* its word, without PEND */
+	uint64_t mine;	/* offset of the slot that holds it */
+
+	uint64_t target; /* offset of the slot that a CAS or a wait is about */
+	uint64_t target_word;
+	uint64_t wait_begin, wait_since, wait_ask, wake_at; /* ns; 0 unset */
+	uint64_t wait_word;
+	unsigned wait_count;
+
+	uint64_t reading[VERB_CHAIN_MAX]; /* words whose blocks are being read */
+	uint32_t reading_at[VERB_CHAIN_MAX], reading_len[VERB_CHAIN_MAX];
+	unsigned nreading;
+
+	struct race_seen seen[RACE_SEEN];
+	unsigned nseen;
+
+	struct verb chain[VERB_CHAIN_MAX];
+	unsigned nchain;
+
+	atoll_done done;
+	void *arg;
+	struct race_op *next; /* in one of the queues */
+	uint8_t *local;
+	uint64_t local_offset;
+};
+
+struct race_queue {
+	struct race_op *head, *tail;
+};
+
+struct race {
+	struct race_config c;
+	uint32_t lane[RACE_LANES_MAX];
+	struct race_op *op;
+	struct race_op *free;
+	struct race_queue want_block;
+	unsigned active, asleep, unsent;
+	unsigned ended; /* in this poll */
+	bool doorbell;	/* something was posted since the last flush */
+	bool lost, gone;
+	bool chunk_asked;
+	uint64_t chunk_at, chunk_end, spare_at, spare_end;
+	uint64_t seq;
+	uint64_t random;
+	struct atoll_index_stats stats;
+};
+
+/* race.c */
+void race_chain_begin(struct race_op *op, enum race_state state);
+struct verb *race_chain_add(struct race *r, struct race_op *op, enum verb_op what, uint64_t remote,
+			    uint32_t local, uint32_t len);
+void race_chain_cas(struct race *r, struct race_op *op, uint64_t slot, uint64_t from, uint64_t to);
+int race_chain_post(struct race *r, struct race_op *op);
+void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, unsigned status);
+void race_op_sleep(struct race *r, struct race_op *op, uint64_t now);
+void race_block_leak(struct race *r, uint64_t room);
+uint64_t race_now(struct race *r);
+
+/* race_step.c */
+void race_step_scan(struct race *r, struct race_op *op);
+void race_step(struct race *r, struct race_op *op, const struct verb_completion *done);
+/* Result of an operation that a verb with this status has ended before it changed anything. */
+enum atoll_result race_result_of(unsigned status);
+bool race_status_lost(unsigned status);
+bool race_status_doubt(unsigned status);
+
+#endif

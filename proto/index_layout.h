@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * index_layout.h - what the memory of an index shard looks like.
+ *
+ * A shard hosts two regions. Clients change the table region with one-sided verbs and nobody else
+ * does once it is formatted; the control region is written by the shard alone, and clients may READ it.
+ *
+ *	table region:	superblock | bucket groups | heap of KV blocks
+ *	control region:	superblock | client table | segment table
+ *
+ * Table. A group is three buckets of one cache line: main, shared overflow, main. The overflow
+ * bucket serves both its neighbours, so a main bucket and its overflow are adjacent: a combined
+ * bucket, fetched with one READ of 128 bytes. A key has two combined buckets, in different groups,
+ * and may stand in any slot of either. A bucket is a header and seven slots of 8 bytes.
+ *
+ * Slot. Zero is empty. Otherwise, from the top bit down,
+ *
+ *	fingerprint 8 | length 8 | PEND 1 | MOVE 1 | tag 4 | offset 42
+ *
+ * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND is
+ * an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are zero
+ * in this version.
+ *
+ * Invariant: blocks are never used twice during the life of a table, so a word without PEND is put
+ * into the table at most once, ever; and a word with PEND is compared only by its owner, or by
+ * somebody who has seen its owner fenced. No compare-and-swap can be fooled by a word that left and
+ * came back. Whoever brings reuse of blocks must bring grace periods, too.
+ *
+ * KV block. A header, the key, the value, in one piece, immutable once a slot names it. The header
+ * names the client and epoch that wrote it, which is how one finds out whose PEND one has met.
+ *
+ * Control region. Line c of the client table is the client number c; its first 8 bytes (number,
+ * epoch, state) change with one store. A client is dead when its line says DEAD, or holds a later
+ * epoch: the shard writes either only after the client has been fenced off. Numbers are given again,
+ * epochs of a number never. The segment table names the owner of each 128 KiB of the heap; segments
+ * are handed out in order, in runs ("chunks") of up to 2 MiB.
+ *
+ * Directory, logs and more client state have room in the superblock and in the client lines; a
+ * version that uses them has another layout version.
+ */
+#ifndef ATOLL_PROTO_INDEX_LAYOUT_H
+#define ATOLL_PROTO_INDEX_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	INDEX_VERSION = 1,
+	INDEX_LINE = 64,	   /* bytes of a cache line, a bucket, a unit of the heap */
+	INDEX_SUPER_SIZE = 4096,   /* bytes kept for a superblock */
+	INDEX_BUCKET_SLOTS = 7,
+	INDEX_GROUP_BUCKETS = 3,
+	INDEX_GROUP_SIZE = 192,	   /* bytes */
+	INDEX_COMBINED_SIZE = 128, /* bytes of a combined bucket */
+	INDEX_GROUPS_MIN = 2,	   /* a key needs two */
+	INDEX_GROUPS_MAX = 1 << 30,
+	INDEX_KEY_MAX = 1024,	   /* bytes; a key has at least one */
+	INDEX_VALUE_MAX = 65536,   /* bytes */
+	INDEX_CLIENTS = 1024,	   /* lines; number 0 is nobody */
+	INDEX_EPOCH_MAX = 65535,   /* a number that had this epoch is not given again */
+	INDEX_SEGMENT = 128 << 10, /* bytes; grain of the heap */
+	INDEX_CHUNK_MAX = 2 << 20, /* bytes; most that is handed out at once */
+	INDEX_LEN_LONG = 255,	   /* slot length: this many units or more */
+};
+
+/* Grants of index.open come with these tags. */
+enum index_tag {
+	INDEX_TAG_TABLE = 1,
+	INDEX_TAG_CONTROL = 2,
+};
+
+#define INDEX_TABLE_MAGIC   0x31656c6261744149ull /* "IAtable1" */
+#define INDEX_CONTROL_MAGIC 0x316c72746e634149ull /* "IAcntrl1" */
+
+/* First line of either region. Written by the shard when it formats; `magic` last. */
+struct index_super {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t groups;
+	uint64_t table_id;     /* random; the same in both regions of a table */
+	uint64_t table_offset; /* table region: first group */
+	uint64_t heap_offset;  /* table region: first segment */
+	uint64_t heap_size;    /* bytes, a multiple of INDEX_SEGMENT */
+	uint64_t dir_offset;   /* resizing: 0 */
+	uint64_t log_offset;   /* logs of structure changes: 0 */
+};
+_Static_assert(sizeof(struct index_super) == 64, "superblock is one line");
+_Static_assert(offsetof(struct index_super, heap_size) == 40, "superblock");
+
+struct index_bucket {
+	uint32_t depth;	 /* resizing: local depth; 0 */
+	uint32_t suffix; /* resizing: hash suffix; 0 */
+	uint64_t slot[INDEX_BUCKET_SLOTS];
+};
+_Static_assert(sizeof(struct index_bucket) == INDEX_LINE, "bucket is one line");
+_Static_assert(offsetof(struct index_bucket, slot) == 8, "bucket");
+
+struct index_group {
+	struct index_bucket bucket[INDEX_GROUP_BUCKETS]; /* main, overflow, main */
+};
+_Static_assert(sizeof(struct index_group) == INDEX_GROUP_SIZE, "group");
+_Static_assert(INDEX_COMBINED_SIZE == 2 * INDEX_LINE, "combined bucket");
+
+/* Key and value follow the header. */
+struct index_kv {
+	uint32_t crc;	/* CRC-32C of all that follows, key and value included */
+	uint16_t klen;	/* bytes */
+	uint8_t op;	/* enum index_kv_op: what wrote it */
+	uint8_t flags;	/* 0 */
+	uint32_t vlen;	/* bytes */
+	uint16_t cid;	/* writer */
+	uint16_t epoch; /* of the writer */
+	uint64_t seq;	/* of the operation, counted by the writer */
+};
+_Static_assert(sizeof(struct index_kv) == 24, "KV header");
+_Static_assert(offsetof(struct index_kv, vlen) == 8, "KV header");
+_Static_assert(offsetof(struct index_kv, cid) == 12, "KV header");
+_Static_assert(offsetof(struct index_kv, seq) == 16, "KV header");
+
+enum index_kv_op {
+	INDEX_KV_PUT = 1,
+	INDEX_KV_INSERT = 2,
+	INDEX_KV_UPDATE = 3,
+};
+
+enum index_client_state {
+	INDEX_CLIENT_FREE = 0,
+	INDEX_CLIENT_ALIVE = 1,
+	INDEX_CLIENT_FENCING = 2, /* declared dead, not yet known to be fenced */
+	INDEX_CLIENT_DEAD = 3,	  /* fenced off: no verb of this epoch executes any more */
+};
+
+struct index_client {
+	uint16_t cid;
+	uint16_t epoch;
+	uint8_t state; /* enum index_client_state */
+	uint8_t reserved0[3];
+	uint64_t heartbeat; /* leases: 0 */
+	uint64_t pin_epoch; /* reuse of blocks: 0 */
+	uint64_t log_base;  /* logs: 0 */
+	uint64_t reserved[4];
+};
+_Static_assert(sizeof(struct index_client) == INDEX_LINE, "client is one line");
+_Static_assert(offsetof(struct index_client, state) == 4, "client");
+_Static_assert(offsetof(struct index_client, heartbeat) == 8, "state is one word");
+
+struct index_segment {
+	uint16_t cid; /* 0: not handed out */
+	uint16_t epoch;
+	uint32_t run; /* segments of the chunk that begins here; 0 inside one */
+};
+_Static_assert(sizeof(struct index_segment) == 8, "segment is one word");
+
+#define INDEX_SLOT_PEND	      (1ull << 47)
+#define INDEX_SLOT_MOVE	      (1ull << 46)
+#define INDEX_SLOT_TAG_SHIFT  42
+#define INDEX_SLOT_TAG_MASK   (0xfull << INDEX_SLOT_TAG_SHIFT)
+#define INDEX_SLOT_UNITS_MASK ((1ull << 42) - 1)
+
+/* A slot word that names the block of @size bytes at @offset (a multiple of 64) of the table region. */
+static inline uint64_t index_slot_make(uint8_t fp, uint64_t offset, uint64_t size)
+{
+	uint64_t units = (size + INDEX_LINE - 1) / INDEX_LINE;
+
+	if (units > INDEX_LEN_LONG)
+		units = INDEX_LEN_LONG;
+	return (uint64_t)fp << 56 | units << 48 | offset / INDEX_LINE;
+}
+
+static inline uint8_t index_slot_fp(uint64_t word)
+{
+	return (uint8_t)(word >> 56);
+}
+
+/* Length in units; INDEX_LEN_LONG is "that many or more". */
+static inline uint32_t index_slot_units(uint64_t word)
+{
+	return (uint32_t)(word >> 48) & 0xff;
+}
+
+static inline uint64_t index_slot_offset(uint64_t word)
+{
+	return (word & INDEX_SLOT_UNITS_MASK) * INDEX_LINE;
+}
+
+static inline bool index_slot_pending(uint64_t word)
+{
+	return (word & INDEX_SLOT_PEND) != 0;
+}
+
+/* Bytes that a KV block takes in the heap. */
+static inline uint64_t index_kv_room(uint32_t klen, uint32_t vlen)
+{
+	uint64_t size = sizeof(struct index_kv) + (uint64_t)klen + vlen;
+
+	return (size + INDEX_LINE - 1) & ~(uint64_t)(INDEX_LINE - 1);
+}
+
+/* The largest block. */
+#define INDEX_KV_ROOM_MAX 66624u
+_Static_assert(((24 + INDEX_KEY_MAX + INDEX_VALUE_MAX + 63) & ~63) == INDEX_KV_ROOM_MAX, "block");
+
+/* Where a combined bucket begins, in bytes from the first group. @side: 0 or 1. */
+static inline uint64_t index_combined_offset(uint64_t group, unsigned side)
+{
+	return group * INDEX_GROUP_SIZE + side * INDEX_LINE;
+}
+
+/* Layout of the regions for a table of @groups and @segments. */
+static inline uint64_t index_heap_offset(uint64_t groups)
+{
+	uint64_t end = INDEX_SUPER_SIZE + groups * INDEX_GROUP_SIZE;
+
+	return (end + 4095) & ~(uint64_t)4095;
+}
+
+static inline uint64_t index_table_region_size(uint64_t groups, uint64_t segments)
+{
+	return index_heap_offset(groups) + segments * INDEX_SEGMENT;
+}
+
+#define INDEX_CLIENT_TABLE_OFFSET  INDEX_SUPER_SIZE
+#define INDEX_SEGMENT_TABLE_OFFSET (INDEX_SUPER_SIZE + INDEX_CLIENTS * INDEX_LINE)
+
+static inline uint64_t index_control_region_size(uint64_t segments)
+{
+	uint64_t end = INDEX_SEGMENT_TABLE_OFFSET + segments * sizeof(struct index_segment);
+
+	return (end + 4095) & ~(uint64_t)4095;
+}
+
+#endif
