@@ -634,6 +634,16 @@ bool dp_quiet(const struct dp *dp)
 	return dp->npending == 0 && dp->nchains == 0;
 }
 
+/* A service that was started again under the same number has taken the place of its earlier life, whose
+ * requests are about to fail. */
+static bool link_has_service(const struct dp_link *l, uint32_t endpoint, uint32_t epoch)
+{
+	for (uint32_t i = 0; i < l->nservices; i++)
+		if (l->services[i].endpoint == endpoint)
+			return l->services[i].epoch == epoch;
+	return false;
+}
+
 const char *dp_check(const struct dp *dp)
 {
 	uint32_t pending = 0, chains = 0, refs = 0, held = 0, here[256] = {0};
@@ -664,7 +674,9 @@ const char *dp_check(const struct dp *dp)
 		for (uint32_t k = 0; k < l->nservices; k++)
 			used += l->services[k].used;
 		for (uint32_t k = l->to_list.next; k != DP_NONE; k = dp->pending[k].by_to.next)
-			mine += dp->pending[k].job == JOB_FORWARD;
+			mine += dp->pending[k].job == JOB_FORWARD &&
+				link_has_service(l, dp->pending[k].to_handle,
+						 dp->pending[k].to_epoch);
 		if (used != mine)
 			return "credits are lost or made up";
 		if (l->state != LINK_UP && (here[l->peer.node] || mine || l->responders))

@@ -369,7 +369,9 @@ bool chain_take(struct dp *dp, struct dp_endpoint *ep, const void *slots, unsign
 bool chain_submit(struct dp *dp, struct dp_endpoint *ep);
 void lane_complete(struct dp *dp, struct dp_lane *l, uint64_t cookie, uint8_t status);
 struct dp_lane *lane_new(struct dp *dp, struct dp_endpoint *ep, uint8_t node, uint32_t depth);
+/* No chain of it is outstanding after this, and none can execute after a lane that is opened later. */
 void lane_kill(struct dp *dp, struct dp_lane *l, uint8_t dead_status);
+void lane_close_remote(struct dp *dp, uint8_t node, uint32_t endpoint, uint32_t qpn);
 void lane_free(struct dp *dp, struct dp_endpoint *ep, struct dp_lane *l);
 unsigned lanes_local_run(struct dp *dp);
 void lanes_of_node_down(struct dp *dp, uint8_t node, uint8_t dead_status);

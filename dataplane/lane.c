@@ -457,10 +457,30 @@ static void local_fail(struct dp *dp, struct dp_lane *l, uint8_t status)
 	l->busy = false;
 }
 
+/* The other side must not execute what is still on the way: links keep order, so this comes before any
+ * lane that is opened after it. */
+void lane_close_remote(struct dp *dp, uint8_t node, uint32_t endpoint, uint32_t qpn)
+{
+	struct dp_link *k = link_get(dp, node);
+	struct proto_msg m;
+
+	if (!k)
+		return;
+	proto_request_init(&m, OP_LINK_LANE_CLOSE);
+	m.flags = MESSAGE_FLAG_ASYNC;
+	m.src = dp_source(dp, 0);
+	m.arg[ARG_LINK_LANE_CLOSE_QPN] = qpn;
+	m.arg[ARG_LINK_LANE_CLOSE_SOURCE] = dp_source(dp, endpoint);
+	m.nargs = 2;
+	link_send(dp, k, &m, NULL);
+}
+
 void lane_kill(struct dp *dp, struct dp_lane *l, uint8_t dead_status)
 {
 	if (l->state == LANE_DEAD)
 		return;
+	if (l->state == LANE_OPEN && l->q.qp)
+		lane_close_remote(dp, l->node, l->endpoint, l->peer_qpn);
 	l->state = LANE_DEAD;
 	l->dead_status = dead_status;
 	if (l->q.qp) {

@@ -267,6 +267,9 @@ static void lane_answered(struct dp *dp, struct dp_link *l, struct dp_pending *p
 	struct proto_msg r;
 
 	if (!lane || lane->state != LANE_OPENING || lane->node != l->peer.node) {
+		if (m->status == STATUS_OK) /* nobody wants it any more */
+			lane_close_remote(dp, l->peer.node, p->from_index,
+					  (uint32_t)m->arg[REPLY_LINK_LANE_OPEN_QPN]);
 		pending_fail(dp, p, STATUS_UNREACHABLE);
 		return;
 	}

@@ -144,6 +144,10 @@ static void pending_end(struct dp *dp, struct dp_pending *p)
 		struct dp_link *l = dp->links[p->to_index];
 		struct link_service *s = link_service_get(l, p->to_handle, p->to_epoch, false);
 
+#ifdef ATOLL_PLANTED_BUGS
+		if ((dp_planted & DP_PLANTED_LOST_CREDIT) && dp_random(dp) % 64 == 0)
+			s = NULL;
+#endif
 		if (s && s->used) {
 			s->used--;
 			credit_arrived(dp, l->peer.node, s->endpoint);
