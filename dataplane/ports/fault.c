@@ -29,6 +29,8 @@ struct fault_port {
 	struct held heap[HELD_MAX]; /* by due time, then order; from 0 */
 	uint32_t count;
 	uint64_t hits[FAULT_KINDS];
+	fault_rule_fn *rule;
+	void *rule_arg;
 };
 
 static struct fault_port *from(struct port *p)
@@ -45,10 +47,10 @@ static uint64_t draw(struct fault_port *f)
 	return z ^ (z >> 31);
 }
 
-static int strikes(struct fault_port *f, double share, enum fault_kind kind)
+static int strikes(struct fault_port *f, uint32_t aimed, double share, enum fault_kind kind)
 {
 	/* drawn whether or not it can strike: one fault more does not move all others */
-	int hit = (double)(draw(f) >> 11) * 0x1p-53 < share;
+	int hit = (double)(draw(f) >> 11) * 0x1p-53 < share || (aimed >> kind & 1);
 
 	f->hits[kind] += (uint64_t)hit;
 	return hit;
@@ -136,10 +138,11 @@ static void one(struct fault_port *f, struct pkt *p, uint64_t now)
 {
 	struct pkt *copy = NULL;
 	uint64_t when = due(f, p, now);
-	int lost = strikes(f, f->loss, FAULT_LOSS);
-	int twice = strikes(f, f->dup, FAULT_DUP);
-	int late = strikes(f, f->reorder, FAULT_REORDER);
-	int bad = strikes(f, f->corrupt, FAULT_CORRUPT);
+	uint32_t aimed = f->rule ? f->rule(f->rule_arg, p) : 0;
+	int lost = strikes(f, aimed, f->loss, FAULT_LOSS);
+	int twice = strikes(f, aimed, f->dup, FAULT_DUP);
+	int late = strikes(f, aimed, f->reorder, FAULT_REORDER);
+	int bad = strikes(f, aimed, f->corrupt, FAULT_CORRUPT);
 
 	if (lost) {
 		f->inner->ops->free(f->inner, &p, 1);
@@ -240,6 +243,14 @@ static void fault_close(struct port *p)
 void fault_counts(const struct port *p, uint64_t out[FAULT_KINDS])
 {
 	memcpy(out, ((const struct fault_port *)p)->hits, sizeof(((struct fault_port *)0)->hits));
+}
+
+void fault_rule_set(struct port *p, fault_rule_fn *rule, void *arg)
+{
+	struct fault_port *f = from(p);
+
+	f->rule = rule;
+	f->rule_arg = arg;
 }
 
 static uint64_t monotonic(void *arg)

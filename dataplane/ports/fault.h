@@ -8,6 +8,9 @@
  * back for delay_us + 100 us more than its own time. Delays use the clock of the configuration, or the
  * monotonic one, and are kept by the calls of the port: a packet leaves at the first rx_burst or tx_burst
  * after its time.
+ *
+ * Beside chance there is a rule: a function that sees each packet before it goes and says what strikes it,
+ * for tests that aim at one kind of packet.
  */
 #ifndef ATOLL_DATAPLANE_PORTS_FAULT_H
 #define ATOLL_DATAPLANE_PORTS_FAULT_H
@@ -16,6 +19,16 @@
 
 enum fault_kind { FAULT_LOSS, FAULT_DUP, FAULT_REORDER, FAULT_CORRUPT, FAULT_DELAY, FAULT_OVERFLOW,
 		  FAULT_KINDS };
+
+/**
+ * fault_rule_fn - which faults strike this packet, besides those drawn.
+ * @pkt: as it was given to tx_burst: a frame on PORT_L2 ports, else from the IPv4 header.
+ * Return: OR of 1 << FAULT_LOSS, FAULT_DUP, FAULT_REORDER, FAULT_CORRUPT.
+ */
+typedef uint32_t fault_rule_fn(void *arg, const struct pkt *pkt);
+
+/* Ask @rule about each packet from now on; NULL: none. @p must be a fault port. */
+void fault_rule_set(struct port *p, fault_rule_fn *rule, void *arg);
 
 /* How often each kind has struck. @p must be a fault port. */
 void fault_counts(const struct port *p, uint64_t out[FAULT_KINDS]);
