@@ -9,21 +9,25 @@
  *
  * One multishot receive takes buffers from a ring that is shared with the kernel (Linux 6.0); each holds the
  * kernel's header and the sender's address in the 32 bytes before the payload, which is where the packet's
- * own headers go. A turn of the loop makes at most one system call to receive: it submits what was queued
+ * own headers go. Packets are no larger than the interface of the address sends in one piece. A turn of the loop makes at most one system call to receive: it submits what was queued
  * and lets the kernel run the completions (DEFER_TASKRUN). A datagram that finds neither a buffer nor room
  * in the socket is lost, as on any network.
  */
 #include <errno.h>
+#include <ifaddrs.h>
 #include <liburing.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dataplane/ports/drivers.h"
@@ -39,6 +43,7 @@ enum {
 	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
 	MTU_MAX = 9000,
 	SOCKET_BYTES = 8 << 20,
+	BIND_TRIES = 100, /* 10 ms apart */
 	TAG_RECV = 0xffffffff, /* user_data; else the slot of a send */
 };
 _Static_assert(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in) == RECV_FRONT &&
@@ -348,9 +353,17 @@ static void uring_stats(struct port *p, struct port_stats *out)
 static void uring_close(struct port *p)
 {
 	struct uring_port *u = from(p);
+	struct io_uring_sync_cancel_reg all = {.fd = -1,
+					       .flags = IORING_ASYNC_CANCEL_ANY |
+							IORING_ASYNC_CANCEL_ALL,
+					       .timeout = {.tv_sec = -1, .tv_nsec = -1}};
 
-	if (u->opened)
+	/* the ring ends behind our back; an operation under way would keep the address till then */
+	if (u->opened) {
+		io_uring_register_sync_cancel(&u->ring, &all);
+		io_uring_submit_and_get_events(&u->ring);
 		io_uring_queue_exit(&u->ring);
+	}
 	if (u->sock >= 0)
 		close(u->sock);
 	if (u->event >= 0)
@@ -375,7 +388,8 @@ static int socket_open(struct uring_port *u, char *err, size_t errlen)
 	struct sockaddr_in sa = {.sin_family = AF_INET,
 				 .sin_port = htons(u->udp_port),
 				 .sin_addr.s_addr = htonl(u->address)};
-	int on = IP_PMTUDISC_DO, bytes = SOCKET_BYTES;
+	const struct timespec nap = {.tv_nsec = 10000000};
+	int on = IP_PMTUDISC_DO, bytes = SOCKET_BYTES, rc;
 
 	u->sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (u->sock < 0)
@@ -387,8 +401,12 @@ static int socket_open(struct uring_port *u, char *err, size_t errlen)
 		setsockopt(u->sock, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	if (setsockopt(u->sock, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
 		setsockopt(u->sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-	if (bind(u->sock, (struct sockaddr *)&sa, sizeof(sa))) {
-		int rc = -errno;
+	/* a node that was killed has the address until the kernel has put its ring away */
+	for (int i = 0; (rc = bind(u->sock, (struct sockaddr *)&sa, sizeof(sa)) ? -errno : 0) &&
+			rc == -EADDRINUSE && i < BIND_TRIES;
+	     i++)
+		nanosleep(&nap, NULL);
+	if (rc) {
 
 		snprintf(err, errlen,
 			 "uring: cannot bind UDP port %u of %u.%u.%u.%u: %s: is another node running there?",
@@ -397,6 +415,32 @@ static int socket_open(struct uring_port *u, char *err, size_t errlen)
 		return rc;
 	}
 	return 0;
+}
+
+/* The largest packet of the interface that has the address; 0 when none has. */
+static uint32_t interface_mtu(struct uring_port *u)
+{
+	struct ifaddrs *all, *i;
+	uint32_t mtu = 0;
+
+	if (getifaddrs(&all))
+		return 0;
+	for (i = all; i && !mtu; i = i->ifa_next) {
+		const struct sockaddr_in *sa = (const struct sockaddr_in *)i->ifa_addr;
+		const struct sockaddr_in *mask = (const struct sockaddr_in *)i->ifa_netmask;
+		struct ifreq req = {0};
+
+		/* the loopback interface has all of its network's addresses */
+		if (!sa || sa->sin_family != AF_INET ||
+		    (htonl(u->address) ^ sa->sin_addr.s_addr) &
+			    (i->ifa_flags & IFF_LOOPBACK && mask ? mask->sin_addr.s_addr : 0xffffffff))
+			continue;
+		strncpy(req.ifr_name, i->ifa_name, sizeof(req.ifr_name) - 1);
+		if (!ioctl(u->sock, SIOCGIFMTU, &req) && req.ifr_mtu > 0)
+			mtu = (uint32_t)req.ifr_mtu;
+	}
+	freeifaddrs(all);
+	return mtu;
 }
 
 static int ring_open(struct uring_port *u)
@@ -421,6 +465,7 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 {
 	struct uring_port *u = calloc(1, sizeof(*u));
 	size_t stride;
+	uint32_t mtu;
 	int rc;
 
 	if (!u)
@@ -435,6 +480,17 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 		uring_close(&u->port);
 		return -EINVAL;
 	}
+	rc = socket_open(u, err, errlen);
+	if (rc) {
+		if (err[0]) {
+			uring_close(&u->port);
+			return rc;
+		}
+		return fail(u, rc, err, errlen, "socket");
+	}
+	mtu = interface_mtu(u);
+	if (mtu && mtu < u->port.mtu)
+		u->port.mtu = mtu;
 	u->nbuffers = conf->buffers > RECV_RING + SENDS && conf->buffers <= 65536 ? conf->buffers : BUFFERS;
 	stride = (PKT_HEADROOM + u->port.mtu + 64 + 63) & ~(size_t)63;
 	u->memory_size = stride * u->nbuffers;
@@ -455,14 +511,6 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 	for (uint32_t i = 0; i < SENDS; i++) {
 		u->send[i].next = u->free_send;
 		u->free_send = i;
-	}
-	rc = socket_open(u, err, errlen);
-	if (rc) {
-		if (err[0]) {
-			uring_close(&u->port);
-			return rc;
-		}
-		return fail(u, rc, err, errlen, "socket");
 	}
 	rc = ring_open(u);
 	if (rc)
