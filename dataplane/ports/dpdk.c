@@ -244,16 +244,19 @@ static int device_configure(struct dpdk_port *d, char *err, size_t errlen)
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
-	uint32_t mtu = d->mtu_wanted;
+	uint32_t mtu = d->mtu_wanted, overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
 	unsigned node = (unsigned)rte_eth_dev_socket_id(d->id);
 	int rc = rte_eth_dev_info_get(d->id, &info);
 
 	if (rc)
 		return rc;
+	/* as ethdev reckons it */
+	if (info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu)
+		overhead = info.max_rx_pktlen - info.max_mtu;
 	if (mtu > info.max_mtu)
 		mtu = info.max_mtu;
-	if (mtu > info.max_rx_pktlen - sizeof(struct rte_ether_hdr))
-		mtu = info.max_rx_pktlen - (uint32_t)sizeof(struct rte_ether_hdr);
+	if (info.max_rx_pktlen > overhead && mtu > info.max_rx_pktlen - overhead)
+		mtu = info.max_rx_pktlen - overhead;
 	if (mtu < info.min_mtu || mtu < MTU_MIN) {
 		snprintf(err, errlen, "dpdk: %s carries no IPv4 packets of %u bytes", d->name, mtu);
 		return -EINVAL;

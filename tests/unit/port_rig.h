@@ -8,13 +8,19 @@
 #ifndef ATOLL_TESTS_UNIT_PORT_RIG_H
 #define ATOLL_TESTS_UNIT_PORT_RIG_H
 
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -146,6 +152,38 @@ static inline unsigned rig_spare(struct port *port)
 		n += got;
 	port->ops->free(port, all, n);
 	return n;
+}
+
+static inline void rig_write(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f) {
+		fputs(text, f);
+		fclose(f);
+	}
+}
+
+/* Enter a network namespace of our own with its loopback up; needs no privilege. 0 or negative
+ * errno. */
+static inline int rig_namespace(void)
+{
+	struct ifreq req = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	unsigned uid = getuid(), gid = getgid();
+	char map[64];
+	int sock, rc;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return -errno;
+	snprintf(map, sizeof(map), "0 %u 1\n", uid);
+	rig_write("/proc/self/setgroups", "deny");
+	rig_write("/proc/self/uid_map", map);
+	snprintf(map, sizeof(map), "0 %u 1\n", gid);
+	rig_write("/proc/self/gid_map", map);
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	rc = ioctl(sock, SIOCSIFFLAGS, &req) ? -errno : 0;
+	close(sock);
+	return rc;
 }
 
 #endif

@@ -9,8 +9,6 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -280,37 +278,6 @@ static void test_refused(void **state)
 	a->ops->close(a);
 }
 
-static void write_text(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
-/* A network namespace with its loopback up, without privilege. */
-static int enter_namespace(void)
-{
-	struct ifreq req = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-	unsigned uid = getuid(), gid = getgid();
-	char map[64];
-	int sock, rc;
-
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
-		return -errno;
-	snprintf(map, sizeof(map), "0 %u 1\n", uid);
-	write_text("/proc/self/setgroups", "deny");
-	write_text("/proc/self/uid_map", map);
-	snprintf(map, sizeof(map), "0 %u 1\n", gid);
-	write_text("/proc/self/gid_map", map);
-	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	rc = ioctl(sock, SIOCSIFFLAGS, &req) ? -errno : 0;
-	close(sock);
-	return rc;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,7 +294,7 @@ int main(void)
 	struct port_conf conf = {.address = A, .udp_port = RIG_UDP_PORT};
 	struct port *port;
 	char err[256] = "";
-	int rc = enter_namespace();
+	int rc = rig_namespace();
 
 	if (rc) {
 		printf("SKIP: no network namespace of its own: %s\n", strerror(-rc));
