@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ipc/idle.h"
+#include "ipc/sock.h"
 
 enum {
 	BURST = 64,
 	REATTACH_MS = 10000,
 	ATTACH_TRIES = 200,  /* a supervisor starts everything at once */
 	ATTACH_PAUSE_MS = 10,
+	BACK_PAUSE_MS = 5,
 	REPLY_TRIES = 100000, /* yields for room in the ring: far longer than a live dataplane needs */
 	LOOK_EVERY = 1024,   /* busy turns between looks at descriptors */
 };
@@ -169,6 +172,28 @@ static int attach(struct service *s, const char *name)
 	return rc;
 }
 
+/* Waits for a dataplane to listen again. 0; -EINTR: the service is to end; -ETIMEDOUT. The supervisor may
+ * have ended with the old one, and then none comes. */
+static int wait_back(struct service *s, int lifeline)
+{
+	const char *path = getenv("ATOLL_SOCKET");
+	uint64_t until = clock_now_ns() + REATTACH_MS * 1000000ull;
+	int fd;
+
+	do {
+		struct pollfd p = {.fd = lifeline, .events = POLLIN};
+
+		if (poll(&p, 1, BACK_PAUSE_MS) > 0)
+			s->stop = true;
+		if (s->stop || stopped)
+			return -EINTR;
+		fd = path ? sock_connect(path) : -ENOENT;
+	} while (fd < 0 && path && clock_now_ns() < until);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || !path ? 0 : -ETIMEDOUT;
+}
+
 static int turn(struct service *s, int lifeline, unsigned *busy)
 {
 	char err[256] = "";
@@ -177,9 +202,14 @@ static int turn(struct service *s, int lifeline, unsigned *busy)
 
 	s->now_ns = clock_now_ns();
 	if (n == -ENOTCONN) {
-		rc = atoll_reattach(s->ep, REATTACH_MS, err, sizeof(err));
+		rc = wait_back(s, lifeline);
+		if (rc == -EINTR)
+			return 0;
+		if (!rc)
+			rc = atoll_reattach(s->ep, REATTACH_MS, err, sizeof(err));
 		if (rc) {
-			fprintf(stderr, "the dataplane did not come back: %s\n", err);
+			fprintf(stderr, "the dataplane did not come back: %s\n",
+				err[0] ? err : strerror(-rc));
 			return rc;
 		}
 		if (s->ops->reattached)

@@ -129,6 +129,8 @@ class Test:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        # Until it is reaped, its supervisor does not know, and says that all is well.
+        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in filter(None, pids)), 5)
         if kind in ("keeper", "svcctl"):
             if not wait_for(lambda: self.ended(node), 10):
                 raise Failed(f"node {node} has not ended 10 s after its {kind} was killed")
