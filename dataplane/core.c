@@ -268,9 +268,10 @@ int dp_endpoint_close(struct dp *dp, uint32_t endpoint, uint32_t epoch, uint32_t
 	/* phase one: nothing is routed to it or taken from it any more */
 	ep->poison = true;
 	ring_unlink(dp, ep);
+	/* still in the table: a request that it had put to itself is on both of its lists */
+	pendings_of_gone(dp, &ep->from_list, &ep->to_list, STATUS_PEER_DIED);
 	dp->endpoints[endpoint] = NULL;
 	dp->nendpoints--;
-	pendings_of_gone(dp, &ep->from_list, &ep->to_list, STATUS_PEER_DIED);
 	for (unsigned i = 0; i < DP_LANES_MAX; i++)
 		if (ep->lanes[i])
 			lane_free(dp, ep, ep->lanes[i]);
@@ -481,13 +482,28 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 	return done;
 }
 
+/* A full endpoint that makes room need not wake us: look again. */
+static bool again_waits(const struct dp *dp)
+{
+	const struct dp_endpoint *first = dp->active, *ep = first;
+
+	if (!ep)
+		return false;
+	do {
+		if (ep->again)
+			return true;
+		ep = ep->next;
+	} while (ep != first);
+	return false;
+}
+
 uint64_t dp_next_timer(const struct dp *dp)
 {
 	uint64_t t = links_next_timer(dp);
 
 	if (dp->roce && roce_next_timer(dp->roce) < t)
 		t = roce_next_timer(dp->roce);
-	if (dp->ndeadlines && dp->now + 1000000 < t)
+	if ((dp->ndeadlines || again_waits(dp)) && dp->now + 1000000 < t)
 		t = dp->now + 1000000;
 	return t;
 }
