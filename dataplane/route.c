@@ -140,6 +140,8 @@ static void pending_end(struct dp *dp, struct dp_pending *p)
 		dp->links[p->from_index]->requests_here--;
 	if (p->deadline_ns)
 		dp->ndeadlines--;
+	if (p->job == JOB_PING)
+		dp->ping_out = false;
 	if (p->to == PARTY_NODE && p->job == JOB_FORWARD) {
 		struct dp_link *l = dp->links[p->to_index];
 		struct link_service *s = link_service_get(l, p->to_handle, p->to_epoch, false);
@@ -339,6 +341,19 @@ static uint8_t deliver(struct dp *dp, struct dp_endpoint *to, struct proto_msg *
 	return STATUS_OK;
 }
 
+/* It has no room: looked at each turn until it has, then whoever was refused is told. */
+static void again_note(struct dp *dp, struct dp_endpoint *to)
+{
+	to->again = true;
+	endpoint_activate(dp, to);
+}
+
+static void again_note_node(struct dp *dp, struct dp_endpoint *to, uint8_t node)
+{
+	to->again_nodes[node >> 3] |= (uint8_t)(1 << (node & 7));
+	again_note(dp, to);
+}
+
 static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, const void *payload)
 {
 	struct dp_handle *h = handle_get(ep, m->dst_slot, m->dst_gen);
@@ -389,7 +404,7 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 			h->again = ep->waits = 1;
 			dp->waiting = true;
 			if (to)
-				to->again = true;
+				again_note(dp, to);
 		}
 		reply_now(dp, ep, &ask, status, NULL, 0, NULL, 0);
 		return;
@@ -540,8 +555,7 @@ static void link_forward(struct dp *dp, struct dp_link *l, struct proto_msg *m, 
 	if (!async) {
 		p = link_may_accept(l) ? pending_new(dp, &token) : NULL;
 		if (!p) {
-			to->again_nodes[l->peer.node >> 3] |= (uint8_t)(1 << (l->peer.node & 7));
-			to->again = true;
+			again_note_node(dp, to, l->peer.node);
 			link_refuse(dp, l, m, STATUS_AGAIN);
 			return;
 		}
@@ -551,10 +565,8 @@ static void link_forward(struct dp *dp, struct dp_link *l, struct proto_msg *m, 
 	if (status != STATUS_OK) {
 		if (p)
 			pending_end(dp, p);
-		if (status == STATUS_AGAIN) {
-			to->again_nodes[l->peer.node >> 3] |= (uint8_t)(1 << (l->peer.node & 7));
-			to->again = true;
-		}
+		if (status == STATUS_AGAIN)
+			again_note_node(dp, to, l->peer.node);
 		link_refuse(dp, l, &ask, status);
 		return;
 	}
@@ -577,9 +589,20 @@ static void link_forward(struct dp *dp, struct dp_link *l, struct proto_msg *m, 
 	pending_link_to(dp, p, &to->to_list);
 }
 
+static void waits_for_service(struct dp *dp, struct dp_endpoint *ep, uint8_t node, uint32_t service)
+{
+	for (uint32_t i = 1; i <= ep->nhandles; i++)
+		if (ep->handles[i].object == OBJECT_ENDPOINT && ep->handles[i].node == node &&
+		    ep->handles[i].index == service)
+			ep->handles[i].again = ep->waits = 1;
+	dp->waiting = true;
+}
+
 void route_link_message(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void *payload)
 {
+	struct dp_endpoint *ep = NULL;
 	struct dp_pending *p;
+	uint32_t service;
 
 	if (m->flags & MESSAGE_FLAG_REPLY) {
 		p = pending_find(dp, m->req_id);
@@ -591,19 +614,15 @@ void route_link_message(struct dp *dp, struct dp_link *l, struct proto_msg *m, c
 			linkops_answer(dp, l, p, m);
 			return;
 		}
-		if (m->status == STATUS_AGAIN && p->from == PARTY_ENDPOINT) {
-			struct dp_endpoint *ep = endpoint_get(dp, p->from_index, p->from_epoch);
-
-			for (uint32_t i = 1; ep && i <= ep->nhandles; i++)
-				if (ep->handles[i].object == OBJECT_ENDPOINT &&
-				    ep->handles[i].node == l->peer.node &&
-				    ep->handles[i].index == p->to_handle)
-					ep->handles[i].again = ep->waits = 1;
-			dp->waiting = true;
-		}
+		if (m->status == STATUS_AGAIN && p->from == PARTY_ENDPOINT)
+			ep = endpoint_get(dp, p->from_index, p->from_epoch);
+		service = p->to_handle;
 		if (m->src >> 24 != l->peer.node)
 			m->src = (uint32_t)l->peer.node << 24;
 		pending_answer(dp, p, m, payload);
+		/* only now: the credit that this request gives back is not the room that it waits for */
+		if (ep)
+			waits_for_service(dp, ep, l->peer.node, service);
 		return;
 	}
 	if (m->opcode < PROTO_SERVICE_FIRST)
