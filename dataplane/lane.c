@@ -9,7 +9,10 @@
 
 #include "dataplane/dp_impl.h"
 
-enum { COOKIE_VERB_BITS = 8 };
+enum {
+	COOKIE_VERB_BITS = 8,
+	VERB_WHOLE = 256, /* bytes: a WRITE up to here is all or nothing (ipc/verbs.h) */
+};
 
 void chain_init(struct dp *dp)
 {
@@ -227,7 +230,7 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 {
 	struct dp_handle *remote[PROTO_CHAIN_MAX], *local[PROTO_CHAIN_MAX];
 	struct dp_lane *l = ep->build_lane < DP_LANES_MAX ? ep->lanes[ep->build_lane] : NULL;
-	unsigned n = ep->build_count, good = 0;
+	unsigned n = ep->build_count, formed = 0, good = 0;
 	uint8_t status = STATUS_OK;
 	struct dp_chain *c;
 	uint32_t gen;
@@ -238,16 +241,16 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 		status = l->dead_status;
 	else if (l->state != LANE_OPEN)
 		status = STATUS_NOT_SENT;
+	while (formed < n && ep->build_status[formed] == STATUS_OK)
+		formed++;
+	if (status == STATUS_OK && formed && verbs_chain_check(ep->build, formed))
+		status = STATUS_BAD_MESSAGE; /* an order that hardware would not keep */
 	for (; status == STATUS_OK && good < n; good++) {
 		status = ep->build_status[good];
 		if (status == STATUS_OK)
 			status = verb_check(dp, ep, l, &ep->build[good], &remote[good], &local[good]);
 		if (status != STATUS_OK)
 			break;
-	}
-	if (status == STATUS_OK && verbs_chain_check(ep->build, n)) {
-		status = STATUS_BAD_MESSAGE; /* an order that hardware would not keep */
-		good = 0;
 	}
 	if (dp->free_chain == DP_NONE || (good && l->q.qp && roce_sq_room(l->q.qp) < good))
 		return false;
@@ -297,12 +300,12 @@ static bool verb_local(struct dp *dp, struct dp_chain *c, uint32_t *budget)
 	struct dp_region *r = region_get(dp, c->remote_region[c->done], c->remote_gen[c->done]);
 	uint8_t *local = dp->regions[c->region[c->done]].base + v->local_offset;
 	uint64_t left = v->len - c->progress;
-	uint32_t n = left < *budget ? (uint32_t)left : *budget;
+	uint32_t n = left < *budget || v->len <= VERB_WHOLE ? (uint32_t)left : *budget;
 	uint8_t *remote;
 	uint64_t old;
 
-	if (!r) { /* revoked meanwhile */
-		c->status[c->done] = STATUS_BAD_HANDLE;
+	if (!r) { /* revoked meanwhile; a half-copied verb is neither executed nor not */
+		c->status[c->done] = c->progress ? STATUS_IN_DOUBT : STATUS_BAD_HANDLE;
 		return true;
 	}
 	remote = r->base + v->remote_offset;
@@ -311,13 +314,13 @@ static bool verb_local(struct dp *dp, struct dp_chain *c, uint32_t *budget)
 		if (v->len == 8 && !(((uintptr_t)remote | (uintptr_t)local) & 7))
 			*(uint64_t *)local = __atomic_load_n((uint64_t *)remote, __ATOMIC_ACQUIRE);
 		else
-			memcpy(local + c->progress, remote + c->progress, n);
+			memmove(local + c->progress, remote + c->progress, n);
 		break;
 	case VERB_WRITE:
 		if (v->len == 8 && !(((uintptr_t)remote | (uintptr_t)local) & 7))
 			__atomic_store_n((uint64_t *)remote, *(uint64_t *)local, __ATOMIC_RELEASE);
 		else
-			memcpy(remote + c->progress, local + c->progress, n);
+			memmove(remote + c->progress, local + c->progress, n);
 		break;
 	case VERB_CAS:
 		old = v->compare;
@@ -330,7 +333,7 @@ static bool verb_local(struct dp *dp, struct dp_chain *c, uint32_t *budget)
 		memcpy(local, &old, sizeof(old));
 		break;
 	}
-	*budget -= n;
+	*budget -= n < *budget ? n : *budget;
 	c->progress += n;
 	if (c->progress < v->len)
 		return false;
