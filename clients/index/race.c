@@ -51,7 +51,7 @@ int race_open(struct race **out, const struct race_config *config)
 	}
 	r->c = *config;
 	memcpy(r->lane, config->lanes, config->nlanes * sizeof(r->lane[0]));
-	r->random = config->seed * 2 + 1;
+	r->random = (config->seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	for (unsigned i = config->ops; i-- > 0;) {
 		struct race_op *op = &r->op[i];
 
@@ -355,12 +355,12 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 	op->done(op->arg, &out);
 }
 
-static uint64_t random_next(struct race *r)
+uint64_t race_random(struct race *r)
 {
 	r->random ^= r->random << 13;
 	r->random ^= r->random >> 7;
 	r->random ^= r->random << 17;
-	return r->random;
+	return r->random * 0x2545f4914f6cdd1dull >> 11;
 }
 
 void race_op_sleep(struct race *r, struct race_op *op, uint64_t now)
@@ -370,7 +370,7 @@ void race_op_sleep(struct race *r, struct race_op *op, uint64_t now)
 
 	op->wait_count++;
 	op->state = RACE_BACKOFF;
-	op->wake_at = now + most / 2 + random_next(r) % (most / 2);
+	op->wake_at = now + most / 2 + race_random(r) % (most / 2);
 	r->asleep++;
 }
 

@@ -130,6 +130,7 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 void race_op_sleep(struct race *r, struct race_op *op, uint64_t now);
 void race_block_leak(struct race *r, uint64_t room);
 uint64_t race_now(struct race *r);
+uint64_t race_random(struct race *r);
 
 /* race_step.c */
 void race_step_scan(struct race *r, struct race_op *op);

@@ -276,30 +276,25 @@ static void find_room(struct race *r, struct race_op *op)
 		race_op_end(r, op, ATOLL_FULL, 0);
 }
 
-/* The free slot to take: of the combined bucket with more room, its main bucket before the
- * overflow. 0 if there is none. */
-static uint64_t free_slot(const struct race *r, const struct race_op *op)
+/* The free slot to take: of the combined bucket with more room, its main bucket before the overflow,
+ * any of that one's, so that clients seldom want the same. 0 if there is none. */
+static uint64_t free_slot(struct race *r, const struct race_op *op)
 {
-	unsigned room[2] = {0, 0};
-	uint64_t best[2] = {0, 0};
-	bool best_main[2] = {false, false};
+	uint64_t at[4][INDEX_BUCKET_SLOTS];
+	unsigned n[4] = {0, 0, 0, 0}, half, bucket;
 
 	for (unsigned i = 0; i < RACE_SLOTS; i++) {
-		unsigned half = i / (2 * INDEX_BUCKET_SLOTS);
-		unsigned bucket = i % (2 * INDEX_BUCKET_SLOTS) / INDEX_BUCKET_SLOTS;
-		bool side = op->place.combined[half] % INDEX_GROUP_SIZE != 0;
-		bool main_bucket = bucket == (side ? 1 : 0);
-		uint64_t at;
+		unsigned b = i / INDEX_BUCKET_SLOTS;
 
-		if (slot_read(r, op, i, &at) != 0)
-			continue;
-		room[half]++;
-		if (!best[half] || (main_bucket && !best_main[half])) {
-			best[half] = at;
-			best_main[half] = main_bucket;
-		}
+		if (slot_read(r, op, i, &at[b][n[b]]) == 0)
+			n[b]++;
 	}
-	return room[0] >= room[1] ? best[0] : best[1];
+	half = n[0] + n[1] >= n[2] + n[3] ? 0 : 1;
+	/* The overflow bucket is the second of a pair on side 0, the first of one on side 1. */
+	bucket = 2 * half + (op->place.combined[half] % INDEX_GROUP_SIZE != 0);
+	if (n[bucket] == 0)
+		bucket ^= 1;
+	return n[bucket] ? at[bucket][race_random(r) % n[bucket]] : 0;
 }
 
 static void claim(struct race *r, struct race_op *op)

@@ -2,218 +2,188 @@
 #include "tests/sim/linearize.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One possibility: the value, and the open operations (bit: place) that have taken effect. */
-struct state {
-	uint64_t value;
-	uint64_t effected;
+/* States that were searched without success: a bit for each operation done, then the value. */
+struct search {
+	const struct lin_op *op; /* by time of call */
+	size_t n, words;	 /* words of a set of operations */
+	uint64_t *done;
+	size_t left; /* operations that must still be done: those that returned */
+	uint64_t *table;
+	bool *used;
+	size_t size, count;
 };
 
-/* A set of states, and the queue of them: they stay in the order in which they came. */
-struct set {
-	struct state *at;
-	size_t count, room;
-	uint32_t *hash; /* 1 + position in `at`; twice `room` of them */
-};
-
-struct event {
-	uint64_t time;
-	uint32_t op;
-	bool end;
-};
-
-struct walk {
-	const struct lin_op *ops;
-	uint32_t place[LIN_OPEN_MAX]; /* operation that has this bit */
-	uint64_t open;		      /* bits in use */
-	struct set now, next;
-};
-
-static uint64_t mix(const struct state *s)
+static uint64_t state_hash(const uint64_t *s, size_t n)
 {
-	uint64_t h = s->value * 0x9e3779b97f4a7c15ull ^ s->effected * 0xc2b2ae3d27d4eb4full;
+	uint64_t h = 0x9e3779b97f4a7c15ull;
 
-	return h ^ h >> 29;
+	for (size_t i = 0; i < n; i++) {
+		h ^= s[i];
+		h *= 0xbf58476d1ce4e5b9ull;
+		h ^= h >> 29;
+	}
+	return h;
 }
 
-static size_t bucket(const struct set *s, const struct state *x)
+static size_t table_place(const struct search *s, const uint64_t *state)
 {
-	size_t mask = 2 * s->room - 1, i = mix(x) & mask;
+	size_t n = s->words + 1, i = state_hash(state, n) & (s->size - 1);
 
-	while (s->hash[i] && (s->at[s->hash[i] - 1].value != x->value ||
-			      s->at[s->hash[i] - 1].effected != x->effected))
-		i = (i + 1) & mask;
+	while (s->used[i] && memcmp(&s->table[i * n], state, n * sizeof(*state)))
+		i = (i + 1) & (s->size - 1);
 	return i;
 }
 
-static int set_grow(struct set *s)
+static int table_grow(struct search *s)
 {
-	size_t room = s->room ? 2 * s->room : 64;
-	struct state *at = realloc(s->at, room * sizeof(*at));
-	uint32_t *hash = calloc(2 * room, sizeof(*hash));
+	size_t n = s->words + 1, size = s->size ? s->size * 2 : 256, old = s->size;
+	uint64_t *from = s->table, *to = malloc(size * n * sizeof(*to));
+	bool *was = s->used, *is = calloc(size, sizeof(*is));
 
-	if (at)
-		s->at = at;
-	if (!at || !hash) {
-		free(hash);
+	if (!to || !is) {
+		free(to);
+		free(is);
 		return -ENOMEM;
 	}
-	free(s->hash);
-	s->hash = hash;
-	s->room = room;
-	for (size_t i = 0; i < s->count; i++)
-		s->hash[bucket(s, &s->at[i])] = (uint32_t)i + 1;
+	s->table = to;
+	s->used = is;
+	s->size = size;
+	for (size_t i = 0; i < old; i++) {
+		size_t p;
+
+		if (!was[i])
+			continue;
+		p = table_place(s, &from[i * n]);
+		is[p] = true;
+		memcpy(&to[p * n], &from[i * n], n * sizeof(*to));
+	}
+	free(from);
+	free(was);
 	return 0;
 }
 
-static int set_add(struct set *s, struct state x)
+/* 1: not searched before, and noted; 0: searched before. */
+static int visit(struct search *s, uint64_t value)
 {
-	size_t i;
+	uint64_t state[s->words + 1];
+	size_t p;
 
-	if (s->count == s->room && set_grow(s))
+	memcpy(state, s->done, s->words * sizeof(*state));
+	state[s->words] = value;
+	if (s->count * 2 >= s->size && table_grow(s))
 		return -ENOMEM;
-	i = bucket(s, &x);
-	if (!s->hash[i]) {
-		s->at[s->count++] = x;
-		s->hash[i] = (uint32_t)s->count;
-	}
-	return 0;
+	p = table_place(s, state);
+	if (s->used[p])
+		return 0;
+	s->used[p] = true;
+	memcpy(&s->table[p * (s->words + 1)], state, sizeof(state));
+	s->count++;
+	return 1;
 }
 
-static void set_clear(struct set *s)
+/* What the map holds after @op, if it may answer as it did. An unknown result fits any answer. */
+static bool apply(const struct lin_op *op, uint64_t value, uint64_t *after)
 {
-	s->count = 0;
-	if (s->hash)
-		memset(s->hash, 0, 2 * s->room * sizeof(*s->hash));
-}
+	bool there = value != LIN_NO_VALUE;
 
-/* Let the operation take effect on a value. False: it could not, and end as it did. */
-static bool effect(const struct lin_op *op, uint64_t *value)
-{
-	bool there = *value != 0;
-
+	*after = value;
 	switch (op->kind) {
 	case LIN_GET:
-		return !op->known || op->value == *value;
+		return op->result == LIN_UNKNOWN ||
+		       (op->result == LIN_OK ? value == op->value : !there);
 	case LIN_PUT:
-		*value = op->value;
+		*after = op->value;
 		return true;
 	case LIN_INSERT:
-		if (op->known && op->done == there)
-			return false;
 		if (!there)
-			*value = op->value;
-		return true;
+			*after = op->value;
+		return op->result == LIN_UNKNOWN || (op->result == LIN_OK) == !there;
 	case LIN_UPDATE:
-		if (op->known && op->done != there)
-			return false;
 		if (there)
-			*value = op->value;
-		return true;
+			*after = op->value;
+		return op->result == LIN_UNKNOWN || (op->result == LIN_OK) == there;
 	case LIN_DELETE:
-		if (op->known && op->done != there)
-			return false;
-		*value = 0;
-		return true;
+		*after = LIN_NO_VALUE;
+		return op->result == LIN_UNKNOWN || (op->result == LIN_OK) == there;
 	}
 	return false;
 }
 
-static int op_begin(struct walk *w, uint32_t op)
+static int search(struct search *s, uint64_t value)
 {
-	unsigned p;
+	uint64_t first_return = UINT64_MAX;
+	int rc;
 
-	if (!~w->open)
-		return -E2BIG;
-	p = (unsigned)__builtin_ctzll(~w->open);
-	w->open |= 1ull << p;
-	w->place[p] = op;
+	if (s->left == 0)
+		return 1;
+	rc = visit(s, value);
+	if (rc <= 0)
+		return rc;
+	for (size_t i = 0; i < s->n; i++)
+		if (!(s->done[i / 64] >> (i % 64) & 1) && s->op[i].result != LIN_UNKNOWN &&
+		    s->op[i].returned < first_return)
+			first_return = s->op[i].returned;
+	for (size_t i = 0; i < s->n && s->op[i].called < first_return; i++) {
+		bool must = s->op[i].result != LIN_UNKNOWN;
+		uint64_t after;
+
+		if ((s->done[i / 64] >> (i % 64) & 1) || !apply(&s->op[i], value, &after))
+			continue;
+		s->done[i / 64] |= 1ull << (i % 64);
+		s->left -= must;
+		rc = search(s, after);
+		s->left += must;
+		s->done[i / 64] &= ~(1ull << (i % 64));
+		if (rc)
+			return rc;
+	}
 	return 0;
 }
 
-/* The states in which the operation has taken effect, by letting others take effect before it. */
-static int op_end(struct walk *w, uint32_t op)
+static int by_key_and_call(const void *a, const void *b)
 {
-	struct set swap;
-	uint64_t bit = 1;
+	const struct lin_op *x = a, *y = b;
 
-	while (!(w->open & bit) || w->place[__builtin_ctzll(bit)] != op)
-		bit <<= 1;
-	for (size_t i = 0; i < w->now.count; i++) {
-		struct state s = w->now.at[i];
-		uint64_t rest = w->open & ~s.effected;
-
-		if (s.effected & bit || !w->ops[op].known) {
-			s.effected &= ~bit;
-			if (set_add(&w->next, s))
-				return -ENOMEM;
-			if (w->now.at[i].effected & bit)
-				continue;
-			/* It may take effect at the last moment, or others may. */
-		}
-		for (; rest; rest &= rest - 1) {
-			uint64_t b = rest & -rest;
-			struct state t = w->now.at[i];
-
-			if (!effect(&w->ops[w->place[__builtin_ctzll(b)]], &t.value))
-				continue;
-			t.effected |= b;
-			if (set_add(&w->now, t))
-				return -ENOMEM;
-		}
-	}
-	w->open &= ~bit;
-	swap = w->now;
-	w->now = w->next;
-	w->next = swap;
-	set_clear(&w->next);
-	return w->now.count != 0;
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return x->called < y->called ? -1 : x->called > y->called;
 }
 
-static int by_time(const void *a, const void *b)
+static int check_key(const struct lin_op *op, size_t n)
 {
-	const struct event *x = a, *y = b;
+	struct search s = {.op = op, .n = n, .words = (n + 63) / 64};
+	int rc;
 
-	if (x->time != y->time)
-		return x->time < y->time ? -1 : 1;
-	return (int)x->end - (int)y->end;
-}
-
-int lin_check(const struct lin_op *ops, size_t n, uint64_t initial, size_t *bad)
-{
-	struct event *events = calloc(2 * n + 1, sizeof(*events));
-	struct walk w = {.ops = ops};
-	size_t count = 0;
-	int rc = events ? set_add(&w.now, (struct state){.value = initial}) : -ENOMEM;
-
-	if (rc == 0)
-		rc = set_grow(&w.next);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		events[count++] = (struct event){ops[i].begin, (uint32_t)i, false};
-		if (ops[i].known || ops[i].end != UINT64_MAX)
-			events[count++] = (struct event){ops[i].end, (uint32_t)i, true};
-	}
-	if (rc == 0) {
-		qsort(events, count, sizeof(*events), by_time);
-		rc = 1;
-	}
-	for (size_t i = 0; rc > 0 && i < count; i++) {
-		if (!events[i].end) {
-			int e = op_begin(&w, events[i].op);
-
-			rc = e ? e : 1;
-			continue;
-		}
-		rc = op_end(&w, events[i].op);
-		if (rc == 0 && bad)
-			*bad = events[i].op;
-	}
-	free(events);
-	free(w.now.at);
-	free(w.now.hash);
-	free(w.next.at);
-	free(w.next.hash);
+	s.done = calloc(s.words, sizeof(*s.done));
+	if (!s.done)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		s.left += op[i].result != LIN_UNKNOWN;
+	rc = search(&s, LIN_NO_VALUE);
+	free(s.done);
+	free(s.table);
+	free(s.used);
 	return rc;
+}
+
+int lin_check(struct lin_op *ops, size_t n, uint64_t *bad_key)
+{
+	if (n)
+		qsort(ops, n, sizeof(*ops), by_key_and_call);
+	for (size_t i = 0, j; i < n; i = j) {
+		int rc;
+
+		for (j = i + 1; j < n && ops[j].key == ops[i].key; j++)
+			;
+		rc = check_key(&ops[i], j - i);
+		if (rc == 0 && bad_key)
+			*bad_key = ops[i].key;
+		if (rc <= 0)
+			return rc;
+	}
+	return 1;
 }

@@ -1,44 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * linearize.h - could this history of one key have come from a single register?
+ * linearize.h - is a history of operations on keys one that a single map could have had?
  *
- * The checker of Wing and Gong, one key at a time, in the form that walks through the history once
- * and keeps every state that is still possible: a value, and which of the open operations have taken
- * effect. An operation takes effect at one instant between its begin and its end. When one ends, the
- * states in which it has not taken effect, or could not have ended as it did, are given up; when
- * none is left the history is wrong.
+ * Each operation has the time of its call and of its return, and what it returned. The history is
+ * linearizable if every operation can be given one instant between the two, such that a map to which
+ * they are applied in that order answers the same. Operations on different keys do not touch each
+ * other, so each key is searched alone, after J. M. Wing and C. Gong, "Testing and verifying concurrent
+ * objects", 1993: depth first over what may come next, never twice from one set of done operations
+ * and value.
  *
- * Of an operation whose result nobody knows (its client died, or it ended in doubt) either nothing or
- * all happens, between its begin and its end. Its end is when it was certain to happen no more: when
- * the client had been fenced off; UINT64_MAX where nobody knows. An operation that certainly did
- * not happen is left out of the history.
+ * An operation that never returned, or whose result nobody knows, may have been applied at any time
+ * after its call or not at all. One that certainly was not executed does not belong in the history.
  */
-#ifndef ATOLL_TESTS_SIM_LINEARIZE_H
-#define ATOLL_TESTS_SIM_LINEARIZE_H
+#ifndef ATOLL_TESTS_LINEARIZE_H
+#define ATOLL_TESTS_LINEARIZE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LIN_OPEN_MAX = 64 }; /* operations open at one time */
+enum lin_kind {
+	LIN_GET,
+	LIN_PUT,
+	LIN_INSERT,
+	LIN_UPDATE,
+	LIN_DELETE,
+};
 
-enum lin_kind { LIN_GET, LIN_PUT, LIN_INSERT, LIN_UPDATE, LIN_DELETE };
+enum lin_result {
+	LIN_OK,	     /* found, stored, removed */
+	LIN_ABSENT,  /* get, update, delete: no such key */
+	LIN_PRESENT, /* insert: the key is there */
+	LIN_UNKNOWN, /* may or may not have been applied, then or later */
+};
+
+#define LIN_NO_VALUE 0ull
 
 struct lin_op {
-	uint64_t begin, end; /* begin < end; an end and a begin at one time overlap */
-	uint64_t value;	     /* that was written, or that a get returned; 0 is "not there" */
+	uint64_t key;
+	uint64_t called, returned; /* times, all different; `returned` is ignored for LIN_UNKNOWN */
+	uint64_t value;		   /* stored, or got; not LIN_NO_VALUE */
 	enum lin_kind kind;
-	bool known; /* the result is known */
-	bool done;  /* it was OK: false is "not there" for update and delete, "there" for insert */
+	enum lin_result result;
 };
 
 /**
- * lin_check - check one key's history
- * @ops: in any order
- * @initial: value before the first, 0 none
- * @bad: set to the operation at whose end no state was left; may be NULL
- * Return: 1 it is linearizable; 0 it is not; -ENOMEM; -E2BIG more than LIN_OPEN_MAX were open.
+ * lin_check - search every key of a history that began with an empty map.
+ * @ops: in any order; sorted here.
+ * @bad_key: where it is not linearizable, a key that shows it. May be NULL.
+ * Return: 1 linearizable, 0 not, -ENOMEM.
  */
-int lin_check(const struct lin_op *ops, size_t n, uint64_t initial, size_t *bad);
+int lin_check(struct lin_op *ops, size_t n, uint64_t *bad_key);
 
 #endif

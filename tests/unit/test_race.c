@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations on a table: alone, side by side, with clients that die or lose their connection. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/race_rig.h"
+
+static struct rig rig;
+
+static struct rig_call *run(struct rig *g, unsigned client, enum atoll_op op, unsigned key)
+{
+	struct rig_call *call = rig_submit(g, client, op, key);
+
+	assert_non_null(call);
+	assert_true(rig_drain(g));
+	assert_true(call->finished);
+	return call;
+}
+
+#define EXPECT(call, res, trips)                                                                   \
+	do {                                                                                       \
+		const struct rig_call *c_ = (call);                                                \
+		assert_int_equal(c_->result, (res));                                               \
+		assert_int_equal(c_->round_trips, (trips));                                        \
+	} while (0)
+
+static void test_round_trips(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_call *put;
+
+	(void)state;
+	rig_open(g, 1, 1, 4, 64);
+	rig_keys(g, 4, false);
+	run(g, 0, ATOLL_PUT, 3); /* the first chunk */
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_NOT_FOUND, 1);
+	EXPECT(run(g, 0, ATOLL_UPDATE, 0), ATOLL_NOT_FOUND, 1);
+	EXPECT(run(g, 0, ATOLL_DELETE, 0), ATOLL_NOT_FOUND, 1);
+	EXPECT(run(g, 0, ATOLL_INSERT, 0), ATOLL_OK, 3);
+	EXPECT(run(g, 0, ATOLL_INSERT, 0), ATOLL_EXISTS, 2);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_OK, 2);
+	EXPECT(run(g, 0, ATOLL_UPDATE, 0), ATOLL_OK, 3);
+	put = run(g, 0, ATOLL_PUT, 0);
+	EXPECT(put, ATOLL_OK, 3);
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->op.value, put->op.value);
+	EXPECT(run(g, 0, ATOLL_PUT, 1), ATOLL_OK, 3);
+	EXPECT(run(g, 0, ATOLL_DELETE, 0), ATOLL_OK, 3);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_NOT_FOUND, 1);
+	assert_int_equal(rig_check(g), 1);
+	assert_int_equal(rig_table_faults(g), 0);
+	assert_int_equal(race_stats(g->client[0].race)->trips_hist[ATOLL_INSERT][3], 1);
+	rig_close(g);
+}
+
+struct sized {
+	bool finished;
+	enum atoll_result result;
+	uint32_t len;
+	unsigned trips;
+	uint8_t data[INDEX_VALUE_MAX];
+};
+
+static void sized_done(void *arg, const struct atoll_outcome *out)
+{
+	struct sized *s = arg;
+
+	s->finished = true;
+	s->result = out->result;
+	s->trips = out->round_trips;
+	s->len = out->value_len;
+	if (out->value)
+		memcpy(s->data, out->value, out->value_len);
+}
+
+/* Every interesting length of key and value; the longest take a READ more. */
+static void test_sizes(void **state)
+{
+	static const uint32_t klens[] = {1, 39, 40, 41, 1023, 1024};
+	static const uint32_t vlens[] = {0, 1, 255, 256, 4096, 15000, 16279, 16280, 20000, 65535, 65536};
+	static uint8_t key[1024], value[65536];
+	static struct sized s;
+	struct rig *g = &rig;
+	struct race *r;
+
+	(void)state;
+	rig_open(g, 2, 1, 2, 64);
+	r = g->client[0].race;
+	for (unsigned i = 0; i < sizeof(value); i++)
+		value[i] = (uint8_t)(i * 7 + i / 256);
+	for (unsigned i = 0; i < 6; i++) {
+		for (unsigned j = 0; j < 11; j++) {
+			bool more = index_kv_room(klens[i], vlens[j]) > INDEX_LEN_LONG * INDEX_LINE;
+
+			memset(key, (int)('a' + i * 11 + j), sizeof(key));
+			assert_int_equal(race_submit(r, ATOLL_PUT, key, klens[i], value, vlens[j],
+						     sized_done, &s), 0);
+			assert_true(rig_drain(g));
+			assert_int_equal(s.result, ATOLL_OK);
+			assert_int_equal(race_submit(r, ATOLL_GET, key, klens[i], NULL, 0,
+						     sized_done, &s), 0);
+			assert_true(rig_drain(g));
+			assert_int_equal(s.result, ATOLL_OK);
+			assert_int_equal(s.len, vlens[j]);
+			assert_memory_equal(s.data, value, s.len);
+			assert_int_equal(s.trips, more ? 3 : 2);
+		}
+	}
+	assert_int_equal(race_submit(r, ATOLL_PUT, key, 0, value, 1, sized_done, &s), -EINVAL);
+	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1025, value, 1, sized_done, &s), -EINVAL);
+	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1, value, 65537, sized_done, &s), -EINVAL);
+	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1, NULL, 1, sized_done, &s), -EINVAL);
+	rig_close(g);
+}
+
+/* Fills the smallest table: clear errors, and everything that was stored is still there. */
+static void test_full(void **state)
+{
+	static struct sized s;
+	struct rig *g = &rig;
+	uint64_t stored[2] = {0, 0};
+	unsigned full = 0;
+
+	(void)state;
+	rig_open(g, 3, 1, 1, 8);
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < 400; i++) {
+			char key[16];
+			size_t n = (size_t)snprintf(key, sizeof(key), "k%u", i);
+
+			assert_int_equal(race_submit(g->client[0].race, pass ? ATOLL_GET : ATOLL_INSERT,
+						     key, n, "v", 1, sized_done, &s), 0);
+			assert_true(rig_drain(g));
+			if (s.result == ATOLL_OK)
+				stored[pass]++;
+			else
+				assert_int_equal(s.result, pass ? ATOLL_NOT_FOUND : ATOLL_FULL);
+			full += s.result == ATOLL_FULL;
+		}
+	}
+	assert_int_equal(stored[0], stored[1]);
+	assert_true(full > 200 && stored[0] > 8 * 21 * 85 / 100);
+	rig_close(g);
+}
+
+static void test_no_space(void **state)
+{
+	struct rig *g = &rig;
+
+	(void)state;
+	rig_open(g, 4, 1, 1, 8);
+	rig_keys(g, 1, false);
+	g->segment = RIG_SEGMENTS;
+	assert_int_equal(run(g, 0, ATOLL_PUT, 0)->result, ATOLL_NO_SPACE);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_NOT_FOUND, 1);
+	rig_close(g);
+}
+
+static uint64_t *slot_of(struct rig *g, unsigned key)
+{
+	uint8_t *base = g->w.region[RIG_TABLE].base;
+	struct index_bucket *b = (void *)(base + INDEX_SUPER_SIZE);
+
+	for (uint32_t i = 0; i < g->groups * 3 * INDEX_BUCKET_SLOTS; i++) {
+		uint64_t *word = &b[i / INDEX_BUCKET_SLOTS].slot[i % INDEX_BUCKET_SLOTS];
+		struct index_kv *kv = (void *)(base + index_slot_offset(*word));
+
+		if (*word && kv_key_is(kv, g->key[key], (uint32_t)strlen(g->key[key])))
+			return word;
+	}
+	return NULL;
+}
+
+/* Damaged memory is an error, not a wrong answer. */
+static void test_corrupt(void **state)
+{
+	struct rig *g = &rig;
+	uint8_t *base;
+	uint64_t *word, good;
+
+	(void)state;
+	rig_open(g, 5, 1, 1, 8);
+	rig_keys(g, 2, false);
+	run(g, 0, ATOLL_PUT, 0);
+	base = g->w.region[RIG_TABLE].base;
+	word = slot_of(g, 0);
+	good = *word;
+	base[index_slot_offset(good) + sizeof(struct index_kv) + strlen(g->key[0])] ^= 1;
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	base[index_slot_offset(good) + sizeof(struct index_kv) + strlen(g->key[0])] ^= 1;
+	base[index_slot_offset(good) + sizeof(struct index_kv)] ^= 1; /* the key */
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	base[index_slot_offset(good) + sizeof(struct index_kv)] ^= 1;
+	*word = (good & ~INDEX_SLOT_UNITS_MASK) | 1; /* into the table */
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	assert_int_equal(run(g, 0, ATOLL_PUT, 0)->result, ATOLL_CORRUPT);
+	*word = good | INDEX_SLOT_UNITS_MASK; /* past the end */
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	*word = good | INDEX_SLOT_MOVE; /* of another version */
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	*word = good;
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_OK);
+	((struct index_bucket *)((uintptr_t)word & ~63ull))->depth = 1;
+	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
+	rig_close(g);
+}
+
+static enum atoll_op any_op(struct rig *g)
+{
+	static const enum atoll_op ops[] = {ATOLL_GET,	  ATOLL_GET,	ATOLL_PUT,   ATOLL_PUT,
+					    ATOLL_INSERT, ATOLL_INSERT, ATOLL_UPDATE, ATOLL_DELETE,
+					    ATOLL_DELETE};
+
+	return ops[fake_below(&g->w, sizeof(ops) / sizeof(ops[0]))];
+}
+
+/* A client that lost its connection comes back under a new identity. */
+static void come_back(struct rig *g, unsigned i)
+{
+	struct rig_client *c = &g->client[i];
+	unsigned todo = c->todo;
+	uint16_t cid = c->cid, epoch = c->epoch;
+
+	race_close(c->race);
+	rig_client_open(g, i, cid, (uint16_t)(epoch + 1));
+	c->todo = todo;
+}
+
+struct tally {
+	uint64_t calls, unknown, dropped, steps, cleared, withdrawals, conflicts;
+};
+
+static void tally_add(struct tally *t, const struct rig *g)
+{
+	for (unsigned i = 0; i < g->ncalls; i++) {
+		t->unknown += g->call[i].op.result == LIN_UNKNOWN && !g->call[i].dropped;
+		t->dropped += g->call[i].dropped;
+	}
+	t->calls += g->ncalls;
+	t->steps += g->w.steps;
+	for (unsigned i = 0; i < g->nclients; i++) {
+		t->cleared += race_stats(g->client[i].race)->cleared;
+		t->withdrawals += race_stats(g->client[i].race)->withdrawals;
+		t->conflicts += race_stats(g->client[i].race)->conflicts;
+	}
+}
+
+/* Several clients on few keys. One may die, or do nothing for long, or lose its connection and come
+ * back. */
+static void one_seed(uint64_t seed, struct tally *t)
+{
+	struct rig *g = &rig;
+	unsigned n = 2 + (unsigned)(seed % 3), victim = n, cut = n, slow = n;
+	uint64_t when, fence_at = UINT64_MAX, turns = 0;
+
+	rig_open(g, seed, n, 1 + (unsigned)(seed / 3 % 4), seed % 5 == 0 ? 2 : 8);
+	rig_keys(g, 1 + (unsigned)(seed / 7 % 3), seed % 2 == 0);
+	when = 20 + fake_below(&g->w, 500);
+	if (seed % 4 == 1)
+		victim = fake_below(&g->w, n);
+	else if (seed % 4 == 2)
+		slow = fake_below(&g->w, n);
+	else if (seed % 4 == 3)
+		cut = fake_below(&g->w, n);
+	for (unsigned i = 0; i < n; i++)
+		g->client[i].todo = 10;
+	for (;; turns++) {
+		bool busy = false;
+
+		for (unsigned i = 0; i < n; i++) {
+			struct rig_client *c = &g->client[i];
+
+			if (c->dead)
+				continue;
+			if (c->todo && !c->paused && fake_below(&g->w, 4) == 0 &&
+			    rig_submit(g, i, any_op(g), fake_below(&g->w, g->nkeys)))
+				c->todo--;
+			busy |= c->todo || race_pending(c->race);
+		}
+		if (!busy || turns > 200000)
+			break;
+		if (slow < n)
+			g->client[slow].paused = turns >= when && turns < when + 1000;
+		if (turns == when && victim < n) {
+			g->client[victim].dead = true;
+			fence_at = turns + fake_below(&g->w, 400);
+		}
+		if (turns == fence_at)
+			rig_declare_dead(g, victim);
+		if (turns == when && cut < n) {
+			fake_cut(g->client[cut].fake);
+			while (rig_poll(g, cut) >= 0)
+				;
+			rig_declare_dead(g, cut);
+			come_back(g, cut);
+		}
+		rig_turn(g);
+	}
+	if (slow < n)
+		g->client[slow].paused = false;
+	if (turns > 200000)
+		fail_msg("seed %llu does not end", (unsigned long long)seed);
+	if (victim < n && turns < fence_at)
+		rig_declare_dead(g, victim);
+	for (unsigned k = 0; k < g->nkeys; k++)
+		run(g, victim == 0 ? 1 : 0, ATOLL_GET, k);
+	if (rig_check(g) != 1 || rig_table_faults(g) || g->failures)
+		fail_msg("seed %llu: linearizable %d, table faults %llu, failures %llu",
+			 (unsigned long long)seed, rig_check(g),
+			 (unsigned long long)rig_table_faults(g), (unsigned long long)g->failures);
+	tally_add(t, g);
+	rig_close(g);
+}
+
+static void test_side_by_side(void **state)
+{
+	const char *first = getenv("ATOLL_SEED");
+	uint64_t seed = first ? strtoull(first, NULL, 0) : 1;
+	uint64_t n = getenv("ATOLL_TEST_FULL") ? 50000 : 3000;
+	struct tally t = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < n; i++)
+		one_seed(seed + i, &t);
+	printf("%llu seeds: %llu operations in %llu steps, %llu in doubt, %llu not executed, %llu conflicts, "
+	       "%llu withdrawals, %llu cleared for the dead\n",
+	       (unsigned long long)n, (unsigned long long)t.calls, (unsigned long long)t.steps,
+	       (unsigned long long)t.unknown, (unsigned long long)t.dropped,
+	       (unsigned long long)t.conflicts, (unsigned long long)t.withdrawals,
+	       (unsigned long long)t.cleared);
+	assert_true(t.unknown && t.dropped && t.conflicts && t.withdrawals && t.cleared);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_full),	    cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_corrupt),	    cmocka_unit_test(test_side_by_side),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
