@@ -8,6 +8,7 @@
 enum {
 	CM_PORT = 4792,		  /* of the RDMA CM's TCP port space: what a link is asked for */
 	CM_RETRY_NS = 50000000,	  /* between REQs, and REPs that were not answered */
+	TICK_NS = 50000,	  /* between looks at links' timers */
 	CM_RETRIES = 4,		  /* then the attempt starts anew, with a new QP */
 	CM_REJECTED_NS = 200000000, /* after a REJ: somebody must mend something */
 	HEADERS = 20 + 8 + 12 + 16 + 4, /* IPv4, UDP, BTH, RETH, ICRC */
@@ -370,6 +371,8 @@ void links_tick(struct dp *dp)
 	uint64_t gap = dp->now - dp->ticked_ns;
 	uint64_t slack = (uint64_t)dp->conf.heartbeat_ms * 500000u;
 
+	if (gap < TICK_NS)
+		return;
 	dp->ticked_ns = dp->now;
 	for (uint32_t i = 0; i < dp->nlinks; i++) {
 		struct dp_link *l = dp->link_list[i];

@@ -82,6 +82,11 @@ void dp_sleep_end(struct dp *dp);
 uint64_t dp_incarnation(const struct dp *dp);
 bool dp_link_up(const struct dp *dp, uint8_t node);
 
+/* Send one message to the dataplane of @node, which answers it itself. 0, -ENOTCONN, -EBUSY (one is out).
+ * dp_ping_done: has the answer come (or the link gone)? For benchmarks and health checks. */
+int dp_ping(struct dp *dp, uint8_t node);
+bool dp_ping_done(const struct dp *dp);
+
 struct dp_attach {
 	uint16_t kind;	/* CTL_KIND_* */
 	const char *name;

@@ -23,7 +23,7 @@ enum {
 	DP_DRAIN_BYTES = 8192,
 	DP_REPLY_SLOTS = 4,	 /* reserved for one reply */
 	DP_BUDGET = 32,		 /* records of one endpoint a turn */
-	DP_PORT_BUDGET = 64,	 /* packets a turn */
+	DP_PORT_BUDGET = 32,	 /* packets a turn */
 	DP_SLICE = 65536,	 /* bytes of a local verb between polls */
 	DP_IDLE_AFTER_NS = 1000000, /* then an endpoint is polled in turn with the other idle ones */
 	LINK_MSG_MAX = PROTO_SLOTS_MAX * PROTO_SLOT_SIZE + PROTO_PAYLOAD_MAX,
@@ -260,6 +260,7 @@ struct dp {
 
 	struct dp_pending *pending;
 	uint32_t free_pending, npending;
+	bool ping_out; /* dp_ping's message is not answered yet */
 	bool waiting; /* some endpoint waits for dp.credit */
 	uint32_t ndeadlines;
 	uint64_t deadline_scan_ns;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What dataplanes ask each other: the link.* requests, and the answers to our own. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "dataplane/dp_impl.h"
@@ -230,6 +231,39 @@ void linkops_request(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 }
 
 /* ---------------------------------------------------------------- answers to our own */
+
+int dp_ping(struct dp *dp, uint8_t node)
+{
+	struct dp_link *l = link_get(dp, node);
+	struct dp_pending *p;
+	struct proto_msg m;
+	uint64_t token;
+
+	if (!l)
+		return -ENOTCONN;
+	if (dp->ping_out || !link_can_send(l, false))
+		return -EBUSY;
+	p = pending_new(dp, &token);
+	if (!p)
+		return -EBUSY;
+	p->from = PARTY_SELF;
+	p->job = JOB_PING;
+	p->to = PARTY_NODE;
+	p->to_index = node;
+	pending_link_to(dp, p, &l->to_list);
+	proto_request_init(&m, OP_LINK_PING);
+	m.src = dp_source(dp, 0);
+	m.req_id = token;
+	m.nargs = 1;
+	link_send(dp, l, &m, NULL);
+	dp->ping_out = true;
+	return 0;
+}
+
+bool dp_ping_done(const struct dp *dp)
+{
+	return !dp->ping_out;
+}
 
 static void lookup_answered(struct dp *dp, struct dp_link *l, struct dp_pending *p,
 			    const struct proto_msg *m)

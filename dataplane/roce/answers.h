@@ -46,6 +46,13 @@ static inline bool answers_pending(const struct responder *rs)
 	return rs->answers_tail != rs->answers_head;
 }
 
+/* Is the next answer a plain acknowledgement? */
+static inline bool answers_only_ack(const struct responder *rs)
+{
+	return answers_pending(rs) &&
+	       rs->answers[rs->answers_head & rs->answers_mask].kind == ANSWER_ACK;
+}
+
 /* Queue an answer to a new request: its PSN is higher than all queued. The caller has checked
  * answers_room. ACKs next to each other become one. */
 void answers_push(struct roce_qp *qp, const struct answer *a);

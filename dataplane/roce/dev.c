@@ -400,6 +400,9 @@ unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 
 		if (!qp)
 			break;
+		/* what the peer waits for goes before what only frees its window */
+		if (answers_only_ack(&qp->rs))
+			qp->answers_turn = true;
 		do {
 			n = output_one(qp);
 			if (n <= 0)
