@@ -712,17 +712,20 @@ const char *dp_check(const struct dp *dp)
 		return "references to regions are lost or made up";
 	for (uint32_t i = 0; i < DP_ENDPOINTS_MAX; i++) {
 		const struct dp_endpoint *ep = dp->endpoints[i];
-		uint32_t slots = 0, bytes = 0;
+		uint32_t slots, bytes = 0, asked = 0, posted = 0;
 
 		if (!ep)
 			continue;
 		for (uint32_t k = ep->from_list.next; k != DP_NONE; k = dp->pending[k].by_from.next) {
-			slots += DP_REPLY_SLOTS;
+			asked++;
 			bytes += channel_payload_room(dp->pending[k].max_reply);
 		}
 		for (uint32_t k = 0; k < DP_CHAINS_MAX; k++)
-			slots += dp->chains[k].used && dp->chains[k].endpoint == i &&
-				 dp->chains[k].epoch == ep->epoch;
+			posted += dp->chains[k].used && dp->chains[k].endpoint == i &&
+				  dp->chains[k].epoch == ep->epoch;
+		if (asked != ep->nasked || posted != ep->nchains)
+			return "an endpoint's requests or chains are counted wrongly";
+		slots = asked * DP_REPLY_SLOTS + posted;
 		if (slots != ep->ch.reserved_slots || bytes != ep->ch.reserved_bytes)
 			return "an endpoint's reservations do not match what it waits for";
 	}

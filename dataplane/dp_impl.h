@@ -26,6 +26,8 @@ enum {
 	DP_PORT_BUDGET = 32,	 /* packets a turn */
 	DP_SLICE = 65536,	 /* bytes of a local verb between polls */
 	DP_IDLE_AFTER_NS = 1000000, /* then an endpoint is polled in turn with the other idle ones */
+	DP_REQUESTS_MAX = 1024, /* of one endpoint outstanding; so many its library keeps count of */
+	DP_CHAINS_OF_ONE = 1024,
 	LINK_MSG_MAX = PROTO_SLOTS_MAX * PROTO_SLOT_SIZE + PROTO_PAYLOAD_MAX,
 	LINK_BUF = LINK_MSG_MAX,
 	LINK_BUFS = 512,
@@ -187,6 +189,7 @@ struct dp_endpoint {
 	uint32_t nevents;
 
 	struct dp_list from_list, to_list; /* heads: pendings that it asked, and that it shall answer */
+	uint32_t nasked, nchains;	   /* of its own, not yet ended */
 
 	struct dp_lane *lanes[DP_LANES_MAX];
 	/* the chain that is being read from the ring */

@@ -87,6 +87,7 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 		r.count = c->count;
 		r.cookie = c->cookie;
 		memcpy(r.status, c->status, c->count);
+		ep->nchains--;
 		channel_unreserve(&ep->ch, 1, 0);
 		channel_push(&ep->ch, &r, 1);
 		ep->dirty = true;
@@ -252,7 +253,8 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 		if (status != STATUS_OK)
 			break;
 	}
-	if (dp->free_chain == DP_NONE || (good && l->q.qp && roce_sq_room(l->q.qp) < good))
+	if (dp->free_chain == DP_NONE || ep->nchains >= DP_CHAINS_OF_ONE ||
+	    (good && l->q.qp && roce_sq_room(l->q.qp) < good))
 		return false;
 	c = &dp->chains[dp->free_chain];
 	dp->free_chain = c->next;
@@ -280,6 +282,7 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 	ep->build_count = 0;
 	ep->build_ready = 0;
 	channel_reserve(&ep->ch, 1, 0);
+	ep->nchains++;
 	counter_add(&dp->counters[DPC_VERBS], n);
 	dp_count(dp, DPC_CHAINS);
 	if (good == 0)

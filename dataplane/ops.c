@@ -42,7 +42,7 @@ static bool pairs_add(uint32_t **list, uint32_t *n, uint32_t source, uint32_t ep
 static struct dp_pending *ask_node(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
 				   struct dp_link *l, uint8_t job, uint64_t *token)
 {
-	struct dp_pending *p = pending_new(dp, token);
+	struct dp_pending *p = ep->nasked < DP_REQUESTS_MAX ? pending_new(dp, token) : NULL;
 
 	if (!p)
 		return NULL;
@@ -63,6 +63,7 @@ static struct dp_pending *ask_node(struct dp *dp, struct dp_endpoint *ep, const 
 	pending_link_from(dp, p, &ep->from_list);
 	pending_link_to(dp, p, &l->to_list);
 	channel_reserve(&ep->ch, DP_REPLY_SLOTS, m->max_reply);
+	ep->nasked++;
 	return p;
 }
 

@@ -167,8 +167,10 @@ void pending_drop(struct dp *dp, struct dp_pending *p)
 
 	if (p->from == PARTY_ENDPOINT) {
 		ep = dp->endpoints[p->from_index];
-		if (ep && ep->epoch == p->from_epoch)
+		if (ep && ep->epoch == p->from_epoch) {
 			channel_unreserve(&ep->ch, DP_REPLY_SLOTS, p->max_reply);
+			ep->nasked--;
+		}
 	}
 	pending_end(dp, p);
 }
@@ -388,6 +390,8 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 		else if ((!async && s->used >= s->credits) || !link_can_send(l, false))
 			status = STATUS_AGAIN;
 	}
+	if (status == STATUS_OK && !async && ep->nasked >= DP_REQUESTS_MAX)
+		status = STATUS_LIMIT;
 	if (status == STATUS_OK && !async) {
 		p = pending_new(dp, &token);
 		if (!p)
@@ -444,6 +448,7 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 	}
 	pending_link_from(dp, p, &ep->from_list);
 	channel_reserve(&ep->ch, DP_REPLY_SLOTS, ask.max_reply);
+	ep->nasked++;
 }
 
 static void answer(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, const void *payload)
