@@ -9,36 +9,22 @@
  *
  * `shm:PATH,side=a|b[;OPTION]...`: the link of two processes on one machine over the socket PATH,
  * one of each side (dpdk_eal.h).
- *
- * A packet is one mbuf; struct pkt lies in the mbuf's private area, so nothing is allocated. What
- * arrives in several segments, is too short for a header or comes back from ourselves (packet
- * sockets loop what they send) is dropped and counted. While the link is down, what is sent is
- * dropped as by a cable that is out: the other side may be a new process when it comes back.
- *
- * virtio-user in server mode does not become a device before its peer has connected. So it is made
- * on a thread of its own, and the port is one whose link is down until then; a peer that dies in
- * the middle of that is tried again. (Until then other virtual devices of this process wait: one
- * such port a process.) Later comings and goings are DPDK's affair, on its own thread, while rings
- * are polled.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
-#include <rte_dev.h>
 #include <rte_errno.h>
-#include <rte_ethdev.h>
-#include <rte_ether.h>
 #include <rte_lcore.h>
-#include <rte_mbuf.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dataplane/ports/dpdk_eal.h"
+#include "dataplane/ports/dpdk_port.h"
 #include "dataplane/ports/dpdk_socket.h"
 #include "dataplane/ports/drivers.h"
 
@@ -46,360 +32,11 @@ enum {
 	BUFFERS = 4095, /* 2^n - 1 suits the pool best */
 	BUFFERS_MAX = 262143,
 	BUFFER_CACHE = 256,
-	RING = 256,         /* descriptors a direction */
 	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
-	MTU_MIN = 576,
 	MTU_MAX = 9000,
 	ETHER_ROOM = 14 + 8 + 4, /* header, two VLAN tags, check sequence */
 	EAL_WORDS = 24,
-	RETRY_NS = 50000000,
-	CLOSE_TRIES = 200, /* times 10 ms */
 };
-
-/* Where struct pkt lies: a cache line, so that data stays aligned. */
-enum {
-	PRIVATE = 64
-};
-_Static_assert(sizeof(struct pkt) <= PRIVATE, "struct pkt in the private area of an mbuf");
-_Static_assert(RTE_PKTMBUF_HEADROOM >= PKT_HEADROOM + 14 + 12,
-	       "headroom for the packet, Ethernet, and virtio's header");
-
-struct dpdk_port {
-	struct port port;
-	uint16_t id;
-	bool own_mac; /* given by us, not read from the device */
-	bool has_lsc; /* the driver tells when the link changes */
-	_Atomic bool ready, link;
-	struct rte_mempool *pool;
-	struct port_stats stats;
-
-	char name[64];  /* of the device */
-	char args[256]; /* of a virtual one */
-	bool pci, probed, begun;
-	char serves[sizeof(
-		((struct sockaddr_un *)0)->sun_path)]; /* socket that virtio-user serves */
-	uint32_t mtu_wanted;
-	pthread_t thread;
-	bool threaded;
-	_Atomic bool stop, thread_done;
-};
-
-static struct dpdk_port *from(struct port *p)
-{
-	return (struct dpdk_port *)p;
-}
-
-static struct rte_mbuf *mbuf_of(struct pkt *pkt)
-{
-	return (struct rte_mbuf *)((char *)pkt - sizeof(struct rte_mbuf));
-}
-
-static struct pkt *pkt_of(struct rte_mbuf *m)
-{
-	return (struct pkt *)rte_mbuf_to_priv(m);
-}
-
-static void pkt_set(struct rte_mbuf *m)
-{
-	struct pkt *pkt = pkt_of(m);
-
-	pkt->data = rte_pktmbuf_mtod(m, uint8_t *);
-	pkt->len = m->data_len;
-	pkt->room = (uint32_t)m->buf_len - m->data_off;
-	pkt->drv = m;
-}
-
-/* ------------------------------------------------------------------ the polled part */
-
-static unsigned dpdk_alloc(struct port *p, struct pkt **pkts, unsigned n)
-{
-	struct dpdk_port *d = from(p);
-	struct rte_mbuf *m[PORT_BURST_MAX];
-	unsigned done = 0;
-
-	while (done < n) {
-		unsigned k = n - done < PORT_BURST_MAX ? n - done : PORT_BURST_MAX;
-
-		if (rte_pktmbuf_alloc_bulk(d->pool, m, k)) {
-			m[0] = rte_pktmbuf_alloc(d->pool);
-			if (!m[0])
-				break;
-			k = 1;
-		}
-		for (unsigned i = 0; i < k; i++) {
-			pkt_set(m[i]);
-			pkts[done++] = pkt_of(m[i]);
-		}
-	}
-	return done;
-}
-
-static void dpdk_free(struct port *p, struct pkt **pkts, unsigned n)
-{
-	(void)p;
-	for (unsigned i = 0; i < n; i++)
-		rte_pktmbuf_free_seg(mbuf_of(pkts[i]));
-}
-
-static unsigned dpdk_rx(struct port *p, struct pkt **pkts, unsigned n)
-{
-	struct dpdk_port *d = from(p);
-	struct rte_mbuf *m[PORT_BURST_MAX];
-	unsigned got, kept = 0;
-
-	if (!atomic_load_explicit(&d->ready, memory_order_acquire))
-		return 0;
-	got = rte_eth_rx_burst(d->id, 0, m, (uint16_t)(n < PORT_BURST_MAX ? n : PORT_BURST_MAX));
-	for (unsigned i = 0; i < got; i++) {
-		const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m[i], struct rte_ether_hdr *);
-
-		if (m[i]->nb_segs != 1 || m[i]->data_len < sizeof(*eth) ||
-		    !memcmp(&eth->src_addr, p->mac, sizeof(p->mac))) {
-			d->stats.rx_dropped++;
-			rte_pktmbuf_free(m[i]);
-			continue;
-		}
-		pkt_set(m[i]);
-		d->stats.rx_bytes += m[i]->data_len;
-		pkts[kept++] = pkt_of(m[i]);
-	}
-	d->stats.rx_packets += kept;
-	return kept;
-}
-
-static bool link_read(struct dpdk_port *d)
-{
-	struct rte_eth_link link = {0};
-
-	return !rte_eth_link_get_nowait(d->id, &link) && link.link_status == RTE_ETH_LINK_UP;
-}
-
-static unsigned dpdk_tx(struct port *p, struct pkt **pkts, unsigned n)
-{
-	struct dpdk_port *d = from(p);
-	struct rte_mbuf *m[PORT_BURST_MAX];
-	uint32_t len[PORT_BURST_MAX];
-	unsigned sent;
-
-	if (n > PORT_BURST_MAX)
-		n = PORT_BURST_MAX;
-	if (!atomic_load_explicit(&d->link, memory_order_acquire)) {
-		d->stats.tx_dropped += n;
-		dpdk_free(p, pkts, n);
-		return n;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		m[i] = mbuf_of(pkts[i]);
-		m[i]->data_off = (uint16_t)(pkts[i]->data - (uint8_t *)m[i]->buf_addr);
-		m[i]->data_len = (uint16_t)pkts[i]->len;
-		m[i]->pkt_len = len[i] = pkts[i]->len;
-		m[i]->ol_flags = 0;
-	}
-	sent = rte_eth_tx_burst(d->id, 0, m, (uint16_t)n);
-	for (unsigned i = 0; i < sent; i++)
-		d->stats.tx_bytes += len[i];
-	d->stats.tx_packets += sent;
-	return sent;
-}
-
-/* Drivers of DPDK are polled: a sleeping owner looks at the port now and then. */
-static int dpdk_wait_fd(struct port *p)
-{
-	(void)p;
-	return -1;
-}
-
-static int dpdk_arm(struct port *p)
-{
-	(void)p;
-	return 0;
-}
-
-static int dpdk_link_up(struct port *p)
-{
-	return atomic_load_explicit(&from(p)->link, memory_order_acquire);
-}
-
-static void dpdk_stats(struct port *p, struct port_stats *out)
-{
-	*out = from(p)->stats;
-}
-
-/* ------------------------------------------------------------------ the device */
-
-/* On DPDK's interrupt thread. */
-static int link_changed(uint16_t id, enum rte_eth_event_type event, void *arg, void *ret)
-{
-	struct dpdk_port *d = arg;
-
-	(void)id;
-	(void)event;
-	(void)ret;
-	atomic_store_explicit(&d->link, link_read(d), memory_order_release);
-	return 0;
-}
-
-static int device_configure(struct dpdk_port *d, char *err, size_t errlen)
-{
-	struct rte_eth_conf conf = {0};
-	struct rte_eth_dev_info info;
-	struct rte_ether_addr mac;
-	uint32_t mtu = d->mtu_wanted, overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
-	unsigned node = (unsigned)rte_eth_dev_socket_id(d->id);
-	int rc = rte_eth_dev_info_get(d->id, &info);
-
-	if (rc)
-		return rc;
-	/* as ethdev reckons it */
-	if (info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu)
-		overhead = info.max_rx_pktlen - info.max_mtu;
-	if (mtu > info.max_mtu)
-		mtu = info.max_mtu;
-	if (info.max_rx_pktlen > overhead && mtu > info.max_rx_pktlen - overhead)
-		mtu = info.max_rx_pktlen - overhead;
-	if (mtu < info.min_mtu || mtu < MTU_MIN) {
-		snprintf(err, errlen, "dpdk: %s carries no IPv4 packets of %u bytes", d->name, mtu);
-		return -EINVAL;
-	}
-	if (!d->own_mac) {
-		if (rte_eth_macaddr_get(d->id, &mac) == 0)
-			memcpy(d->port.mac, &mac, sizeof(d->port.mac));
-		d->port.mtu = mtu;
-	}
-	conf.rxmode.mtu = mtu;
-	d->has_lsc = *info.dev_flags & RTE_ETH_DEV_INTR_LSC;
-	conf.intr_conf.lsc = d->has_lsc;
-	rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
-	if (!rc)
-		rc = rte_eth_rx_queue_setup(d->id, 0, RING, node, NULL, d->pool);
-	if (!rc)
-		rc = rte_eth_tx_queue_setup(d->id, 0, RING, node, NULL);
-	if (!rc && d->has_lsc)
-		rc = rte_eth_dev_callback_register(d->id, RTE_ETH_EVENT_INTR_LSC, link_changed, d);
-	if (rc)
-		snprintf(err, errlen, "dpdk: %s cannot be configured: %s", d->name, strerror(-rc));
-	return rc;
-}
-
-static void device_remove(struct dpdk_port *d)
-{
-	if (!d->probed)
-		return;
-	if (d->has_lsc)
-		rte_eth_dev_callback_unregister(d->id, RTE_ETH_EVENT_INTR_LSC, link_changed, d);
-	if (d->begun)
-		rte_eth_dev_stop(d->id);
-	rte_eth_dev_close(d->id);
-	if (!d->pci)
-		rte_eal_hotplug_remove("vdev", d->name);
-	d->probed = d->begun = false;
-}
-
-static int device_probe(struct dpdk_port *d, char *err, size_t errlen)
-{
-	char device[sizeof(d->name) + sizeof(d->args)];
-	int rc = rte_eth_dev_get_port_by_name(d->name, &d->id);
-
-	if (!rc) {
-		snprintf(err, errlen, "dpdk: another port of this process has the device %s",
-			 d->name);
-		return -EBUSY;
-	}
-	if (d->pci) {
-		snprintf(device, sizeof(device), "%s%s%s", d->name, d->args[0] ? "," : "", d->args);
-		rc = rte_dev_probe(device);
-	} else {
-		rc = rte_eal_hotplug_add("vdev", d->name, d->args);
-	}
-	/* some drivers fail and only log it */
-	if (rc || rte_eth_dev_get_port_by_name(d->name, &d->id)) {
-		snprintf(err, errlen,
-			 "dpdk: no device came of \"%s,%s\": is the driver's name right, and do "
-			 "its arguments "
-			 "name what exists and may be used?",
-			 d->name, d->args);
-		return -ENODEV;
-	}
-	d->probed = true;
-	rc = device_configure(d, err, errlen);
-	if (rc)
-		device_remove(d);
-	return rc;
-}
-
-static int device_start(struct dpdk_port *d)
-{
-	int rc = rte_eth_dev_start(d->id);
-
-	if (rc)
-		return rc;
-	d->begun = true;
-	/* the callback may be running: end with what it would say */
-	do {
-		atomic_store(&d->link, !d->has_lsc || link_read(d));
-	} while (d->has_lsc && atomic_load(&d->link) != link_read(d));
-	atomic_store_explicit(&d->ready, true, memory_order_release);
-	return 0;
-}
-
-/* ------------------------------------------------------------------ virtio-user as a server */
-
-static void *server_run(void *arg)
-{
-	const struct timespec nap = {.tv_nsec = RETRY_NS};
-	struct dpdk_port *d = arg;
-	char err[256];
-
-	while (!atomic_load(&d->stop)) {
-		int rc = dpdk_socket_clear(d->serves);
-
-		if (!rc)
-			rc = device_probe(d, err, sizeof(err));
-		if (!rc) {
-			rc = device_start(d);
-			if (!rc)
-				break;
-			device_remove(d);
-		}
-		if (rc != -EADDRINUSE)
-			dpdk_sockets_close(d->serves);
-		nanosleep(&nap, NULL);
-	}
-	atomic_store(&d->thread_done, true);
-	return NULL;
-}
-
-/* The thread waits for a peer to connect: be one, until it has seen that it is to stop. Return:
- * false when a real peer holds it. */
-static bool server_join(struct dpdk_port *d)
-{
-	const struct timespec nap = {.tv_nsec = 10000000};
-
-	atomic_store(&d->stop, true);
-	for (int i = 0; i < CLOSE_TRIES && !atomic_load(&d->thread_done); i++) {
-		dpdk_socket_connect(d->serves, SOCK_STREAM);
-		nanosleep(&nap, NULL);
-	}
-	if (!atomic_load(&d->thread_done)) {
-		pthread_detach(d->thread);
-		return false;
-	}
-	pthread_join(d->thread, NULL);
-	return true;
-}
-
-static int server_begin(struct dpdk_port *d)
-{
-	sigset_t all, before;
-	int rc;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	rc = -pthread_create(&d->thread, NULL, server_run, d);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	d->threaded = rc == 0;
-	return rc;
-}
 
 /* ------------------------------------------------------------------ open and close */
 
@@ -428,7 +65,7 @@ static void pipe_restore(const sigset_t *before)
 
 static int dpdk_start(struct port *p)
 {
-	struct dpdk_port *d = from(p);
+	struct dpdk_port *d = dpdk_from(p);
 	sigset_t before;
 	int rc;
 
@@ -436,26 +73,31 @@ static int dpdk_start(struct port *p)
 	if (rte_lcore_id() == LCORE_ID_ANY && rte_thread_register())
 		return -rte_errno;
 	pipe_block(&before);
-	rc = d->serves[0] ? server_begin(d) : device_start(d);
+	rc = d->serves[0] ? dpdk_server_begin(d) : dpdk_device_start(d);
 	pipe_restore(&before);
 	return rc;
 }
 
 static void dpdk_close(struct port *p)
 {
-	struct dpdk_port *d = from(p);
+	struct dpdk_port *d = dpdk_from(p);
 	sigset_t before;
 
-	if (d->threaded && !server_join(d))
+	if (d->threaded && !dpdk_server_join(d))
 		return; /* it still uses the port: the process's end frees both */
 	atomic_store(&d->ready, false);
 	atomic_store(&d->link, false);
 	pipe_block(&before);
-	device_remove(d);
+	dpdk_device_remove(d);
 	pipe_restore(&before);
 	if (d->threaded)
 		dpdk_socket_clear(d->serves);
 	rte_mempool_free(d->pool);
+	if (d->wait >= 0)
+		close(d->wait);
+	if (d->wake >= 0)
+		close(d->wake);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
 
@@ -517,15 +159,15 @@ static int device_open(struct dpdk_port *d, const struct port_conf *conf, struct
 	sigset_t before;
 	int rc;
 
-	if (buffers < 2 * RING)
-		buffers = 2 * RING;
+	if (buffers < 2 * DPDK_RING)
+		buffers = 2 * DPDK_RING;
 	if (buffers > BUFFERS_MAX)
 		buffers = BUFFERS_MAX;
 	d->mtu_wanted = conf->mtu && conf->mtu < MTU_MAX ? conf->mtu : MTU_DEFAULT;
-	if (d->mtu_wanted < MTU_MIN)
-		d->mtu_wanted = MTU_MIN;
+	if (d->mtu_wanted < DPDK_MTU_MIN)
+		d->mtu_wanted = DPDK_MTU_MIN;
 	room += RTE_ALIGN_CEIL(d->mtu_wanted + ETHER_ROOM, 64);
-	bytes = room + (uint32_t)sizeof(struct rte_mbuf) + PRIVATE + 64;
+	bytes = room + (uint32_t)sizeof(struct rte_mbuf) + DPDK_PRIVATE + 64;
 	if (!o->eal.memory_mb)
 		o->eal.memory_mb = (uint32_t)((uint64_t)buffers * bytes >> 20) + 32;
 	o->eal.device = d->pci ? d->name : NULL;
@@ -534,7 +176,7 @@ static int device_open(struct dpdk_port *d, const struct port_conf *conf, struct
 	if (rc)
 		return rc;
 	snprintf(name, sizeof(name), "pkt%u", pools++);
-	d->pool = rte_pktmbuf_pool_create(name, buffers, BUFFER_CACHE, PRIVATE, (uint16_t)room,
+	d->pool = rte_pktmbuf_pool_create(name, buffers, BUFFER_CACHE, DPDK_PRIVATE, (uint16_t)room,
 					  SOCKET_ID_ANY);
 	if (!d->pool) {
 		snprintf(err, errlen,
@@ -545,7 +187,7 @@ static int device_open(struct dpdk_port *d, const struct port_conf *conf, struct
 	}
 	if (!d->serves[0]) {
 		pipe_block(&before);
-		rc = device_probe(d, err, errlen);
+		rc = dpdk_device_probe(d, err, errlen);
 		pipe_restore(&before);
 		return rc;
 	}
@@ -556,12 +198,27 @@ static int device_open(struct dpdk_port *d, const struct port_conf *conf, struct
 	return rc;
 }
 
+/* What the owner sleeps on. */
+static int wait_open(struct dpdk_port *d)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+
+	d->wait = epoll_create1(EPOLL_CLOEXEC);
+	d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->wait < 0 || d->wake < 0 || epoll_ctl(d->wait, EPOLL_CTL_ADD, d->wake, &ev))
+		return -errno;
+	return 0;
+}
+
 static struct dpdk_port *port_new(const struct port_ops *ops)
 {
 	struct dpdk_port *d = calloc(1, sizeof(*d));
 
-	if (d)
-		d->port.ops = ops;
+	if (!d)
+		return NULL;
+	d->port.ops = ops;
+	d->wait = d->wake = -1;
+	pthread_mutex_init(&d->lock, NULL);
 	return d;
 }
 
@@ -698,6 +355,8 @@ static int dpdk_open_shm(struct port **out, const struct port_conf *conf, char *
 		if (rc)
 			snprintf(err, errlen, "shm: the path %s is too long for a socket", text);
 	}
+	if (!rc)
+		rc = wait_open(d);
 	if (!rc)
 		rc = device_open(d, conf, &o, err, errlen);
 	d->port.mtu = d->mtu_wanted;

@@ -3,13 +3,16 @@
  * shm_peer.c - one end of a link for test_shm_link.py: sends numbered frames of many sizes and
  * checks what comes.
  *
- * `shm_peer PORT ADDRESS`, the port as in a node's configuration. Every 50 ms a line "up L tx N rx
+ * `shm_peer PORT ADDRESS [turns]`, the port as in a node's configuration. Without `turns` it sends
+ * all the time and never sleeps; with it, one frame for each that comes, and sleeps on the port's
+ * descriptor in between; after 50 ms without a frame it sends one. Every 50 ms a line "up L tx N rx
  * N bad N" on standard output. Ends well on SIGTERM or end of file on standard input.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +23,8 @@
 
 enum {
 	HEAD = 14 + 16,
-	PAYLOAD_MAX = 4096 + 100
+	PAYLOAD_MAX = 4096 + 100,
+	SILENCE_NS = 50000000
 };
 
 static volatile sig_atomic_t stopped;
@@ -83,15 +87,16 @@ int main(int argc, char **argv)
 {
 	struct port_conf conf = {.udp_port = 4791};
 	struct sigaction sa = {.sa_handler = on_signal};
-	uint64_t tx = 0, rx = 0, bad = 0, seed = (uint64_t)getpid() << 32 ^ now_ns(), said = 0,
-		 polled = 0;
+	bool turns = argc == 4 && !strcmp(argv[3], "turns");
+	uint64_t heard = 0, tx = 0, rx = 0, bad = 0, seed = (uint64_t)getpid() << 32 ^ now_ns(),
+		 said = 0, polled = 0;
 	struct port_stats stats;
 	struct pkt *pkts[PORT_BURST_MAX];
 	struct port *port;
 	char err[256] = "";
 	int rc;
 
-	if (argc != 3)
+	if (argc != 3 && !turns)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	conf.address = ntohl(inet_addr(argv[2]));
@@ -105,13 +110,25 @@ int main(int argc, char **argv)
 	}
 	while (!stopped) {
 		uint64_t now = now_ns();
-		unsigned n = port->ops->rx_burst(port, pkts, PORT_BURST_MAX), sent;
+		unsigned n = port->ops->rx_burst(port, pkts, PORT_BURST_MAX), sent, send = 8;
 
 		for (unsigned i = 0; i < n; i++)
 			bad += !frame_good(pkts[i]);
 		rx += n;
 		port->ops->free(port, pkts, n);
-		n = port->ops->alloc(port, pkts, 8);
+		if (turns) {
+			struct pollfd fd = {.fd = port->ops->wait_fd(port), .events = POLLIN};
+
+			heard = n || !heard ? now : heard;
+			if (!n && now - heard < SILENCE_NS) {
+				if (!port->ops->arm(port))
+					poll(&fd, 1, SILENCE_NS / 1000000);
+				continue;
+			}
+			heard = now;
+			send = 1;
+		}
+		n = port->ops->alloc(port, pkts, send);
 		if (n && pkts[0]->room < HEAD + PAYLOAD_MAX) {
 			fprintf(stderr, "shm_peer: buffers of %u bytes\n", pkts[0]->room);
 			return 1;

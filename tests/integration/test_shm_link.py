@@ -18,6 +18,7 @@ import time
 
 PEER = os.path.join(os.environ["ATOLL_BUILD"], "tests", "integration", "shm_peer")
 KILLS = 40 if os.environ.get("ATOLL_TEST_FULL") == "1" else 6
+TURNS = 1000
 SEED = int(os.environ.get("ATOLL_SEED", "1"))
 LINE = re.compile(r"up (\d) tx (\d+) rx (\d+) bad (\d+)")
 # virtio-user (22.11) leaks what it had allocated when its peer goes away while it starts
@@ -26,8 +27,8 @@ CORES = sorted(os.sched_getaffinity(0))
 
 
 class Side:
-    def __init__(self, path, side):
-        self.path, self.side = path, side
+    def __init__(self, path, side, *args):
+        self.path, self.side, self.args = path, side, args
         self.address = {"a": "10.0.0.1", "b": "10.0.0.2"}[side]
         self.core = CORES[0 if side == "a" else -1]
         self.process = None
@@ -36,7 +37,7 @@ class Side:
     def start(self):
         self.up, self.tx, self.rx, self.bad = 0, 0, 0, 0
         self.process = subprocess.Popen(
-            [PEER, f"shm:{self.path},side={self.side}", self.address], stdin=subprocess.PIPE,
+            [PEER, f"shm:{self.path},side={self.side}", self.address, *self.args], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if not os.environ.get("V") else None,
             text=True, env=ENV, preexec_fn=lambda: os.sched_setaffinity(0, {self.core}))
         threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
@@ -151,6 +152,18 @@ try:
     flows(a, b)
     if a.end() or b.end():
         fail("a side ended badly")
+    # both asleep but for the frame that is under way: each must be woken
+    a, b = sides = [Side(a.path, s, "turns") for s in "ab"]
+    a.start()
+    b.start()
+    flows(a, b)
+    took = flows(a, b, TURNS)
+    for victim in (a, b, a, b):
+        victim.kill()
+        time.sleep(random.random() * 0.2)
+        victim.start()
+        flows(a, b, TURNS)
+    print(f"a turn by sleeping processes: {took / TURNS * 1e6:.0f} us")
     print(f"{KILLS} kills; traffic again after at most {slowest['a']:.2f} s (side a), "
           f"{slowest['b']:.2f} s (side b)")
 finally:
