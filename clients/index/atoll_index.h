@@ -213,6 +213,17 @@ struct atoll_index_stats {
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out);
 
+/* What the shard knows without looking at the table. */
+struct atoll_index_shard {
+	uint64_t clients;   /* alive */
+	uint64_t dead;	    /* declared dead, and their numbers not yet given again */
+	uint64_t heap_used; /* bytes handed out to clients */
+	uint64_t heap_size; /* bytes */
+};
+
+/* Asks the shard, and waits. 0 or negative errno. No operation may be in flight (-EBUSY). */
+int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out);
+
 /* Who this client is at the shard (number and epoch there). */
 void atoll_index_identity(const struct atoll_index *ix, unsigned *cid, unsigned *epoch);
 

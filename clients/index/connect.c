@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public calls over an endpoint: attach, find the shard, become its client, feed the engine with
+ * chunks, and begin anew after a loss.
+ *
+ * A connection is an endpoint, an identity at the shard, and an engine; all three end together. A new
+ * one names the old identity, so that the shard has fenced it off before it answers. It is a new
+ * endpoint too, never the old one: fencing is by endpoint and epoch, and would strike what is new.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/index/race.h"
+#include "ipc/endpoint.h"
+#include "ipc/idle.h"
+#include "proto/index_layout.h"
+
+enum { WHY_MAX = 400 };
+
+struct grant {
+	struct atoll_handle handle;
+	uint64_t size;
+	uint32_t rights, node;
+};
+
+struct atoll_index {
+	struct atoll_endpoint *ep;
+	struct race *race;
+	struct atoll_region local;
+	struct atoll_handle shard;
+	uint32_t node;
+	uint32_t lanes[RACE_LANES_MAX];
+	struct grant grant[2]; /* table, control */
+	bool lost;	       /* something else than a verb said so */
+	bool chunk_due;	       /* a chunk must be asked for and there was no room */
+
+	/* who we are, or were last */
+	uint32_t cid, epoch;
+	uint64_t secret;
+
+	struct atoll_index_options options;
+	struct atoll_index_stats before; /* of earlier engines */
+	char target[128], socket[108], name[64];
+	uint64_t opened; /* connections so far */
+};
+
+static __thread char why_text[WHY_MAX];
+
+static int fail(const char **why, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int fail(const char **why, int rc, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why_text, sizeof(why_text), format, args);
+	va_end(args);
+	if (why)
+		*why = why_text;
+	return rc;
+}
+
+/* ------------------------------------------------------------------ what the engine asks for */
+
+static uint64_t owner_now(void *owner)
+{
+	(void)owner;
+	return clock_now_ns();
+}
+
+static void chunk_ask(struct atoll_index *ix)
+{
+	struct proto_msg m;
+	int rc;
+
+	proto_request_init(&m, OP_INDEX_CHUNK);
+	m.arg[ARG_INDEX_CHUNK_CID] = ix->cid;
+	m.arg[ARG_INDEX_CHUNK_EPOCH] = ix->epoch;
+	m.nargs = 2;
+	m.budget_us = ix->options.answer_ms * 1000;
+	rc = atoll_request(ix->ep, ix->shard, &m, NULL, 0);
+	ix->chunk_due = rc == -EAGAIN;
+	/* -ENOTCONN: the next poll ends everything */
+}
+
+static void owner_want_chunk(void *owner)
+{
+	struct atoll_index *ix = owner;
+
+	/* Not from inside the engine: an answer to it may be a call into it. */
+	ix->chunk_due = true;
+}
+
+static void owner_suspect(void *owner, uint16_t cid, uint16_t epoch)
+{
+	struct atoll_index *ix = owner;
+	struct proto_msg m;
+
+	proto_request_init(&m, OP_INDEX_SUSPECT);
+	m.arg[ARG_INDEX_SUSPECT_CID] = cid;
+	m.arg[ARG_INDEX_SUSPECT_EPOCH] = epoch;
+	m.nargs = 2;
+	m.flags |= MESSAGE_FLAG_ASYNC;
+	/* If it finds no room, the engine asks again. */
+	atoll_request(ix->ep, ix->shard, &m, NULL, 0);
+}
+
+/* ------------------------------------------------------------------ what comes in */
+
+static void on_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, const void *payload)
+{
+	struct atoll_index *ix = ctx;
+
+	(void)cookie;
+	(void)payload;
+	if (m->opcode != OP_INDEX_CHUNK && m->opcode != 0)
+		return;
+	if (!ix->race)
+		return;
+	switch (m->status) {
+	case STATUS_OK:
+		race_chunk_add(ix->race, m->arg[REPLY_INDEX_CHUNK_OFFSET],
+			       m->arg[REPLY_INDEX_CHUNK_SIZE]);
+		break;
+	case STATUS_AGAIN: /* never delivered; dp.credit says when */
+		break;
+	case STATUS_LIMIT:
+		race_chunk_none(ix->race, ATOLL_NO_SPACE, m->status);
+		break;
+	case STATUS_FENCED:
+		ix->lost = true;
+		race_chunk_none(ix->race, ATOLL_FENCED, m->status);
+		break;
+	case STATUS_DENIED:
+	case STATUS_NOT_FOUND:
+	case STATUS_UNSUPPORTED:
+		race_chunk_none(ix->race, ATOLL_REFUSED, m->status);
+		break;
+	case STATUS_NOT_SENT:
+		ix->lost = true;
+		race_chunk_none(ix->race, ATOLL_NOT_SENT, m->status);
+		break;
+	default: /* a chunk may be lost by this, and nothing else */
+		ix->lost = true;
+		race_chunk_none(ix->race, ATOLL_UNREACHABLE, m->status);
+	}
+}
+
+static void on_event(void *ctx, const struct proto_msg *m)
+{
+	struct atoll_index *ix = ctx;
+	uint64_t tag;
+
+	if (m->opcode == OP_DP_CREDIT)
+		ix->chunk_due = true;
+	if (m->opcode != OP_DP_GRANTED)
+		return;
+	tag = m->arg[ARG_DP_GRANTED_TAG];
+	if (tag != INDEX_TAG_TABLE && tag != INDEX_TAG_CONTROL)
+		return;
+	ix->grant[tag - 1] = (struct grant){
+		.handle = {(uint32_t)m->arg[ARG_DP_GRANTED_SLOT],
+			   (uint32_t)m->arg[ARG_DP_GRANTED_GEN]},
+		.size = m->arg[ARG_DP_GRANTED_SIZE],
+		.rights = (uint32_t)m->arg[ARG_DP_GRANTED_RIGHTS],
+		.node = (uint32_t)m->arg[ARG_DP_GRANTED_NODE],
+	};
+}
+
+/* ------------------------------------------------------------------ a connection */
+
+static void stats_add(struct atoll_index_stats *to, const struct atoll_index_stats *from)
+{
+	uint64_t *a = (uint64_t *)(void *)to;
+	const uint64_t *b = (const uint64_t *)(const void *)from;
+
+	_Static_assert(sizeof(*to) % sizeof(*a) == 0, "counts are all of 64 bits");
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*a); i++)
+		a[i] += b[i];
+}
+
+/* Ends what is outstanding, and the connection. */
+static void disconnect(struct atoll_index *ix)
+{
+	struct race *race = ix->race;
+
+	if (race) {
+		race_abandon(race);
+		stats_add(&ix->before, race_stats(race));
+		ix->race = NULL;
+		race_close(race);
+	}
+	if (ix->ep)
+		atoll_detach(ix->ep);
+	ix->ep = NULL;
+	ix->chunk_due = false;
+	memset(ix->grant, 0, sizeof(ix->grant));
+}
+
+static int attach(struct atoll_index *ix, const char **why)
+{
+	static const struct atoll_handlers handlers = {.reply = on_reply, .event = on_event};
+	struct atoll_endpoint_conf conf = {
+		.socket = ix->socket[0] ? ix->socket : NULL,
+		.name = ix->name,
+		.kind = CTL_KIND_CLIENT,
+	};
+	char err[256] = "";
+	int rc = atoll_attach(&ix->ep, &conf, err, sizeof(err));
+
+	if (rc) {
+		ix->ep = NULL;
+		return fail(why, rc, "%s", err[0] ? err : strerror(-rc));
+	}
+	atoll_set_handlers(ix->ep, &handlers, ix);
+	return 0;
+}
+
+static int find(struct atoll_index *ix, const char **why)
+{
+	int ms = (int)ix->options.answer_ms;
+	int rc = atoll_lookup(ix->ep, ix->target, &ix->shard, &ix->node, ms);
+
+	if (rc == -ENOENT)
+		return fail(why, rc, "there is no service \"%s\"; svcctl status tells what runs",
+			    ix->target);
+	if (rc == -EACCES)
+		return fail(why, rc, "the configuration does not allow this user to use \"%s\"",
+			    ix->target);
+	if (rc == -EHOSTUNREACH)
+		return fail(why, rc, "the node of \"%s\" does not answer", ix->target);
+	if (rc)
+		return fail(why, rc, "cannot look up \"%s\": %s", ix->target, strerror(-rc));
+	for (unsigned i = 0; i < ix->options.lanes; i++) {
+		rc = atoll_lane_open(ix->ep, ix->node, ix->options.depth, &ix->lanes[i], ms);
+		if (rc)
+			return fail(why, rc, "cannot open a lane to node %u: %s", ix->node,
+				    strerror(-rc));
+	}
+	return 0;
+}
+
+static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **why)
+{
+	struct proto_msg m;
+	int rc;
+
+	proto_request_init(&m, OP_INDEX_OPEN);
+	m.arg[ARG_INDEX_OPEN_VERSION] = INDEX_VERSION;
+	m.arg[ARG_INDEX_OPEN_OLD_CID] = ix->cid;
+	m.arg[ARG_INDEX_OPEN_OLD_EPOCH] = ix->epoch;
+	m.arg[ARG_INDEX_OPEN_OLD_SECRET] = ix->secret;
+	m.nargs = 4;
+	m.budget_us = ix->options.answer_ms * 1000;
+	rc = atoll_call(ix->ep, ix->shard, &m, NULL, r, NULL, (int)ix->options.answer_ms);
+	if (rc)
+		return fail(why, rc, "\"%s\" does not answer: %s", ix->target, strerror(-rc));
+	switch (r->status) {
+	case STATUS_OK:
+		break;
+	case STATUS_UNSUPPORTED:
+		return fail(why, -EPROTO, "\"%s\" is no index, or of another version",
+			    ix->target);
+	case STATUS_LIMIT:
+		return fail(why, -ENOSPC, "\"%s\" has as many clients as it takes", ix->target);
+	default:
+		return fail(why, atoll_status_errno(r->status), "\"%s\" refused: %s", ix->target,
+			    proto_status_text(r->status));
+	}
+	if (!ix->grant[0].size || !ix->grant[1].size)
+		return fail(why, -EPROTO, "\"%s\" answered but gave no memory", ix->target);
+	return 0;
+}
+
+static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const char **why)
+{
+	const struct atoll_index_options *o = &ix->options;
+	struct race_config c = {
+		.verbs = atoll_verbs(ix->ep),
+		.lanes = ix->lanes,
+		.nlanes = o->lanes,
+		.ops = o->in_flight,
+		.table = ix->grant[0].handle,
+		.control = ix->grant[1].handle,
+		.local = ix->local.handle,
+		.local_base = ix->local.base,
+		.local_size = ix->local.size,
+		.cid = (uint16_t)ix->cid,
+		.epoch = (uint16_t)ix->epoch,
+		.groups = (uint32_t)r->arg[REPLY_INDEX_OPEN_GROUPS],
+		.table_offset = r->arg[REPLY_INDEX_OPEN_TABLE_OFFSET],
+		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
+		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],
+		.suspect_us = o->suspect_us,
+		.busy_us = o->busy_ms * 1000,
+		.seed = ix->secret,
+		.owner = ix,
+		.now_ns = owner_now,
+		.want_chunk = owner_want_chunk,
+		.suspect = owner_suspect,
+	};
+	uint64_t size = ix->grant[0].size;
+	int rc = -EPROTO;
+
+	if (r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX && c.heap_offset < size &&
+	    c.heap_size <= size - c.heap_offset &&
+	    ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET)
+		rc = race_open(&ix->race, &c);
+	if (rc == -ENOMEM)
+		return fail(why, rc, "no memory");
+	if (rc)
+		return fail(why, -EPROTO, "what \"%s\" says of its memory makes no sense",
+			    ix->target);
+	return 0;
+}
+
+static int connect_shard(struct atoll_index *ix, const char **why)
+{
+	struct proto_msg r;
+	char err[256] = "";
+	int rc = attach(ix, why);
+
+	if (!rc)
+		rc = find(ix, why);
+	if (!rc) {
+		rc = atoll_region_alloc(ix->ep, race_local_size(ix->options.in_flight), 0,
+					&ix->local, err, sizeof(err));
+		if (rc)
+			fail(why, rc, "no memory for buffers: %s", err);
+	}
+	if (!rc)
+		rc = introduce(ix, &r, why);
+	if (!rc) {
+		ix->cid = (uint32_t)r.arg[REPLY_INDEX_OPEN_CID];
+		ix->epoch = (uint32_t)r.arg[REPLY_INDEX_OPEN_EPOCH];
+		ix->secret = r.arg[REPLY_INDEX_OPEN_SECRET];
+		rc = engine_start(ix, &r, why);
+	}
+	if (rc) {
+		disconnect(ix);
+		return rc;
+	}
+	ix->lost = false;
+	ix->opened++;
+	return 0;
+}
+
+static int options_take(struct atoll_index *ix, const char *target,
+			const struct atoll_index_options *given, const char **why)
+{
+	struct atoll_index_options *o = &ix->options;
+
+	if (given)
+		*o = *given;
+	o->in_flight = o->in_flight ? o->in_flight : 16;
+	o->lanes = o->lanes ? o->lanes : 1;
+	o->depth = o->depth ? o->depth : 32;
+	o->suspect_us = o->suspect_us ? o->suspect_us : 2000;
+	o->busy_ms = o->busy_ms ? o->busy_ms : 2000;
+	o->answer_ms = o->answer_ms ? o->answer_ms : 5000;
+	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > RACE_LANES_MAX ||
+	    o->depth > 128 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
+		return fail(why, -EINVAL, "an option of the index client is out of its range");
+	if (!target || !target[0] || strlen(target) >= sizeof(ix->target))
+		return fail(why, -EINVAL, "the index is named NODE/SERVICE, or SERVICE");
+	if (strlen(o->socket ? o->socket : "") >= sizeof(ix->socket) ||
+	    strlen(o->name ? o->name : "") >= sizeof(ix->name))
+		return fail(why, -EINVAL, "the socket's path or the client's name is too long");
+	strcpy(ix->target, target);
+	strcpy(ix->socket, o->socket ? o->socket : "");
+	strcpy(ix->name, o->name ? o->name : "index-client");
+	o->socket = o->name = NULL;
+	return 0;
+}
+
+int atoll_index_open(struct atoll_index **out, const char *target,
+		     const struct atoll_index_options *options, const char **why)
+{
+	struct atoll_index *ix = calloc(1, sizeof(*ix));
+	int rc;
+
+	if (!ix)
+		return fail(why, -ENOMEM, "no memory");
+	rc = options_take(ix, target, options, why);
+	if (!rc)
+		rc = connect_shard(ix, why);
+	if (rc) {
+		free(ix);
+		return rc;
+	}
+	*out = ix;
+	return 0;
+}
+
+void atoll_index_close(struct atoll_index *ix)
+{
+	if (ix) {
+		disconnect(ix);
+		free(ix);
+	}
+}
+
+int atoll_index_reconnect(struct atoll_index *ix, const char **why)
+{
+	int rc;
+
+	disconnect(ix);
+	ix->lost = true;
+	rc = connect_shard(ix, why);
+	switch (rc) {
+	case -ECONNREFUSED: /* no dataplane yet */
+	case -ENOENT:	    /* none, or no service yet */
+	case -EHOSTUNREACH:
+	case -ETIMEDOUT:
+	case -ENOTCONN:
+	case -ECONNRESET:
+	case -EPIPE:
+	case -EIO:
+	case -EBADF:
+	case -EINPROGRESS:
+	case -ESTALE:
+	case -ECANCELED:
+		return -EAGAIN;
+	default:
+		return rc;
+	}
+}
+
+bool atoll_index_lost(const struct atoll_index *ix)
+{
+	return !ix->race || ix->lost || race_lost(ix->race);
+}
+
+/* ------------------------------------------------------------------ operations */
+
+int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key, size_t klen,
+		       const void *value, size_t vlen, atoll_done done, void *arg)
+{
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	return race_submit(ix->race, op, key, klen, value, vlen, done, arg);
+}
+
+int atoll_index_poll(struct atoll_index *ix)
+{
+	int n;
+
+	if (!ix->race)
+		return -ENOTCONN;
+	if (ix->chunk_due)
+		chunk_ask(ix);
+	n = race_poll(ix->race);
+	if (n == 0 && atoll_index_lost(ix) && race_pending(ix->race) == 0)
+		return -ENOTCONN;
+	return n;
+}
+
+void atoll_index_idle(struct atoll_index *ix)
+{
+	/* Operations that wait for others look again by the clock. */
+	if (ix->ep)
+		atoll_idle(ix->ep, ix->race && race_pending(ix->race) ? 500000 : 1000000);
+}
+
+unsigned atoll_index_pending(const struct atoll_index *ix)
+{
+	return ix->race ? race_pending(ix->race) : 0;
+}
+
+struct wait {
+	bool done;
+	enum atoll_result result;
+	void *value;
+	size_t room, len;
+};
+
+static void wait_done(void *arg, const struct atoll_outcome *o)
+{
+	struct wait *w = arg;
+
+	w->done = true;
+	w->result = o->result;
+	if (o->value) {
+		w->len = o->value_len;
+		if (w->room && w->value)
+			memcpy(w->value, o->value, w->len < w->room ? w->len : w->room);
+	}
+}
+
+static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const void *key, size_t klen,
+			     const void *value, size_t vlen, struct wait *w)
+{
+	int rc;
+
+	while ((rc = atoll_index_submit(ix, op, key, klen, value, vlen, wait_done, w)) == -EAGAIN)
+		if (atoll_index_poll(ix) == 0)
+			atoll_index_idle(ix);
+	if (rc)
+		return rc == -ENOTCONN ? ATOLL_NOT_SENT : ATOLL_REFUSED;
+	while (!w->done) {
+		rc = atoll_index_poll(ix);
+		if (rc == 0)
+			atoll_index_idle(ix);
+		else if (rc < 0)
+			break;
+	}
+	return w->done ? w->result : ATOLL_IN_DOUBT;
+}
+
+enum atoll_result atoll_index_get(struct atoll_index *ix, const void *key, size_t klen, void *value,
+				  size_t *size)
+{
+	struct wait w = {.value = value, .room = *size};
+	enum atoll_result r = run(ix, ATOLL_GET, key, klen, NULL, 0, &w);
+
+	*size = w.len;
+	return r;
+}
+
+enum atoll_result atoll_index_put(struct atoll_index *ix, const void *key, size_t klen,
+				  const void *value, size_t vlen)
+{
+	struct wait w = {0};
+
+	return run(ix, ATOLL_PUT, key, klen, value, vlen, &w);
+}
+
+enum atoll_result atoll_index_insert(struct atoll_index *ix, const void *key, size_t klen,
+				     const void *value, size_t vlen)
+{
+	struct wait w = {0};
+
+	return run(ix, ATOLL_INSERT, key, klen, value, vlen, &w);
+}
+
+enum atoll_result atoll_index_update(struct atoll_index *ix, const void *key, size_t klen,
+				     const void *value, size_t vlen)
+{
+	struct wait w = {0};
+
+	return run(ix, ATOLL_UPDATE, key, klen, value, vlen, &w);
+}
+
+enum atoll_result atoll_index_delete(struct atoll_index *ix, const void *key, size_t klen)
+{
+	struct wait w = {0};
+
+	return run(ix, ATOLL_DELETE, key, klen, NULL, 0, &w);
+}
+
+/* ------------------------------------------------------------------ the rest */
+
+int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
+		     struct atoll_index_report *report)
+{
+	memset(report, 0, sizeof(*report));
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	return race_dump(ix->race, entry, progress, arg, report);
+}
+
+void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
+{
+	*out = ix->before;
+	if (ix->race)
+		stats_add(out, race_stats(ix->race));
+}
+
+int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out)
+{
+	struct proto_msg m, r;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	if (race_pending(ix->race))
+		return -EBUSY;
+	proto_request_init(&m, OP_INDEX_STAT);
+	rc = atoll_call(ix->ep, ix->shard, &m, NULL, &r, NULL, (int)ix->options.answer_ms);
+	if (!rc)
+		rc = atoll_status_errno(r.status);
+	if (rc)
+		return rc;
+	out->clients = r.arg[REPLY_INDEX_STAT_CLIENTS];
+	out->dead = r.arg[REPLY_INDEX_STAT_DEAD];
+	out->heap_used = r.arg[REPLY_INDEX_STAT_CHUNKS_USED] * INDEX_SEGMENT;
+	out->heap_size = r.arg[REPLY_INDEX_STAT_CHUNKS] * INDEX_SEGMENT;
+	return 0;
+}
+
+void atoll_index_identity(const struct atoll_index *ix, unsigned *cid, unsigned *epoch)
+{
+	*cid = ix->cid;
+	*epoch = ix->epoch;
+}

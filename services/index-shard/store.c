@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/index-shard/store.h"
+
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the layout is little-endian");
+
+uint64_t store_groups(uint64_t entries)
+{
+	const uint64_t slots = INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS;
+	uint64_t groups = entries / 7 * 10 / slots + 1;
+
+	return groups < INDEX_GROUPS_MIN ? INDEX_GROUPS_MIN : groups;
+}
+
+static void store_open(struct store *s, void *table, void *control)
+{
+	memset(s, 0, sizeof(*s));
+	s->table = table;
+	s->control = control;
+	s->client = (struct index_client *)((char *)control + INDEX_CLIENT_TABLE_OFFSET);
+	s->segment = (struct index_segment *)((char *)control + INDEX_SEGMENT_TABLE_OFFSET);
+}
+
+static void super_write(struct index_super *at, uint64_t magic, const struct index_super *super)
+{
+	*at = *super;
+	__atomic_store_n(&at->magic, magic, __ATOMIC_RELEASE);
+}
+
+void store_format(struct store *s, void *table, void *control, uint32_t groups, uint64_t segments,
+		  uint64_t table_id)
+{
+	struct index_super super = {
+		.version = INDEX_VERSION,
+		.groups = groups,
+		.table_id = table_id,
+		.table_offset = INDEX_SUPER_SIZE,
+		.heap_offset = index_heap_offset(groups),
+		.heap_size = segments * INDEX_SEGMENT,
+	};
+
+	store_open(s, table, control);
+	s->segments = segments;
+	super_write(s->control, INDEX_CONTROL_MAGIC, &super);
+	super_write(s->table, INDEX_TABLE_MAGIC, &super);
+}
+
+static const char *super_check(const struct index_super *t, uint64_t table_size,
+			       const struct index_super *c, uint64_t control_size)
+{
+	uint64_t segments = t->heap_size / INDEX_SEGMENT;
+
+	if (t->magic != INDEX_TABLE_MAGIC || c->magic != INDEX_CONTROL_MAGIC)
+		return "they hold no index";
+	if (t->version != INDEX_VERSION || c->version != INDEX_VERSION)
+		return "their layout is of another version";
+	if (t->table_id != c->table_id || t->groups != c->groups || t->heap_size != c->heap_size)
+		return "they are of two different indexes";
+	if (t->groups < INDEX_GROUPS_MIN || t->groups > INDEX_GROUPS_MAX ||
+	    t->table_offset != INDEX_SUPER_SIZE || t->heap_offset != index_heap_offset(t->groups) ||
+	    t->heap_size % INDEX_SEGMENT || segments == 0 || segments > UINT32_MAX ||
+	    index_table_region_size(t->groups, segments) > table_size ||
+	    index_control_region_size(segments) > control_size)
+		return "their superblock makes no sense";
+	return NULL;
+}
+
+const char *store_adopt(struct store *s, void *table, uint64_t table_size, void *control,
+			uint64_t control_size)
+{
+	const char *why;
+
+	if (table_size < INDEX_SUPER_SIZE || control_size < INDEX_SUPER_SIZE)
+		return "they are too small";
+	why = super_check(table, table_size, control, control_size);
+	if (why)
+		return why;
+	store_open(s, table, control);
+	s->segments = s->table->heap_size / INDEX_SEGMENT;
+	for (uint64_t i = 0; i < s->segments; i++) {
+		if (s->segment[i].cid >= INDEX_CLIENTS)
+			return "their segment table makes no sense";
+		if (s->segment[i].cid)
+			s->used = i + 1;
+	}
+	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
+		const struct index_client *k = &s->client[c];
+
+		if (k->state > INDEX_CLIENT_DEAD || (k->state && k->cid != c))
+			return "their client table makes no sense";
+	}
+	for (unsigned c = 1; c < INDEX_CLIENTS; c++)
+		if (s->client[c].state)
+			store_client_set(s, (uint16_t)c, s->client[c].epoch, INDEX_CLIENT_DEAD);
+	return NULL;
+}
+
+uint64_t store_chunk(struct store *s, uint16_t cid, uint16_t epoch, unsigned segments,
+		     uint64_t *offset)
+{
+	uint64_t left = s->segments - s->used, run = segments < left ? segments : left;
+
+	for (uint64_t i = run; i-- > 0;)
+		s->segment[s->used + i] = (struct index_segment){
+			.cid = cid, .epoch = epoch, .run = i == 0 ? (uint32_t)run : 0};
+	*offset = s->table->heap_offset + s->used * INDEX_SEGMENT;
+	s->used += run;
+	return run * INDEX_SEGMENT;
+}
+
+void store_client_set(struct store *s, uint16_t cid, uint16_t epoch, enum index_client_state state)
+{
+	uint64_t word = (uint64_t)state << 32 | (uint64_t)epoch << 16 | cid;
+
+	/* The line is private until this store has made it whole; see index_layout.h. */
+	__atomic_store_n((uint64_t *)(void *)&s->client[cid], word, __ATOMIC_RELEASE);
+}
