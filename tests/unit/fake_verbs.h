@@ -45,7 +45,9 @@ struct fake_client {
 	struct verbs v;
 	struct fake_world *world;
 	bool fenced, cut;
-	unsigned room; /* chains that it takes at once */
+	unsigned room;	/* chains that it takes at once */
+	uint64_t steps; /* executed */
+	uint64_t limit; /* after so many it is fenced off by itself; 0 never */
 	uint8_t open[FAKE_CHAINS], ready[FAKE_CHAINS], idle[FAKE_CHAINS]; /* numbers of chains */
 	unsigned nopen, nready, nidle;
 	struct fake_chain chain[FAKE_CHAINS];
@@ -281,6 +283,15 @@ static inline void fake_chain_step(struct fake_world *w, struct fake_chain *f)
 		f->ended = true;
 }
 
+static inline void fake_fence(struct fake_client *c)
+{
+	c->fenced = true;
+	while (c->nopen) {
+		fake_fail(&c->chain[c->open[0]], STATUS_FENCED);
+		fake_end(c, 0);
+	}
+}
+
 /* Executes one step of one chain of those that are open; false if there is none. */
 static inline bool fake_step(struct fake_world *w)
 {
@@ -305,6 +316,8 @@ static inline bool fake_step(struct fake_world *w)
 		if (k->chain[k->open[pick]].ended)
 			fake_end(k, pick);
 		w->steps++;
+		if (++k->steps == k->limit)
+			fake_fence(k);
 		break;
 	}
 	return true;
@@ -333,15 +346,6 @@ static inline struct fake_client *fake_client_add(struct fake_world *w)
 	for (unsigned i = 0; i < FAKE_CHAINS; i++)
 		c->idle[c->nidle++] = (uint8_t)i;
 	return c;
-}
-
-static inline void fake_fence(struct fake_client *c)
-{
-	c->fenced = true;
-	while (c->nopen) {
-		fake_fail(&c->chain[c->open[0]], STATUS_FENCED);
-		fake_end(c, 0);
-	}
 }
 
 static inline void fake_lose(struct fake_chain *f, unsigned status)

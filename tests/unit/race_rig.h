@@ -56,6 +56,7 @@ struct rig {
 	struct rig_client client[RIG_CLIENTS];
 	struct rig_call call[RIG_HISTORY];
 	unsigned ncalls;
+	uint64_t value_base; /* values count from here, which chooses their sizes */
 	char key[RIG_KEYS][24];
 	unsigned nkeys;
 	unsigned segment;
@@ -269,7 +270,7 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	call->op = (struct lin_op){
 		.key = key,
 		.called = ++g->tick,
-		.value = 1 + g->ncalls,
+		.value = 1 + g->value_base + g->ncalls,
 		.kind = kinds[op],
 		.result = LIN_UNKNOWN,
 	};
@@ -281,6 +282,14 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	return call;
 }
 
+static inline void rig_chunk(struct rig *g, unsigned i)
+{
+	uint64_t heap = index_heap_offset(g->groups);
+
+	race_chunk_add(g->client[i].race, heap + g->segment++ * (uint64_t)INDEX_SEGMENT,
+		       INDEX_SEGMENT);
+}
+
 /* Lets a client go on: its chunk, its completions, its timers. */
 static inline int rig_poll(struct rig *g, unsigned i)
 {
@@ -290,9 +299,7 @@ static inline int rig_poll(struct rig *g, unsigned i)
 		return 0;
 	if (c->wants_chunk && g->segment < RIG_SEGMENTS) {
 		c->wants_chunk = false;
-		race_chunk_add(c->race,
-			       index_heap_offset(g->groups) + g->segment++ * (uint64_t)INDEX_SEGMENT,
-			       INDEX_SEGMENT);
+		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
 		c->wants_chunk = false;
 		race_chunk_none(c->race, ATOLL_NO_SPACE, STATUS_LIMIT);

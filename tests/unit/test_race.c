@@ -11,6 +11,8 @@
 
 static struct rig rig;
 
+static enum atoll_op any_op(struct rig *g);
+
 static struct rig_call *run(struct rig *g, unsigned client, enum atoll_op op, unsigned key)
 {
 	struct rig_call *call = rig_submit(g, client, op, key);
@@ -208,6 +210,144 @@ static void test_corrupt(void **state)
 	rig_close(g);
 }
 
+/* A full table in which a dead client's insert holds a slot: whoever needs the slot gets it. */
+static void test_room_of_the_dead(void **state)
+{
+	static struct sized s;
+	struct rig *g = &rig;
+	unsigned stored = 0;
+
+	(void)state;
+	rig_open(g, 6, 2, 1, 2);
+	rig_keys(g, 1, false);
+	rig_chunk(g, 0);
+	assert_non_null(rig_submit(g, 0, ATOLL_INSERT, 0));
+	while (!slot_of(g, 0) || !index_slot_pending(*slot_of(g, 0)))
+		rig_turn(g);
+	g->client[0].dead = true;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		unsigned before = stored;
+
+		if (pass)
+			rig_declare_dead(g, 0);
+		for (unsigned i = 0; i < 200; i++) {
+			char key[16];
+			size_t n = (size_t)snprintf(key, sizeof(key), "k%u-%u", pass, i);
+
+			assert_int_equal(race_submit(g->client[1].race, ATOLL_INSERT, key, n, "v", 1,
+						     sized_done, &s), 0);
+			assert_true(rig_drain(g));
+			stored += s.result == ATOLL_OK;
+			assert_true(s.result == ATOLL_OK || s.result == ATOLL_FULL);
+		}
+		assert_true(pass ? stored == before + 1 : stored > 30);
+	}
+	assert_int_equal(race_stats(g->client[1].race)->cleared, 1);
+	rig_close(g);
+}
+
+/* A provider with little room refuses chains; nothing is lost and nothing is counted twice. */
+static void test_small_provider(void **state)
+{
+	struct rig *g = &rig;
+
+	(void)state;
+	rig_open(g, 7, 1, 16, 64);
+	rig_keys(g, 16, false);
+	g->client[0].fake->room = 2;
+	for (unsigned i = 0; i < 200; i++) {
+		while (!rig_submit(g, 0, any_op(g), fake_below(&g->w, 16)))
+			rig_turn(g);
+	}
+	assert_true(rig_drain(g));
+	assert_int_equal(race_pending(g->client[0].race), 0);
+	assert_int_equal(rig_check(g), 1);
+	assert_int_equal(rig_table_faults(g), 0);
+	assert_int_equal(g->failures, 0);
+	rig_close(g);
+}
+
+/* What is replaced, deleted or written in vain is counted. */
+static void test_leak(void **state)
+{
+	struct rig *g = &rig;
+	uint64_t rooms = 0;
+
+	(void)state;
+	rig_open(g, 8, 1, 1, 8);
+	rig_keys(g, 1, false);
+	for (unsigned i = 0; i < 4; i++) {
+		const struct rig_call *c = run(g, 0, i == 2 ? ATOLL_INSERT : ATOLL_PUT, 0);
+
+		rooms += index_kv_room((uint32_t)strlen(g->key[0]), rig_value_size(c->op.value));
+		assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, i);
+	}
+	run(g, 0, ATOLL_DELETE, 0);
+	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, 4);
+	assert_int_equal(race_stats(g->client[0].race)->leaked_bytes, rooms);
+	rig_close(g);
+}
+
+static int count_entry(void *arg, const void *key, size_t klen, const void *value, size_t vlen)
+{
+	(void)key;
+	(void)value;
+	(void)vlen;
+	*(unsigned *)arg += klen > 0;
+	return *(unsigned *)arg == 1000 ? -ECANCELED : 0;
+}
+
+static void test_dump(void **state)
+{
+	struct rig *g = &rig;
+	struct atoll_index_report report;
+	uint64_t *word, *other, good;
+	unsigned count = 0;
+
+	(void)state;
+	rig_open(g, 9, 1, 2, 600); /* more than one READ */
+	rig_keys(g, 16, false);
+	g->w.idle_steps = true;
+	for (unsigned i = 0; i < 16; i++)
+		run(g, 0, ATOLL_PUT, i);
+	assert_int_equal(race_dump(g->client[0].race, count_entry, NULL, &count, &report), 0);
+	assert_int_equal(count, 16);
+	assert_int_equal(report.entries, 16);
+	assert_int_equal(report.slots, 600 * 21);
+	assert_int_equal(report.torn + report.misplaced + report.duplicates + report.pending, 0);
+
+	word = slot_of(g, 3);
+	good = *word;
+	other = word;
+	while (*other)
+		other = (uintptr_t)other % 64 == 56 ? other - 6 : other + 1;
+	*other = good; /* twice in one bucket */
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.duplicates, 1);
+	assert_int_equal(report.entries, 16);
+	*other = good | INDEX_SLOT_PEND;
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.pending, 1);
+	*other = good ^ 1ull << 60;
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.misplaced, 1);
+	*other = good + (1ull << 48); /* another length */
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.torn, 1);
+	assert_int_equal(report.first_bad, (uint8_t *)other - g->w.region[RIG_TABLE].base);
+	*other = good | INDEX_SLOT_UNITS_MASK;
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.torn, 1);
+	*other = 0;
+	g->w.region[RIG_TABLE].base[index_slot_offset(good) + 9] ^= 1;
+	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	assert_int_equal(report.torn, 1);
+	assert_int_equal(report.entries, 15);
+	assert_non_null(rig_submit(g, 0, ATOLL_GET, 0));
+	assert_int_equal(race_dump(g->client[0].race, NULL, NULL, NULL, &report), -EBUSY);
+	rig_close(g);
+}
+
 static enum atoll_op any_op(struct rig *g)
 {
 	static const enum atoll_op ops[] = {ATOLL_GET,	  ATOLL_GET,	ATOLL_PUT,   ATOLL_PUT,
@@ -319,7 +459,7 @@ static void test_side_by_side(void **state)
 {
 	const char *first = getenv("ATOLL_SEED");
 	uint64_t seed = first ? strtoull(first, NULL, 0) : 1;
-	uint64_t n = getenv("ATOLL_TEST_FULL") ? 50000 : 3000;
+	uint64_t n = getenv("ATOLL_TEST_FULL") ? 50000 : 1500;
 	struct tally t = {0};
 
 	(void)state;
@@ -339,7 +479,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_full),	    cmocka_unit_test(test_no_space),
-		cmocka_unit_test(test_corrupt),	    cmocka_unit_test(test_side_by_side),
+		cmocka_unit_test(test_corrupt),	    cmocka_unit_test(test_room_of_the_dead),
+		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_leak),
+		cmocka_unit_test(test_dump),	    cmocka_unit_test(test_side_by_side),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
