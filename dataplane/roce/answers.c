@@ -13,21 +13,36 @@ static inline bool is_read(const struct answer *a)
 	return a->kind == ANSWER_READ || a->kind == ANSWER_ATOMIC;
 }
 
+/* May the acknowledgement that was just queued wait? It is then sent by a timer, or with the next. */
+static bool ack_waits(struct roce_qp *qp)
+{
+	struct roce_dev *dev = qp->dev;
+
+	if (!qp->conf.ack_delay_ns || qp->rs.answers_tail - qp->rs.answers_head != 1 ||
+	    ++qp->acks_held >= ACKS_HELD_MAX)
+		return false;
+	if (!qp->ack_at) {
+		qp->ack_at = dev->now + qp->conf.ack_delay_ns;
+		timer_set(dev, qp, qp->ack_at);
+	}
+	return true;
+}
+
 void answers_push(struct roce_qp *qp, const struct answer *a)
 {
 	struct responder *rs = &qp->rs;
+	struct answer *last = answers_pending(rs) ? at(rs, rs->answers_tail - 1) : NULL;
 
-	if (a->kind == ANSWER_ACK && answers_pending(rs)) {
-		struct answer *last = at(rs, rs->answers_tail - 1);
-
-		if (last->kind == ANSWER_ACK) {
-			last->psn = a->psn;
-			last->msn = a->msn;
-			return;
-		}
+	if (a->kind == ANSWER_ACK && last && last->kind == ANSWER_ACK) {
+		last->psn = a->psn;
+		last->msn = a->msn;
+	} else {
+		*at(rs, rs->answers_tail++) = *a;
+		rs->reads += is_read(a);
 	}
-	*at(rs, rs->answers_tail++) = *a;
-	rs->reads += is_read(a);
+	if (a->kind == ANSWER_ACK && ack_waits(qp))
+		return;
+	qp->ack_at = 0;
 	dev_run(qp->dev, qp);
 }
 
@@ -70,6 +85,7 @@ void answers_insert(struct roce_qp *qp, const struct answer *a)
 	*at(rs, place) = *a;
 	rs->answers_tail++;
 	rs->reads += is_read(a);
+	qp->ack_at = 0;
 	dev_run(qp->dev, qp);
 }
 
@@ -126,8 +142,9 @@ int answers_output(struct roce_qp *qp)
 			break;
 		rs->answers_head++;
 	}
-	if (!answers_pending(rs))
+	if (!answers_pending(rs) || qp->ack_at)
 		return 0;
+	qp->acks_held = 0;
 	pkt = dev_packet(qp->dev);
 	if (!pkt)
 		return -ENOBUFS;

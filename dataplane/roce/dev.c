@@ -511,13 +511,30 @@ unsigned roce_input(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 
 /* ------------------------------------------------------------------ time */
 
+static uint64_t qp_deadline(const struct roce_qp *qp)
+{
+	uint64_t due = requester_deadline(qp);
+
+	return qp->ack_at && (!due || qp->ack_at < due) ? qp->ack_at : due;
+}
+
 void roce_timers(struct roce_dev *dev, uint64_t now_ns)
 {
 	struct roce_qp *qp;
 
 	dev->now = now_ns;
-	while ((qp = timer_take(dev, now_ns, requester_deadline)))
-		requester_timer(qp, now_ns);
+	while ((qp = timer_take(dev, now_ns, qp_deadline))) {
+		uint64_t due = requester_deadline(qp);
+
+		if (qp->ack_at && qp->ack_at <= now_ns) {
+			qp->ack_at = 0;
+			dev_run(dev, qp);
+		}
+		if (due && due <= now_ns)
+			requester_timer(qp, now_ns);
+		else if (due)
+			timer_set(dev, qp, due);
+	}
 }
 
 uint64_t roce_next_timer(const struct roce_dev *dev)

@@ -24,6 +24,7 @@ enum {
 	TURN_PACKETS = 16,
 	BULK_AFTER = 8, /* turns of QPs fresh in the queue between turns of those long in it */
 	CNP_INTERVAL_NS = 50000,
+	ACKS_HELD_MAX = 4,	   /* packets that one delayed acknowledgement stands for */
 };
 
 struct wqe {
@@ -141,6 +142,8 @@ struct roce_qp {
 	uint8_t state;   /* enum roce_qp_state */
 	uint8_t running; /* enum run_list */
 	bool answers_turn;
+	uint8_t acks_held; /* acknowledgements that one which waits stands for */
+	uint64_t ack_at;   /* when it goes out at the latest; 0: none waits */
 	struct requester rq;
 	struct responder rs;
 	struct roce_qp *run_next, *run_prev;
