@@ -39,7 +39,7 @@ address = {peer_address}
 SERVICES = """
 [service index]
 exec = index-shard
-args = --state {dir} --entries 160000
+args = --entries 160000
 core = {core}
 
 [service echo]
@@ -100,7 +100,7 @@ class Demo:
                                port=ports[name], address=f"127.0.0.{number + 1}", peer=other,
                                peer_id=3 - number, peer_address=f"127.0.0.{4 - number}")
             if name == "node-b":
-                text += SERVICES.format(dir=folder, core=service_core)
+                text += SERVICES.format(core=service_core)
             self.confs[name] = os.path.join(folder, "node.conf")
             with open(self.confs[name], "w", encoding="utf-8") as f:
                 f.write(text)
@@ -112,7 +112,7 @@ class Demo:
         choices = []
         if "shm" in drivers:
             choices.append(("DPDK, the shared-memory link (virtio-user to vhost-user)",
-                            {"node-a": f"shm:{link},side=a", "node-b": f"shm:{link},side=b"}))
+                            {"node-b": f"shm:{link},side=a", "node-a": f"shm:{link},side=b"}))
         choices.append(("io_uring, UDP over the loopback interface",
                         {"node-a": "uring:", "node-b": "uring:"}))
         for text, ports in choices:
