@@ -1,4 +1,243 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Benchmarks of the remote index: a client on node a, the shard on node b. Round trips are counted by the
+ * client library for each operation; the figure is the commonest count, and the mean is beside it, for an
+ * operation takes more where fingerprints collide.
+ */
 #include <errno.h>
-#include "tools/bench/bench.h"
-int bench_index(struct bench *b) { (void)b; return -ENOSYS; }
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/bench/nodes.h"
+
+#ifdef ATOLL_HAVE_INDEX
+
+#include <unistd.h>
+
+#include "clients/index/atoll_index.h"
+
+enum {
+	ENTRIES = 20000,
+	VALUE = 64,
+	IN_FLIGHT = 16,
+	OPEN_MS = 15000,
+};
+
+struct load {
+	unsigned running;
+	uint64_t done, failed;
+	enum atoll_result worst;
+	uint64_t sum;
+};
+
+static void key_of(uint64_t i, char key[24], size_t *len)
+{
+	*len = (size_t)snprintf(key, 24, "key-%016llx",
+				(unsigned long long)(i * 0x9e3779b97f4a7c15ull));
+}
+
+static void on_done(void *arg, const struct atoll_outcome *o)
+{
+	struct load *l = arg;
+
+	l->running--;
+	l->done++;
+	if (o->result != ATOLL_OK) {
+		l->failed++;
+		l->worst = o->result;
+	} else if (o->op == ATOLL_GET && o->value_len == VALUE) {
+		l->sum += *(const uint8_t *)o->value;
+	}
+}
+
+/* @n operations, at most @window at once; ends early after @ns. Operations done. */
+static int run(struct atoll_index *ix, enum atoll_op op, uint64_t n, unsigned window, uint64_t ns,
+	       uint64_t *done)
+{
+	char key[24], value[VALUE];
+	struct load l = {0};
+	uint64_t end = ns ? clock_now_ns() + ns : UINT64_MAX;
+	bool over = false;
+	size_t klen;
+
+	memset(value, 'a' + (int)op, sizeof(value));
+	for (uint64_t i = 0, turn = 0; i < n || l.running; turn++) {
+		int rc;
+
+		while (i < n && l.running < window && !over) {
+			key_of(i % ENTRIES, key, &klen);
+			l.running++;
+			rc = atoll_index_submit(ix, op, key, klen, value,
+						op == ATOLL_GET || op == ATOLL_DELETE ? 0 : VALUE,
+						on_done, &l);
+			if (rc == -EAGAIN) {
+				l.running--;
+				break;
+			}
+			if (rc)
+				return rc;
+			i++;
+		}
+		rc = atoll_index_poll(ix);
+		if (rc < 0 || l.failed) {
+			fprintf(stderr, "atoll-bench: %s: %s\n", atoll_op_name(op),
+				l.failed ? atoll_result_text(l.worst) : strerror(-rc));
+			return rc < 0 ? rc : -EIO;
+		}
+		if (rc == 0)
+			atoll_index_idle(ix);
+		if ((turn & 15) == 0 && clock_now_ns() > end) {
+			over = true;
+			if (!l.running)
+				break;
+		}
+	}
+	*done = l.done;
+	return 0;
+}
+
+/* The commonest count of round trips of @op between two looks at the statistics; the mean in *@mean. */
+static double trips(const struct atoll_index_stats *from, const struct atoll_index_stats *to,
+		    enum atoll_op op, double *mean)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < 16; i++)
+		if (to->trips_hist[op][i] - from->trips_hist[op][i] >
+		    to->trips_hist[op][best] - from->trips_hist[op][best])
+			best = i;
+	*mean = (double)(to->round_trips[op] - from->round_trips[op]) /
+		(double)(to->ops[op] - from->ops[op]);
+	return best;
+}
+
+static int count_trips(struct atoll_index *ix, uint64_t n)
+{
+	static const struct {
+		enum atoll_op op;
+		const char *key;
+		double goal;
+	} steps[] = {{ATOLL_INSERT, "insert", 3}, {ATOLL_PUT, "put", 3}, {ATOLL_GET, "get", 2},
+		     {ATOLL_DELETE, "delete", 3}};
+	struct rounds mean[4] = {0}, common[4] = {0};
+	char key[64];
+
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		struct atoll_index_stats from, to;
+		uint64_t done;
+		double m;
+		int rc;
+
+		atoll_index_stats(ix, &from);
+		rc = run(ix, steps[i].op, n, IN_FLIGHT, 0, &done);
+		if (rc)
+			return rc;
+		atoll_index_stats(ix, &to);
+		rounds_add(&common[i], trips(&from, &to, steps[i].op, &m));
+		rounds_add(&mean[i], m);
+	}
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		snprintf(key, sizeof(key), "index.rtts.%s", steps[i].key);
+		result_one(key, common[i].v[0], "trips", steps[i].goal);
+	}
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		snprintf(key, sizeof(key), "index.rtts_mean.%s", steps[i].key);
+		result_one(key, mean[i].v[0], "trips", 0);
+	}
+	return 0;
+}
+
+/* Gets one at a time. */
+static int get_latency(struct atoll_index *ix, uint32_t *samples, unsigned n)
+{
+	char key[24], value[VALUE];
+	size_t klen, len;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t t = bench_ticks();
+
+		key_of(i * 7919u % ENTRIES, key, &klen);
+		len = sizeof(value);
+		if (atoll_index_get(ix, key, klen, value, &len) != ATOLL_OK || len != VALUE)
+			return -EIO;
+		samples[i] = (uint32_t)(bench_ticks() - t);
+	}
+	return 0;
+}
+
+static int measure(struct bench *b, struct atoll_index *ix)
+{
+	unsigned n = b->quick ? 500 : 5000;
+	uint64_t ns = b->quick ? 100000000 : 300000000, done;
+	uint32_t *samples = calloc(n, sizeof(*samples));
+	struct latency_rounds get = {0};
+	struct rounds rate = {0};
+	int rc = samples ? count_trips(ix, b->quick ? ENTRIES / 10 : ENTRIES) : -ENOMEM;
+
+	if (!rc)
+		rc = run(ix, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
+	for (unsigned i = 0; i < b->rounds && !rc; i++) {
+		uint64_t start = clock_now_ns();
+
+		rc = run(ix, ATOLL_GET, UINT64_MAX, IN_FLIGHT, ns, &done);
+		rounds_add(&rate, (double)done * 1e9 / (double)(clock_now_ns() - start));
+		if (!rc)
+			rc = get_latency(ix, samples, n);
+		latency_add(&get, bench_latency(samples, n));
+	}
+	free(samples);
+	if (rc)
+		return rc;
+	result("index.get_rate", &rate, "gets/s", -350000);
+	result("index.get_ns", &get.p50, "ns", 0);
+	result_latency("index.get", &get);
+	return 0;
+}
+
+int bench_index(struct bench *b)
+{
+	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
+	bool shm = nodes_shm_works(b);
+	char services[512];
+	struct atoll_index *ix = NULL;
+	const char *why = NULL;
+	struct nodes n;
+	uint64_t end;
+	int rc = nodes_begin(b, &n, shm);
+
+	if (rc)
+		return rc;
+	result_text("index.port", b->port);
+	snprintf(services, sizeof(services),
+		 "\n[service index]\nexec = index-shard\nargs = --entries 100000 --heap-mib 128\ncore = %d\n",
+		 b->core[1]);
+	rc = nodes_up(b, &n, shm, services);
+	bench_pin(b->core[0]);
+	options.socket = n.socket[0];
+	end = clock_now_ns() + OPEN_MS * 1000000ull;
+	while (!rc && (rc = atoll_index_open(&ix, "b/index", &options, &why)) != 0 &&
+	       clock_now_ns() < end) {
+		usleep(20000); /* the link and the shard may still be on their way up */
+		rc = 0;
+	}
+	if (rc && why)
+		fprintf(stderr, "atoll-bench: %s\n", why);
+	if (!rc)
+		rc = measure(b, ix);
+	if (ix)
+		atoll_index_close(ix);
+	nodes_down(&n);
+	return rc;
+}
+
+#else
+
+int bench_index(struct bench *b)
+{
+	(void)b;
+	fprintf(stderr, "atoll-bench: the index is not in this build\n");
+	return -ENOSYS;
+}
+
+#endif

@@ -24,7 +24,7 @@ enum {
 struct shared {
 	uint32_t ready, done;
 	int error;
-	uint32_t echo[SAMPLES], read8[SAMPLES];
+	uint32_t ping[SAMPLES], read8[SAMPLES];
 };
 
 struct loops {
@@ -201,22 +201,25 @@ static int join(struct side *s, struct atoll_handle *memory)
 	return rc ? rc : s->granted.gen ? 0 : -EACCES;
 }
 
-static int echoes(struct side *s, struct atoll_handle memory, uint32_t *out, unsigned n)
+static int pings(struct side *s, uint32_t *out, unsigned n)
 {
-	struct proto_msg q = {.opcode = OP_MEMORY_ECHO, .nargs = 1};
+	uint64_t end = clock_now_ns() + PATIENCE_MS * 1000000ull;
 
 	for (unsigned i = 0; i < n + WARM; i++) {
 		uint64_t t = bench_ticks();
-		int rc;
+		int rc = dp_ping(s->dp, 2);
 
-		q.arg[0] = i + 1;
-		rc = call(s, memory, &q, NULL);
-		if (rc || s->reply.arg[0] != i + 1)
-			return rc ? rc : -EIO;
+		while (!rc && !dp_ping_done(s->dp)) {
+			side_turn(s);
+			if (clock_now_ns() > end)
+				rc = -ETIMEDOUT;
+		}
+		if (rc)
+			return rc;
 		if (i >= WARM)
 			out[i - WARM] = (uint32_t)(bench_ticks() - t);
 	}
-	return 0;
+	return dp_link_up(s->dp, 2) ? 0 : -EHOSTUNREACH;
 }
 
 static int reads(struct side *s, uint32_t *out, unsigned n)
@@ -259,7 +262,7 @@ static void asking_child(void *arg)
 		rc = join(&s, &memory);
 	}
 	if (!rc)
-		rc = echoes(&s, memory, l->s->echo, n);
+		rc = pings(&s, l->s->ping, n);
 	if (!rc)
 		rc = reads(&s, l->s->read8, n);
 	l->s->error = rc;
@@ -267,7 +270,7 @@ static void asking_child(void *arg)
 	pause();
 }
 
-int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *echo,
+int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *ping,
 		struct latency *read8)
 {
 	static struct shared *shared;
@@ -292,7 +295,7 @@ int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency
 	bench_kill(answers);
 	if (rc || shared->error)
 		return rc ? rc : shared->error;
-	*echo = bench_latency(shared->echo, count);
+	*ping = bench_latency(shared->ping, count);
 	*read8 = bench_latency(shared->read8, count);
 	return 0;
 }

@@ -10,8 +10,9 @@
 
 #include "tools/bench/nodes.h"
 
-/* One round: message echo and READs of 8 bytes, one at a time. 0 or negative errno. */
-int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *echo,
+/* One round: messages that the other dataplane answers itself, and READs of 8 bytes, one at a time. 0 or
+ * negative errno. */
+int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *ping,
 		struct latency *read8);
 
 #endif

@@ -349,29 +349,29 @@ static int detects(struct bench *b, const struct nodes *n, struct client *k)
 
 static int latencies(struct bench *b, const struct nodes *n, bool shm)
 {
-	struct latency_rounds raw = {0}, echo = {0}, read8 = {0};
-	struct rounds echo_over = {0}, read_over = {0};
+	struct latency_rounds raw = {0}, ping = {0}, read8 = {0};
+	struct rounds ping_over = {0}, read_over = {0};
 
 	for (unsigned i = 0; i < b->rounds; i++) {
-		struct latency r, e, d;
+		struct latency r, p, d;
 		int rc = nodes_raw(b, shm, &r);
 
 		if (!rc)
-			rc = loops_round(b, n, shm, &e, &d);
+			rc = loops_round(b, n, shm, &p, &d);
 		if (rc)
 			return rc;
 		latency_add(&raw, r);
-		latency_add(&echo, e);
+		latency_add(&ping, p);
 		latency_add(&read8, d);
-		rounds_add(&echo_over, e.p50 / r.p50);
+		rounds_add(&ping_over, p.p50 / r.p50);
 		rounds_add(&read_over, d.p50 / r.p50);
 	}
-	result("wire.rtt_over_port", &echo_over, "", 1.5);
+	result("wire.rtt_over_port", &ping_over, "", 1.5);
 	result("wire.read8_over_port", &read_over, "", 1.7);
 	result("wire.raw_ns", &raw.p50, "ns", 0);
 	result_latency("wire.raw", &raw);
-	result("wire.rtt_ns", &echo.p50, "ns", 0);
-	result_latency("wire.rtt", &echo);
+	result("wire.rtt_ns", &ping.p50, "ns", 0);
+	result_latency("wire.rtt", &ping);
 	result("wire.read8_ns", &read8.p50, "ns", 0);
 	result_latency("wire.read8", &read8);
 	return 0;
