@@ -35,6 +35,7 @@ refuse(struct control *c, struct client *cl, const struct proto_ctl_request *q, 
 	struct proto_ctl_reply r;
 	va_list ap;
 
+	control_count(c, CC_REFUSED);
 	reply_init(c, &r, q, status);
 	va_start(ap, fmt);
 	vsnprintf(r.text, sizeof(r.text), fmt, ap);
@@ -84,6 +85,10 @@ static void *half_make(struct control *c, uint32_t slots, uint32_t arena, bool o
 	if (*fd < 0)
 		return NULL;
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *fd, 0);
+	if (p != MAP_FAILED && !file_present(p, size)) {
+		munmap(p, size);
+		p = MAP_FAILED;
+	}
 	if (p != MAP_FAILED) {
 		channel_format(p, slots, arena, c->incarnation);
 		/* the other side's half is only read from here on, and nobody else writes ours */
@@ -125,7 +130,7 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 	cl->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = -ENOMEM;
 	if (cl->peer && cl->own && cl->wake_fd >= 0 && cl->event_fd >= 0) {
-		struct epoll_event ev = {.events = EPOLLIN, .data.fd = cl->wake_fd};
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
 
 		cmd.attach = (struct dp_attach){.kind = q->kind,
 						.name = q->name,
@@ -215,6 +220,10 @@ static bool region_publish(struct control *c, struct client *cl, const struct pr
 
 	/* every page is there before the loop can touch it */
 	g->base = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (g->base != MAP_FAILED && !file_present(g->base, g->size)) {
+		munmap(g->base, g->size);
+		g->base = MAP_FAILED;
+	}
 	if (g->base == MAP_FAILED) {
 		g->base = NULL;
 		close(fd);
@@ -356,6 +365,7 @@ bool client_request(struct control *c, struct client *cl, const struct proto_ctl
 	if (proto_ctl_request_check(q) != STATUS_OK) {
 		const char *why = proto_ctl_request_why(q);
 
+		control_count(c, CC_MALFORMED);
 		bad.op = 0;
 		return refuse(c, cl, &bad, STATUS_BAD_MESSAGE, "malformed request: %s",
 			      why ? why : "?");

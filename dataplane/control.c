@@ -82,7 +82,6 @@ void control_run(struct control *c)
 static void garbage_add(struct control *c, uint64_t key, uint32_t client)
 {
 	struct garbage *g = malloc(sizeof(*g));
-	uint64_t one = 1;
 
 	if (!g)
 		return; /* stays mapped until the process ends */
@@ -92,7 +91,6 @@ static void garbage_add(struct control *c, uint64_t key, uint32_t client)
 	g->next = c->garbage;
 	c->garbage = g;
 	pthread_mutex_unlock(&c->lock);
-	(void)one;
 }
 
 static void on_region_unused(void *arg, uint64_t key, void *base, uint64_t size)
@@ -150,6 +148,16 @@ int file_seal_writes(int fd)
 	return fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) ? -errno : 0;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+bool file_present(void *p, size_t size)
+{
+	/* EINVAL: a kernel before 5.14, where MAP_POPULATE has done what it could */
+	return madvise(p, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
 int keeper_file(struct control *c, uint16_t op, uint64_t key, uint64_t size, uint32_t flags,
 		uint32_t uid)
 {
@@ -196,8 +204,12 @@ void region_forget(struct control *c, struct region *r, bool drop)
 	}
 }
 
-static void client_release(struct client *cl)
+static void client_release(struct control *c, struct client *cl)
 {
+	/* the process may hold the same event: it must not go on waking the loop */
+	if (cl->wake_fd >= 0)
+		epoll_ctl(c->conf.epoll, EPOLL_CTL_DEL, cl->wake_fd, NULL);
+
 	if (cl->own)
 		munmap(cl->own, cl->half_size);
 	if (cl->peer)
@@ -228,7 +240,7 @@ static void garbage_collect(struct control *c)
 			if (r)
 				region_forget(c, r, !(r->flags & REGION_FLAG_PERSIST));
 		} else {
-			client_release(&c->clients[g->client]);
+			client_release(c, &c->clients[g->client]);
 		}
 		free(g);
 	}
@@ -288,7 +300,7 @@ void client_close(struct control *c, struct client *cl, uint32_t why)
 	close(cl->sock);
 	cl->sock = -1;
 	if (!cl->attached) {
-		client_release(cl);
+		client_release(c, cl);
 		return;
 	}
 	cl->attached = false;
@@ -333,6 +345,10 @@ static void client_read(struct control *c, struct client *cl)
 
 	if (rc == -EAGAIN)
 		return;
+	if (rc == -EPROTO) /* shorter or longer than a request, or with descriptors */
+		control_count(c, CC_MALFORMED);
+	else if (!rc)
+		control_count(c, CC_REQUESTS);
 	if (rc || !client_request(c, cl, &q))
 		client_close(c, cl, GONE_DIED);
 }
@@ -440,6 +456,12 @@ static void *control_thread(void *arg)
 	return NULL;
 }
 
+static const struct counter_info control_counter_info[CC_COUNT] = {
+	[CC_REQUESTS] = {"control.requests", "requests", "on the control socket"},
+	[CC_MALFORMED] = {"control.malformed", "requests", "cut short or with a field out of range"},
+	[CC_REFUSED] = {"control.refused", "requests", "answered with another status than OK"},
+};
+
 int control_new(struct control **out, const struct control_conf *conf)
 {
 	struct control *c = calloc(1, sizeof(*c));
@@ -472,7 +494,9 @@ int control_new(struct control **out, const struct control_conf *conf)
 	rc = file_seal_writes(c->page_fd);
 	if (rc)
 		return rc;
-	counters_format(c->page, info, dp_counter_describe(info));
+	c->counters = dp_counter_describe(info);
+	memcpy(info + c->counters, control_counter_info, sizeof(control_counter_info));
+	counters_format(c->page, info, c->counters + CC_COUNT);
 	regions_adopt(c);
 	c->listen = sock_listen(conf->socket, 0666);
 	if (c->listen < 0) {
@@ -520,7 +544,7 @@ void control_delete(struct control *c)
 	unlink(c->conf.socket);
 	garbage_collect(c);
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
-		client_release(&c->clients[i]);
+		client_release(c, &c->clients[i]);
 	for (unsigned i = 0; i < c->nregions; i++)
 		if (c->regions[i].base)
 			munmap(c->regions[i].base, c->regions[i].size);

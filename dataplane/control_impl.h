@@ -58,6 +58,9 @@ struct command {
 	int result;
 };
 
+/* Counted by this thread alone; on the page behind the counters of the core. */
+enum control_counter { CC_REQUESTS, CC_MALFORMED, CC_REFUSED, CC_COUNT };
+
 struct control {
 	struct control_conf conf;
 	struct dp *dp;
@@ -76,6 +79,7 @@ struct control {
 	} services[CONTROL_SERVICES];
 	unsigned nservices;
 	struct counters_page *page;
+	uint32_t counters; /* where the own ones begin */
 	int page_fd;
 	void *trace;
 	size_t trace_size;
@@ -90,6 +94,11 @@ struct control {
 	struct garbage *garbage;
 };
 
+static inline void control_count(struct control *c, enum control_counter i)
+{
+	counter_add(&c->page->value[c->counters + i], 1);
+}
+
 /* Have the loop execute @cmd, and wait for it. -ESHUTDOWN when the loop has ended. */
 int command_run(struct control *c, struct command *cmd);
 /* A sealed memory file of the keeper's. Descriptor or negative errno. */
@@ -102,5 +111,7 @@ struct region *region_find(struct control *c, uint64_t key);
 void region_forget(struct control *c, struct region *r, bool drop);
 /* A read-only descriptor on a file that we keep writing to. */
 int file_seal_writes(int fd);
+/* Is every page of a mapped memory file really there? One that is not would be a SIGBUS in the loop. */
+bool file_present(void *p, size_t size);
 
 #endif
