@@ -3,7 +3,8 @@
  * index_layout.h - what the memory of an index shard looks like.
  *
  * A shard hosts two regions. Clients change the table region with one-sided verbs and nobody else
- * does once it is formatted; the control region is written by the shard alone, and clients may READ it.
+ * does once it is formatted; the control region is written by the shard alone, and clients may READ
+ *it.
  *
  *	table region:	superblock | bucket groups | heap of KV blocks
  *	control region:	superblock | client table | segment table
@@ -17,9 +18,9 @@
  *
  *	fingerprint 8 | length 8 | PEND 1 | MOVE 1 | tag 4 | offset 42
  *
- * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND is
- * an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are zero
- * in this version.
+ * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND
+ *is an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are
+ *zero in this version.
  *
  * Invariant: blocks are never used twice during the life of a table, so a word without PEND is put
  * into the table at most once, ever; and a word with PEND is compared only by its owner, or by
@@ -31,9 +32,9 @@
  *
  * Control region. Line c of the client table is the client number c; its first 8 bytes (number,
  * epoch, state) change with one store. A client is dead when its line says DEAD, or holds a later
- * epoch: the shard writes either only after the client has been fenced off. Numbers are given again,
- * epochs of a number never. The segment table names the owner of each 128 KiB of the heap; segments
- * are handed out in order, in runs ("chunks") of up to 2 MiB.
+ * epoch: the shard writes either only after the client has been fenced off. Numbers are given
+ *again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
+ *segments are handed out in order, in runs ("chunks") of up to 2 MiB.
  *
  * Directory, logs and more client state have room in the superblock and in the client lines; a
  * version that uses them has another layout version.
@@ -47,21 +48,21 @@
 
 enum {
 	INDEX_VERSION = 1,
-	INDEX_LINE = 64,	   /* bytes of a cache line, a bucket, a unit of the heap */
-	INDEX_SUPER_SIZE = 4096,   /* bytes kept for a superblock */
+	INDEX_LINE = 64,         /* bytes of a cache line, a bucket, a unit of the heap */
+	INDEX_SUPER_SIZE = 4096, /* bytes kept for a superblock */
 	INDEX_BUCKET_SLOTS = 7,
 	INDEX_GROUP_BUCKETS = 3,
-	INDEX_GROUP_SIZE = 192,	   /* bytes */
+	INDEX_GROUP_SIZE = 192,    /* bytes */
 	INDEX_COMBINED_SIZE = 128, /* bytes of a combined bucket */
-	INDEX_GROUPS_MIN = 2,	   /* a key needs two */
+	INDEX_GROUPS_MIN = 2,      /* a key needs two */
 	INDEX_GROUPS_MAX = 1 << 30,
-	INDEX_KEY_MAX = 1024,	   /* bytes; a key has at least one */
+	INDEX_KEY_MAX = 1024,      /* bytes; a key has at least one */
 	INDEX_VALUE_MAX = 65536,   /* bytes */
-	INDEX_CLIENTS = 1024,	   /* lines; number 0 is nobody */
+	INDEX_CLIENTS = 1024,      /* lines; number 0 is nobody */
 	INDEX_EPOCH_MAX = 65535,   /* a number that had this epoch is not given again */
 	INDEX_SEGMENT = 128 << 10, /* bytes; grain of the heap */
 	INDEX_CHUNK_MAX = 2 << 20, /* bytes; most that is handed out at once */
-	INDEX_LEN_LONG = 255,	   /* slot length: this many units or more */
+	INDEX_LEN_LONG = 255,      /* slot length: this many units or more */
 };
 
 /* Grants of index.open come with these tags. */
@@ -89,7 +90,7 @@ _Static_assert(sizeof(struct index_super) == 64, "superblock is one line");
 _Static_assert(offsetof(struct index_super, heap_size) == 40, "superblock");
 
 struct index_bucket {
-	uint32_t depth;	 /* resizing: local depth; 0 */
+	uint32_t depth;  /* resizing: local depth; 0 */
 	uint32_t suffix; /* resizing: hash suffix; 0 */
 	uint64_t slot[INDEX_BUCKET_SLOTS];
 };
@@ -104,14 +105,14 @@ _Static_assert(INDEX_COMBINED_SIZE == 2 * INDEX_LINE, "combined bucket");
 
 /* Key and value follow the header. */
 struct index_kv {
-	uint32_t crc;	/* CRC-32C of all that follows, key and value included */
-	uint16_t klen;	/* bytes */
-	uint8_t op;	/* enum index_kv_op: what wrote it */
-	uint8_t flags;	/* 0 */
-	uint32_t vlen;	/* bytes */
-	uint16_t cid;	/* writer */
+	uint32_t crc;   /* CRC-32C of all that follows, key and value included */
+	uint16_t klen;  /* bytes */
+	uint8_t op;     /* enum index_kv_op: what wrote it */
+	uint8_t flags;  /* 0 */
+	uint32_t vlen;  /* bytes */
+	uint16_t cid;   /* writer */
 	uint16_t epoch; /* of the writer */
-	uint64_t seq;	/* of the operation, counted by the writer */
+	uint64_t seq;   /* of the operation, counted by the writer */
 };
 _Static_assert(sizeof(struct index_kv) == 24, "KV header");
 _Static_assert(offsetof(struct index_kv, vlen) == 8, "KV header");
@@ -128,7 +129,7 @@ enum index_client_state {
 	INDEX_CLIENT_FREE = 0,
 	INDEX_CLIENT_ALIVE = 1,
 	INDEX_CLIENT_FENCING = 2, /* declared dead, not yet known to be fenced */
-	INDEX_CLIENT_DEAD = 3,	  /* fenced off: no verb of this epoch executes any more */
+	INDEX_CLIENT_DEAD = 3,    /* fenced off: no verb of this epoch executes any more */
 };
 
 struct index_client {
@@ -152,13 +153,14 @@ struct index_segment {
 };
 _Static_assert(sizeof(struct index_segment) == 8, "segment is one word");
 
-#define INDEX_SLOT_PEND	      (1ull << 47)
-#define INDEX_SLOT_MOVE	      (1ull << 46)
+#define INDEX_SLOT_PEND       (1ull << 47)
+#define INDEX_SLOT_MOVE       (1ull << 46)
 #define INDEX_SLOT_TAG_SHIFT  42
 #define INDEX_SLOT_TAG_MASK   (0xfull << INDEX_SLOT_TAG_SHIFT)
 #define INDEX_SLOT_UNITS_MASK ((1ull << 42) - 1)
 
-/* A slot word that names the block of @size bytes at @offset (a multiple of 64) of the table region. */
+/* A slot word that names the block of @size bytes at @offset (a multiple of 64) of the table
+ * region. */
 static inline uint64_t index_slot_make(uint8_t fp, uint64_t offset, uint64_t size)
 {
 	uint64_t units = (size + INDEX_LINE - 1) / INDEX_LINE;

@@ -54,19 +54,19 @@ enum atoll_op {
 enum atoll_result {
 	/* executed */
 	ATOLL_OK = 0,
-	ATOLL_NOT_FOUND,   /* the key is not there; a get, update or delete has seen so */
-	ATOLL_EXISTS,	   /* the key is there; an insert has seen so */
+	ATOLL_NOT_FOUND, /* the key is not there; a get, update or delete has seen so */
+	ATOLL_EXISTS,    /* the key is there; an insert has seen so */
 	/* certainly not executed */
-	ATOLL_FULL,	   /* no free slot for this key in the table */
-	ATOLL_NO_SPACE,	   /* the shard has no memory left for values */
-	ATOLL_BUSY,	   /* another client's insert of the same key neither ended nor was fenced off */
-	ATOLL_CORRUPT,	   /* a block or bucket is not what its checksum or layout says */
-	ATOLL_FENCED,	   /* this client was declared dead: reconnect */
-	ATOLL_NOT_SENT,	   /* the connection is gone and it never left: reconnect, give it again */
+	ATOLL_FULL,     /* no free slot for this key in the table */
+	ATOLL_NO_SPACE, /* the shard has no memory left for values */
+	ATOLL_BUSY, /* another client's insert of the same key neither ended nor was fenced off */
+	ATOLL_CORRUPT,     /* a block or bucket is not what its checksum or layout says */
+	ATOLL_FENCED,      /* this client was declared dead: reconnect */
+	ATOLL_NOT_SENT,    /* the connection is gone and it never left: reconnect, give it again */
 	ATOLL_UNREACHABLE, /* no answer came, but nothing was changed: reconnect, give it again */
-	ATOLL_REFUSED,	   /* a right, a range or an agreement is wrong; `status` says which */
+	ATOLL_REFUSED,     /* a right, a range or an agreement is wrong; `status` says which */
 	/* may have been executed */
-	ATOLL_IN_DOUBT,	   /* reconnect, then read the key */
+	ATOLL_IN_DOUBT, /* reconnect, then read the key */
 	ATOLL_RESULTS,
 };
 
@@ -101,9 +101,9 @@ struct atoll_index_options {
 	const char *socket;  /* control socket of this node's dataplane; that of the environment */
 	const char *name;    /* of this client, for people to read; "index-client" */
 	unsigned in_flight;  /* operations at once, 1 to 64; 16 */
-	unsigned lanes;	     /* ordered streams of verbs, 1 to 16; 1. More keep long values from
+	unsigned lanes;      /* ordered streams of verbs, 1 to 16; 1. More keep long values from
 			      * holding up what comes behind them. */
-	unsigned depth;	     /* READs and atomics outstanding on a lane, 1 to 128; 32 */
+	unsigned depth;      /* READs and atomics outstanding on a lane, 1 to 128; 32 */
 	unsigned suspect_us; /* wait for another client's insert before asking about it; 2,000 */
 	unsigned busy_ms;    /* and before giving up; 2,000 */
 	unsigned answer_ms;  /* wait for answers of the shard and the dataplane; 5,000 */
@@ -147,7 +147,8 @@ int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key
  */
 int atoll_index_poll(struct atoll_index *ix);
 
-/* After a poll that found nothing: spins, yields or sleeps for a bounded time, as this node does. */
+/* After a poll that found nothing: spins, yields or sleeps for a bounded time, as this node does.
+ */
 void atoll_index_idle(struct atoll_index *ix);
 
 /* Operations that have not ended. */
@@ -170,14 +171,15 @@ enum atoll_result atoll_index_delete(struct atoll_index *ix, const void *key, si
 
 /* What a walk through the whole table found. */
 struct atoll_index_report {
-	uint64_t slots;	     /* in the table */
-	uint64_t entries;    /* committed and good */
-	uint64_t key_bytes;  /* of those */
+	uint64_t slots;     /* in the table */
+	uint64_t entries;   /* committed and good */
+	uint64_t key_bytes; /* of those */
 	uint64_t value_bytes;
 	uint64_t pending;    /* inserts that have not committed, now or ever */
-	uint64_t torn;	     /* blocks with a wrong checksum or length, slots that point nowhere */
+	uint64_t torn;       /* blocks with a wrong checksum or length, slots that point nowhere */
 	uint64_t misplaced;  /* good blocks in a bucket where their key is never looked for */
-	uint64_t duplicates; /* second committed slots of one key, still there when looked at again */
+	uint64_t duplicates; /* second committed slots of one key, still there when looked at again
+			      */
 	uint64_t first_bad;  /* offset in the table region of the first bad slot, or 0 */
 };
 
@@ -198,17 +200,17 @@ int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress p
 struct atoll_index_stats {
 	uint64_t ops[ATOLL_OPS];
 	uint64_t results[ATOLL_RESULTS];
-	uint64_t round_trips[ATOLL_OPS];     /* of all operations of the kind together */
-	uint64_t trips_hist[ATOLL_OPS][16];  /* operations by round trips; the last is 15 or more */
-	uint64_t leaked_blocks;		     /* replaced, deleted or written in vain */
+	uint64_t round_trips[ATOLL_OPS];    /* of all operations of the kind together */
+	uint64_t trips_hist[ATOLL_OPS][16]; /* operations by round trips; the last is 15 or more */
+	uint64_t leaked_blocks;             /* replaced, deleted or written in vain */
 	uint64_t leaked_bytes;
-	uint64_t chunk_bytes;		     /* received from the shard */
-	uint64_t collisions;		     /* blocks read for a fingerprint that was another key's */
-	uint64_t conflicts;		     /* compare-and-swaps lost */
-	uint64_t withdrawals;		     /* pending inserts taken back for another one */
-	uint64_t waits;			     /* looks at another client's pending insert */
-	uint64_t suspicions;		     /* questions to the shard */
-	uint64_t cleared;		     /* pending inserts of dead clients removed */
+	uint64_t chunk_bytes; /* received from the shard */
+	uint64_t collisions;  /* blocks read for a fingerprint that was another key's */
+	uint64_t conflicts;   /* compare-and-swaps lost */
+	uint64_t withdrawals; /* pending inserts taken back for another one */
+	uint64_t waits;       /* looks at another client's pending insert */
+	uint64_t suspicions;  /* questions to the shard */
+	uint64_t cleared;     /* pending inserts of dead clients removed */
 };
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out);
@@ -216,7 +218,7 @@ void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *o
 /* What the shard knows without looking at the table. */
 struct atoll_index_shard {
 	uint64_t clients;   /* alive */
-	uint64_t dead;	    /* declared dead, and their numbers not yet given again */
+	uint64_t dead;      /* declared dead, and their numbers not yet given again */
 	uint64_t heap_used; /* bytes handed out to clients */
 	uint64_t heap_size; /* bytes */
 };

@@ -33,7 +33,7 @@ const char *atoll_result_text(enum atoll_result result)
 const char *atoll_op_name(enum atoll_op op)
 {
 	static const char *const names[ATOLL_OPS] = {
-		[ATOLL_GET] = "get",	   [ATOLL_PUT] = "put",	      [ATOLL_INSERT] = "insert",
+		[ATOLL_GET] = "get",       [ATOLL_PUT] = "put",       [ATOLL_INSERT] = "insert",
 		[ATOLL_UPDATE] = "update", [ATOLL_DELETE] = "delete",
 	};
 

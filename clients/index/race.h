@@ -17,11 +17,11 @@
  *
  * Why an insert is right: two clients that insert the same key into different slots must not both
  * succeed, and a get that reads the slots one after the other must not miss a put that has ended.
- * Each puts its word with PEND, which no reader sees, and then reads both buckets again. Of two such
- * inserts the one whose CAS came later sees the other: it is in a READ after its own CAS. If it sees
- * a committed copy, or PEND in a slot before its own, it withdraws (CAS PEND -> 0) and starts
- * again; if it sees PEND in a slot after its own it waits until that one has withdrawn or committed.
- * So at most one commits, and it commits by one CAS after which every READ sees it.
+ * Each puts its word with PEND, which no reader sees, and then reads both buckets again. Of two
+ *such inserts the one whose CAS came later sees the other: it is in a READ after its own CAS. If it
+ *sees a committed copy, or PEND in a slot before its own, it withdraws (CAS PEND -> 0) and starts
+ * again; if it sees PEND in a slot after its own it waits until that one has withdrawn or
+ *committed. So at most one commits, and it commits by one CAS after which every READ sees it.
  * tests/unit/test_insert_model.c checks the protocol over all interleavings.
  *
  * A client that died leaves at most a block without a slot, or PEND. Whoever is held up by PEND
@@ -29,8 +29,8 @@
  * tells its shard that it suspects it. When the line says that the owner is fenced off, and only
  * then, the word is removed (CAS PEND -> 0): no verb of the owner can come later.
  *
- * How an operation ends when a verb fails: only a lost answer to the one CAS that publishes makes it
- * IN_DOUBT. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
+ * How an operation ends when a verb fails: only a lost answer to the one CAS that publishes makes
+ *it IN_DOUBT. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
  * executed. Nothing that changes the table is ever sent twice, but for a verb that was certainly
  * not executed.
  *
@@ -58,7 +58,7 @@ struct race_config {
 	struct atoll_handle table;   /* READ, WRITE, ATOMIC */
 	struct atoll_handle control; /* READ */
 	struct atoll_handle local;   /* own region for all buffers */
-	uint8_t *local_base;	     /* where local_offset is mapped; 64-aligned, as is the offset */
+	uint8_t *local_base; /* where local_offset is mapped; 64-aligned, as is the offset */
 	uint64_t local_offset;
 	uint64_t local_size; /* race_local_size(ops) or more */
 
@@ -68,12 +68,12 @@ struct race_config {
 	uint64_t table_offset, heap_offset, heap_size;
 
 	uint32_t suspect_us, busy_us; /* see struct atoll_index_options */
-	uint64_t seed;		      /* of the jitter in back-off */
+	uint64_t seed;                /* of the jitter in back-off */
 
 	void *owner;
 	uint64_t (*now_ns)(void *owner);
-	/* Ask the shard for a chunk; answered by race_chunk_add or race_chunk_none. Called once until
-	 * then. Must not call back from inside. */
+	/* Ask the shard for a chunk; answered by race_chunk_add or race_chunk_none. Called once
+	 * until then. Must not call back from inside. */
 	void (*want_chunk)(void *owner);
 	/* Tell the shard that this client is suspected; no answer is waited for. */
 	void (*suspect)(void *owner, uint16_t cid, uint16_t epoch);

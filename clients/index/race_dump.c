@@ -99,8 +99,7 @@ static struct met *met_place(struct walk *w, const struct met *m)
 {
 	uint64_t i = m->hash[0] & (w->size - 1);
 
-	while (w->met[i].at &&
-	       (w->met[i].hash[0] != m->hash[0] || w->met[i].hash[1] != m->hash[1]))
+	while (w->met[i].at && (w->met[i].hash[0] != m->hash[0] || w->met[i].hash[1] != m->hash[1]))
 		i = (i + 1) & (w->size - 1);
 	return &w->met[i];
 }

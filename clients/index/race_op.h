@@ -12,12 +12,12 @@
 
 enum {
 	RACE_SLOTS = 4 * INDEX_BUCKET_SLOTS, /* of the two combined buckets of a key */
-	RACE_SEEN = 64,			     /* blocks remembered by an operation; over twice RACE_SLOTS */
+	RACE_SEEN = 64, /* blocks remembered by an operation; over twice RACE_SLOTS */
 	/* local memory of an operation, in bytes from its start */
-	RACE_LOCAL_OLD = 0,		     /* old value of its CAS */
-	RACE_LOCAL_CLIENT = 64,		     /* line of the client table */
-	RACE_LOCAL_COMBINED = 128,	     /* two combined buckets */
-	RACE_LOCAL_BLOCK = 384,		     /* its own block; at least the header and the key */
+	RACE_LOCAL_OLD = 0,        /* old value of its CAS */
+	RACE_LOCAL_CLIENT = 64,    /* line of the client table */
+	RACE_LOCAL_COMBINED = 128, /* two combined buckets */
+	RACE_LOCAL_BLOCK = 384,    /* its own block; at least the header and the key */
 	RACE_LOCAL_READ = RACE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
 	RACE_LOCAL_OP = RACE_LOCAL_READ + INDEX_KV_ROOM_MAX,
 	/* local memory of the walk, after the operations */
@@ -26,22 +26,22 @@ enum {
 	RACE_DUMP_BLOCKS = VERB_CHAIN_MAX * INDEX_KV_ROOM_MAX,
 };
 _Static_assert(RACE_LOCAL_OP % INDEX_LINE == 0, "operations begin on a line");
-_Static_assert(RACE_SLOTS * (24 + INDEX_KEY_MAX + 64) <= INDEX_KV_ROOM_MAX, "headers fit");
+_Static_assert(RACE_SLOTS *(24 + INDEX_KEY_MAX + 64) <= INDEX_KV_ROOM_MAX, "headers fit");
 
 /* What an operation waits for. */
 enum race_state {
 	RACE_FREE,
 	RACE_WANT_BLOCK, /* a chunk of heap */
-	RACE_SCAN,	 /* [WRITE block,] READ both */
-	RACE_IDENTIFY,	 /* READ blocks whose fingerprint is ours */
-	RACE_REST,	 /* READ of a block longer than its slot can say */
-	RACE_CLAIM,	 /* CAS 0 -> PEND, READ both */
-	RACE_COMMIT,	 /* CAS PEND -> live */
-	RACE_REPLACE,	 /* CAS old -> new or 0 */
-	RACE_WITHDRAW,	 /* CAS PEND -> 0, READ both */
-	RACE_OWNER,	 /* READ line of the client table */
-	RACE_CLEAR,	 /* CAS PEND of a dead client -> 0, READ both */
-	RACE_BACKOFF,	 /* time to pass */
+	RACE_SCAN,       /* [WRITE block,] READ both */
+	RACE_IDENTIFY,   /* READ blocks whose fingerprint is ours */
+	RACE_REST,       /* READ of a block longer than its slot can say */
+	RACE_CLAIM,      /* CAS 0 -> PEND, READ both */
+	RACE_COMMIT,     /* CAS PEND -> live */
+	RACE_REPLACE,    /* CAS old -> new or 0 */
+	RACE_WITHDRAW,   /* CAS PEND -> 0, READ both */
+	RACE_OWNER,      /* READ line of the client table */
+	RACE_CLEAR,      /* CAS PEND of a dead client -> 0, READ both */
+	RACE_BACKOFF,    /* time to pass */
 	RACE_STATES,
 };
 
@@ -73,8 +73,8 @@ struct race_op {
 	struct kv_place place;
 
 	uint64_t block; /* offset of the own block in the table region, 0 none */
-	uint64_t word;	/* its word, without PEND */
-	uint64_t mine;	/* offset of the slot that holds it */
+	uint64_t word;  /* its word, without PEND */
+	uint64_t mine;  /* offset of the slot that holds it */
 
 	uint64_t target; /* offset of the slot that a CAS or a wait is about */
 	uint64_t target_word;
@@ -111,7 +111,7 @@ struct race {
 	struct race_queue want_block;
 	unsigned active, asleep, unsent;
 	unsigned ended; /* in this poll */
-	bool doorbell;	/* something was posted since the last flush */
+	bool doorbell;  /* something was posted since the last flush */
 	bool lost, gone;
 	bool chunk_asked;
 	uint64_t chunk_at, chunk_end, spare_at, spare_end;

@@ -276,8 +276,8 @@ static void find_room(struct race *r, struct race_op *op)
 		race_op_end(r, op, ATOLL_FULL, 0);
 }
 
-/* The free slot to take: of the combined bucket with more room, its main bucket before the overflow,
- * any of that one's, so that clients seldom want the same. 0 if there is none. */
+/* The free slot to take: of the combined bucket with more room, its main bucket before the
+ * overflow, any of that one's, so that clients seldom want the same. 0 if there is none. */
 static uint64_t free_slot(struct race *r, const struct race_op *op)
 {
 	uint64_t at[4][INDEX_BUCKET_SLOTS];
@@ -454,7 +454,8 @@ static void identified(struct race *r, struct race_op *op)
 	const uint8_t *key = op->local + RACE_LOCAL_BLOCK + sizeof(struct index_kv);
 
 	for (unsigned i = 0; i < op->nreading; i++) {
-		const struct index_kv *kv = (const struct index_kv *)(op->local + op->reading_at[i]);
+		const struct index_kv *kv =
+			(const struct index_kv *)(op->local + op->reading_at[i]);
 		bool same = op->reading_len[i] >= sizeof(*kv) + op->klen &&
 			    kv_key_is(kv, key, op->klen);
 
@@ -483,7 +484,8 @@ static void owner_read(struct race *r, struct race_op *op)
 
 	memcpy(&line, op->local + RACE_LOCAL_CLIENT, sizeof(line));
 	if (s && line.cid == s->cid &&
-	    (line.epoch > s->epoch || (line.epoch == s->epoch && line.state == INDEX_CLIENT_DEAD))) {
+	    (line.epoch > s->epoch ||
+	     (line.epoch == s->epoch && line.state == INDEX_CLIENT_DEAD))) {
 		cas_and_look(r, op, RACE_CLEAR, op->target, op->target_word, 0);
 		return;
 	}
@@ -540,20 +542,31 @@ static void replaced(struct race *r, struct race_op *op)
 	race_op_end(r, op, ATOLL_OK, 0);
 }
 
+/* Our PEND was taken away, which is done to the dead only. */
+static void evicted(struct race *r, struct race_op *op)
+{
+	r->lost = true;
+	race_op_end(r, op, ATOLL_FENCED, STATUS_FENCED);
+}
+
 static void failed(struct race *r, struct race_op *op, unsigned status)
 {
 	bool publishes = op->state == RACE_COMMIT || op->state == RACE_REPLACE;
 
 	if (race_status_lost(status))
 		r->lost = true;
-	if (status == STATUS_AGAIN)
-		race_op_sleep(r, op, race_now(r)); /* then scan; not executed, so nothing is sent twice */
-	else if (op->ending)
+	if (status == STATUS_AGAIN) {
+		/* Not executed, so nothing is sent twice by looking again. What was to end with a
+		 * withdrawal goes on, and may even commit. */
+		op->ending = false;
+		race_op_sleep(r, op, race_now(r));
+	} else if (op->ending) {
 		race_op_end(r, op, op->result, status);
-	else if (publishes && race_status_doubt(status))
+	} else if (publishes && race_status_doubt(status)) {
 		race_op_end(r, op, ATOLL_IN_DOUBT, status);
-	else
+	} else {
 		race_op_end(r, op, race_result_of(status), status);
+	}
 }
 
 void race_step(struct race *r, struct race_op *op, const struct verb_completion *done)
@@ -578,7 +591,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		if (op->ending)
 			race_op_end(r, op, op->result, 0);
 		else if (op->evicted)
-			race_op_end(r, op, ATOLL_FENCED, 0);
+			evicted(r, op);
 		else
 			evaluate(r, op);
 		break;
@@ -596,7 +609,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		if (old_value(op) == (op->word | INDEX_SLOT_PEND))
 			race_op_end(r, op, ATOLL_OK, 0);
 		else
-			race_op_end(r, op, ATOLL_FENCED, 0);
+			evicted(r, op);
 		break;
 	case RACE_REPLACE:
 		replaced(r, op);

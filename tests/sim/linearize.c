@@ -9,7 +9,7 @@
 /* States that were searched without success: a bit for each operation done, then the value. */
 struct search {
 	const struct lin_op *op; /* by time of call */
-	size_t n, words;	 /* words of a set of operations */
+	size_t n, words;         /* words of a set of operations */
 	uint64_t *done;
 	size_t left; /* operations that must still be done: those that returned */
 	uint64_t *table;

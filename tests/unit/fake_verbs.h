@@ -2,14 +2,16 @@
 /*
  * fake_verbs.h - a verbs provider over plain memory, for tests of what works by verbs.
  *
- * It offers only what ipc/verbs.h promises. A world holds regions and up to FAKE_PROVIDERS providers,
- * and executes one step at a time, of a client and chain that its seed chooses: one 64-byte line of
- * a READ (the lines of neighbouring READs of a chain in any order), at most 256 bytes of a WRITE, or
- * one atomic. Chains of one client run side by side, as if each had a lane of its own.
+ * It offers only what ipc/verbs.h promises. A world holds regions and up to FAKE_PROVIDERS
+ * providers, and executes one step at a time, of a client and chain that its seed chooses: one
+ * 64-byte line of a READ (the lines of neighbouring READs of a chain in any order), at most 256
+ * bytes of a WRITE, or one atomic. Chains of one client run side by side, as if each had a lane of
+ * its own.
  *
- * A client that is no longer polled has died: what it has sent may go on executing until fake_fence,
- * after which no verb of it does. fake_cut breaks a connection: all its chains end, with IN_DOUBT for
- * what was begun and for some of what was not, NOT_SENT for the rest; then its polls say -ENOTCONN.
+ * A client that is no longer polled has died: what it has sent may go on executing until
+ * fake_fence, after which no verb of it does. fake_cut breaks a connection: all its chains end,
+ * with IN_DOUBT for what was begun and for some of what was not, NOT_SENT for the rest; then its
+ * polls say -ENOTCONN.
  */
 #ifndef ATOLL_TESTS_FAKE_VERBS_H
 #define ATOLL_TESTS_FAKE_VERBS_H
@@ -33,9 +35,9 @@ enum {
 struct fake_chain {
 	bool ended;
 	uint64_t cookie;
-	unsigned n, at;	 /* verbs, the one that executes */
-	unsigned run;	 /* READs from `at` on whose lines are being read */
-	uint64_t done;	 /* bytes of a WRITE, lines of a run of READs */
+	unsigned n, at;  /* verbs, the one that executes */
+	unsigned run;    /* READs from `at` on whose lines are being read */
+	uint64_t done;   /* bytes of a WRITE, lines of a run of READs */
 	uint16_t *order; /* of the lines of a run */
 	struct verb verb[VERB_CHAIN_MAX];
 	uint8_t status[VERB_CHAIN_MAX];
@@ -45,8 +47,9 @@ struct fake_client {
 	struct verbs v;
 	struct fake_world *world;
 	bool fenced, cut;
-	unsigned room;	/* chains that it takes at once */
+	unsigned room;  /* chains that it takes at once */
 	uint64_t steps; /* executed */
+	uint32_t again; /* one verb in so many is answered AGAIN; 0 none */
 	uint64_t limit; /* after so many it is fenced off by itself; 0 never */
 	uint8_t open[FAKE_CHAINS], ready[FAKE_CHAINS], idle[FAKE_CHAINS]; /* numbers of chains */
 	unsigned nopen, nready, nidle;
@@ -312,7 +315,10 @@ static inline bool fake_step(struct fake_world *w)
 			pick -= k->nopen;
 			continue;
 		}
-		fake_chain_step(w, &k->chain[k->open[pick]]);
+		if (k->again && !k->chain[k->open[pick]].done && fake_below(w, k->again) == 0)
+			fake_fail(&k->chain[k->open[pick]], STATUS_AGAIN);
+		else
+			fake_chain_step(w, &k->chain[k->open[pick]]);
 		if (k->chain[k->open[pick]].ended)
 			fake_end(k, pick);
 		w->steps++;

@@ -33,7 +33,7 @@ struct rig_client {
 	struct race *race;
 	struct fake_client *fake;
 	uint16_t cid, epoch;
-	bool dead; /* not polled any more */
+	bool dead;   /* not polled any more */
 	bool paused; /* not polled for a while */
 	bool wants_chunk;
 	unsigned todo; /* operations that it still is to begin */
@@ -111,7 +111,8 @@ static inline void rig_want_chunk(void *owner)
 
 static inline struct index_client *rig_line(struct rig *g, uint16_t cid)
 {
-	return (struct index_client *)(g->w.region[RIG_CONTROL].base + INDEX_CLIENT_TABLE_OFFSET) + cid;
+	return (struct index_client *)(g->w.region[RIG_CONTROL].base + INDEX_CLIENT_TABLE_OFFSET) +
+	       cid;
 }
 
 static inline void rig_suspect(void *owner, uint16_t cid, uint16_t epoch)
@@ -153,8 +154,8 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	};
 
 	*c = (struct rig_client){.rig = g, .fake = fake, .cid = cid, .epoch = epoch};
-	*rig_line(g, cid) = (struct index_client){
-		.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
+	*rig_line(g, cid) =
+		(struct index_client){.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
 	if (race_open(&c->race, &conf))
 		g->failures++;
 }
@@ -237,7 +238,7 @@ static inline void rig_done(void *arg, const struct atoll_outcome *out)
 	call->op.returned = ++g->tick;
 	switch (atoll_result_class(out->result)) {
 	case ATOLL_EXECUTED:
-		call->op.result = out->result == ATOLL_OK	   ? LIN_OK
+		call->op.result = out->result == ATOLL_OK          ? LIN_OK
 				  : out->result == ATOLL_NOT_FOUND ? LIN_ABSENT
 								   : LIN_PRESENT;
 		break;

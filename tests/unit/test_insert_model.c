@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The protocol of clients/index/race.h as a model, and every interleaving of it: two or three slots that
- * all hold one key, processes that insert, put, delete and get, where each access of one slot is a step
- * and one process may stop before any of its steps, for good. Stopped is fenced: whoever meets its
- * pending word removes it. Every history that comes out must be one that a map could have had.
+ * The protocol of clients/index/race.h as a model, and every interleaving of it: two or three slots
+ * that all hold one key, processes that insert, put, delete and get, where each access of one slot
+ * is a step and one process may stop before any of its steps, for good. Stopped is fenced: whoever
+ * meets its pending word removes it. Every history that comes out must be one that a map could have
+ * had.
  *
- * Beside the protocol the model knows a plausible one without pending words (write the slot, read the
- * others again, keep the lowest). That it fails shows that the search sees such faults.
+ * Beside the protocol the model knows a plausible one without pending words (write the slot, read
+ * the others again, keep the lowest). That it fails shows that the search sees such faults.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -43,7 +44,8 @@ enum pc {
 	PC_END,
 };
 
-/* A word: 0 empty; its value, with PENDING if it has not committed. Owner of value v: process v - 1. */
+/* A word: 0 empty; its value, with PENDING if it has not committed. Owner of value v: process v
+ * - 1. */
 #define PENDING 0x80
 
 struct proc {
@@ -54,7 +56,7 @@ struct proc {
 
 struct event {
 	uint8_t proc_op; /* process << 4 | operation << 1 | is a return */
-	uint8_t result;	 /* enum lin_result << 4 | value */
+	uint8_t result;  /* enum lin_result << 4 | value */
 };
 
 /* All that matters of a moment; compared and hashed as bytes. */
@@ -155,17 +157,18 @@ static void begin(struct state *s, unsigned i)
 {
 	struct proc *p = &s->proc[i];
 
-	s->event[s->nevents++] = (struct event){(uint8_t)(i << 4 | p->op << 1), 0};
+	s->event[s->nevents++] = (struct event){(uint8_t)(i << 4 | (unsigned)p->op << 1), 0};
 	p->pc = PC_LOOK;
 	p->at = 0;
 }
 
-static void finish(const struct model *m, struct state *s, unsigned i, enum lin_result r, uint8_t value)
+static void finish(const struct model *m, struct state *s, unsigned i, enum lin_result r,
+		   uint8_t value)
 {
 	struct proc *p = &s->proc[i];
 
-	s->event[s->nevents++] =
-		(struct event){(uint8_t)(i << 4 | p->op << 1 | 1), (uint8_t)(r << 4 | value)};
+	s->event[s->nevents++] = (struct event){(uint8_t)(i << 4 | (unsigned)p->op << 1 | 1),
+						(uint8_t)(r << 4 | value)};
 	memset(p->seen, 0, sizeof(p->seen));
 	p->at = 0;
 	p->pc = ++p->op < m->len[i] ? PC_BEGIN : PC_END;
@@ -334,8 +337,10 @@ static bool history_good(const struct model *m, const struct state *s)
 
 		if (s->event[e].proc_op & 1)
 			continue;
-		op[n] = (struct lin_op){
-			.called = e + 1, .kind = m->prog[i][k], .value = i + 1, .result = LIN_UNKNOWN};
+		op[n] = (struct lin_op){.called = e + 1,
+					.kind = m->prog[i][k],
+					.value = i + 1,
+					.result = LIN_UNKNOWN};
 		for (unsigned f = e + 1; f < s->nevents; f++)
 			if (s->event[f].proc_op == (s->event[e].proc_op | 1)) {
 				op[n].returned = f + 1;
@@ -389,7 +394,10 @@ static struct model run(bool pending, unsigned slots, unsigned victim, unsigned 
 			enum lin_kind a, enum lin_kind b, enum lin_kind c, unsigned gets)
 {
 	struct model m = {
-		.pending = pending, .slots = slots, .procs = procs, .victim = victim,
+		.pending = pending,
+		.slots = slots,
+		.procs = procs,
+		.victim = victim,
 		.prog = {{a}, {b}, {c, c}, {LIN_GET, LIN_GET}},
 		.len = {1, 1, c == LIN_GET ? gets : 1, gets},
 		.mine = {0, 1, slots - 1, 0},
@@ -408,8 +416,8 @@ static uint64_t good(unsigned slots, unsigned victim, unsigned procs, enum lin_k
 	struct model m = run(true, slots, victim, procs, a, b, c, gets);
 
 	if (m.wrong)
-		fail_msg("%u slots, operations %d %d %d, %u stops: %u of %u ends are wrong", slots, a,
-			 b, c, victim, m.wrong, m.ends);
+		fail_msg("%u slots, operations %d %d %d, %u stops: %u of %u ends are wrong", slots,
+			 a, b, c, victim, m.wrong, m.ends);
 	assert_true(m.ends > 0);
 	return m.count;
 }

@@ -14,8 +14,9 @@
 		.key = (k), .called = (c), .returned = (r), .value = (v), .kind = LIN_##kd,        \
 		.result = LIN_##res                                                                \
 	}
-#define CHECK(...) check((struct lin_op[]){__VA_ARGS__}, \
-			 sizeof((struct lin_op[]){__VA_ARGS__}) / sizeof(struct lin_op))
+#define CHECK(...)                                                                                 \
+	check((struct lin_op[]){__VA_ARGS__},                                                      \
+	      sizeof((struct lin_op[]){__VA_ARGS__}) / sizeof(struct lin_op))
 
 static int check(struct lin_op *ops, size_t n)
 {
@@ -37,14 +38,18 @@ static void test_accepts(void **state)
 	assert_int_equal(CHECK(OP(1, 1, 4, PUT, OK, 7), OP(1, 2, 3, GET, ABSENT, 0)), 1);
 	assert_int_equal(CHECK(OP(1, 1, 4, PUT, OK, 7), OP(1, 2, 3, GET, OK, 7)), 1);
 	assert_int_equal(CHECK(OP(1, 1, 4, INSERT, OK, 7), OP(1, 2, 5, INSERT, PRESENT, 8),
-			       OP(1, 6, 7, GET, OK, 7)), 1);
+			       OP(1, 6, 7, GET, OK, 7)),
+			 1);
 	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(1, 3, 8, DELETE, OK, 0),
-			       OP(1, 4, 7, INSERT, OK, 9), OP(1, 9, 10, GET, OK, 9)), 1);
+			       OP(1, 4, 7, INSERT, OK, 9), OP(1, 9, 10, GET, OK, 9)),
+			 1);
 	/* nobody knows: applied late, or never */
 	assert_int_equal(CHECK(OP(1, 1, 0, PUT, UNKNOWN, 7), OP(1, 3, 4, GET, ABSENT, 0),
-			       OP(1, 5, 6, GET, OK, 7)), 1);
+			       OP(1, 5, 6, GET, OK, 7)),
+			 1);
 	assert_int_equal(CHECK(OP(1, 1, 0, PUT, UNKNOWN, 7), OP(1, 3, 4, GET, ABSENT, 0),
-			       OP(1, 5, 6, GET, ABSENT, 7)), 1);
+			       OP(1, 5, 6, GET, ABSENT, 7)),
+			 1);
 	/* keys do not touch each other */
 	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(2, 3, 4, GET, ABSENT, 0)), 1);
 }
@@ -56,8 +61,9 @@ static void test_rejects(void **state)
 	assert_int_equal(CHECK(OP(1, 1, 2, GET, OK, 7)), 0);
 	assert_int_equal(CHECK(OP(1, 1, 2, GET, OK, 7), OP(1, 3, 4, PUT, OK, 7)), 0);
 	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(1, 3, 4, GET, ABSENT, 0)), 0);
-	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(1, 3, 4, PUT, OK, 8),
-			       OP(1, 5, 6, GET, OK, 7)), 0);
+	assert_int_equal(
+		CHECK(OP(1, 1, 2, PUT, OK, 7), OP(1, 3, 4, PUT, OK, 8), OP(1, 5, 6, GET, OK, 7)),
+		0);
 	/* two inserts that both succeed, an insert beside a key, an update of nothing */
 	assert_int_equal(CHECK(OP(1, 1, 4, INSERT, OK, 7), OP(1, 2, 3, INSERT, OK, 8)), 0);
 	assert_int_equal(CHECK(OP(1, 1, 2, INSERT, PRESENT, 7)), 0);
@@ -65,14 +71,17 @@ static void test_rejects(void **state)
 	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(1, 3, 4, DELETE, ABSENT, 0)), 0);
 	/* two gets that disagree about the order */
 	assert_int_equal(CHECK(OP(1, 1, 9, PUT, OK, 7), OP(1, 2, 3, GET, OK, 7),
-			       OP(1, 4, 5, GET, ABSENT, 0)), 0);
+			       OP(1, 4, 5, GET, ABSENT, 0)),
+			 0);
 	assert_int_equal(CHECK(OP(1, 1, 12, PUT, OK, 7), OP(1, 2, 13, PUT, OK, 8),
 			       OP(1, 3, 4, GET, OK, 7), OP(1, 5, 6, GET, OK, 8),
-			       OP(1, 7, 8, GET, OK, 7)), 0);
+			       OP(1, 7, 8, GET, OK, 7)),
+			 0);
 	/* an unknown one is applied once, and not before its call */
 	assert_int_equal(CHECK(OP(1, 1, 2, GET, OK, 7), OP(1, 3, 0, PUT, UNKNOWN, 7)), 0);
 	assert_int_equal(CHECK(OP(1, 1, 0, PUT, UNKNOWN, 7), OP(1, 2, 3, GET, OK, 7),
-			       OP(1, 4, 5, DELETE, OK, 0), OP(1, 6, 7, GET, OK, 7)), 0);
+			       OP(1, 4, 5, DELETE, OK, 0), OP(1, 6, 7, GET, OK, 7)),
+			 0);
 	/* the second key is the bad one */
 	assert_int_equal(CHECK(OP(1, 1, 2, PUT, OK, 7), OP(2, 3, 4, GET, OK, 7)), 0);
 }

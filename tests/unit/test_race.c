@@ -82,7 +82,8 @@ static void sized_done(void *arg, const struct atoll_outcome *out)
 static void test_sizes(void **state)
 {
 	static const uint32_t klens[] = {1, 39, 40, 41, 1023, 1024};
-	static const uint32_t vlens[] = {0, 1, 255, 256, 4096, 15000, 16279, 16280, 20000, 65535, 65536};
+	static const uint32_t vlens[] = {0,     1,     255,   256,   4096, 15000,
+					 16279, 16280, 20000, 65535, 65536};
 	static uint8_t key[1024], value[65536];
 	static struct sized s;
 	struct rig *g = &rig;
@@ -99,11 +100,13 @@ static void test_sizes(void **state)
 
 			memset(key, (int)('a' + i * 11 + j), sizeof(key));
 			assert_int_equal(race_submit(r, ATOLL_PUT, key, klens[i], value, vlens[j],
-						     sized_done, &s), 0);
+						     sized_done, &s),
+					 0);
 			assert_true(rig_drain(g));
 			assert_int_equal(s.result, ATOLL_OK);
-			assert_int_equal(race_submit(r, ATOLL_GET, key, klens[i], NULL, 0,
-						     sized_done, &s), 0);
+			assert_int_equal(
+				race_submit(r, ATOLL_GET, key, klens[i], NULL, 0, sized_done, &s),
+				0);
 			assert_true(rig_drain(g));
 			assert_int_equal(s.result, ATOLL_OK);
 			assert_int_equal(s.len, vlens[j]);
@@ -133,8 +136,10 @@ static void test_full(void **state)
 			char key[16];
 			size_t n = (size_t)snprintf(key, sizeof(key), "k%u", i);
 
-			assert_int_equal(race_submit(g->client[0].race, pass ? ATOLL_GET : ATOLL_INSERT,
-						     key, n, "v", 1, sized_done, &s), 0);
+			assert_int_equal(race_submit(g->client[0].race,
+						     pass ? ATOLL_GET : ATOLL_INSERT, key, n, "v",
+						     1, sized_done, &s),
+					 0);
 			assert_true(rig_drain(g));
 			if (s.result == ATOLL_OK)
 				stored[pass]++;
@@ -234,8 +239,9 @@ static void test_room_of_the_dead(void **state)
 			char key[16];
 			size_t n = (size_t)snprintf(key, sizeof(key), "k%u-%u", pass, i);
 
-			assert_int_equal(race_submit(g->client[1].race, ATOLL_INSERT, key, n, "v", 1,
-						     sized_done, &s), 0);
+			assert_int_equal(race_submit(g->client[1].race, ATOLL_INSERT, key, n, "v",
+						     1, sized_done, &s),
+					 0);
 			assert_true(rig_drain(g));
 			stored += s.result == ATOLL_OK;
 			assert_true(s.result == ATOLL_OK || s.result == ATOLL_FULL);
@@ -264,6 +270,27 @@ static void test_small_provider(void **state)
 	assert_int_equal(rig_check(g), 1);
 	assert_int_equal(rig_table_faults(g), 0);
 	assert_int_equal(g->failures, 0);
+	rig_close(g);
+}
+
+/* A client whose pending insert was taken away is dead to the others, and knows it. */
+static void test_evicted(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_call *call;
+
+	(void)state;
+	rig_open(g, 10, 1, 1, 8);
+	rig_keys(g, 1, false);
+	call = rig_submit(g, 0, ATOLL_INSERT, 0);
+	while (!slot_of(g, 0))
+		rig_turn(g);
+	*slot_of(g, 0) = 0;
+	assert_true(rig_drain(g));
+	assert_int_equal(call->result, ATOLL_FENCED);
+	assert_true(race_lost(g->client[0].race));
+	assert_int_equal(race_submit(g->client[0].race, ATOLL_GET, "k", 1, NULL, 0, rig_done, call),
+			 -ENOTCONN);
 	rig_close(g);
 }
 
@@ -350,9 +377,9 @@ static void test_dump(void **state)
 
 static enum atoll_op any_op(struct rig *g)
 {
-	static const enum atoll_op ops[] = {ATOLL_GET,	  ATOLL_GET,	ATOLL_PUT,   ATOLL_PUT,
-					    ATOLL_INSERT, ATOLL_INSERT, ATOLL_UPDATE, ATOLL_DELETE,
-					    ATOLL_DELETE};
+	static const enum atoll_op ops[] = {ATOLL_GET,    ATOLL_GET,    ATOLL_PUT,
+					    ATOLL_PUT,    ATOLL_INSERT, ATOLL_INSERT,
+					    ATOLL_UPDATE, ATOLL_DELETE, ATOLL_DELETE};
 
 	return ops[fake_below(&g->w, sizeof(ops) / sizeof(ops[0]))];
 }
@@ -405,8 +432,10 @@ static void one_seed(uint64_t seed, struct tally *t)
 		slow = fake_below(&g->w, n);
 	else if (seed % 4 == 3)
 		cut = fake_below(&g->w, n);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		g->client[i].todo = 10;
+		g->client[i].fake->again = seed % 9 == 4 ? 12 : 0;
+	}
 	for (;; turns++) {
 		bool busy = false;
 
@@ -465,7 +494,8 @@ static void test_side_by_side(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < n; i++)
 		one_seed(seed + i, &t);
-	printf("%llu seeds: %llu operations in %llu steps, %llu in doubt, %llu not executed, %llu conflicts, "
+	printf("%llu seeds: %llu operations in %llu steps, %llu in doubt, %llu not executed, %llu "
+	       "conflicts, "
 	       "%llu withdrawals, %llu cleared for the dead\n",
 	       (unsigned long long)n, (unsigned long long)t.calls, (unsigned long long)t.steps,
 	       (unsigned long long)t.unknown, (unsigned long long)t.dropped,
@@ -477,11 +507,12 @@ static void test_side_by_side(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_full),	    cmocka_unit_test(test_no_space),
-		cmocka_unit_test(test_corrupt),	    cmocka_unit_test(test_room_of_the_dead),
+		cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_full),           cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_corrupt),        cmocka_unit_test(test_room_of_the_dead),
 		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_leak),
-		cmocka_unit_test(test_dump),	    cmocka_unit_test(test_side_by_side),
+		cmocka_unit_test(test_evicted),        cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_side_by_side),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client stopped after each of its steps (verbs, and 256-byte pieces of WRITEs), with another client
- * beside it; the same with the one that cleans up stopped, too; and every interleaving of the verbs of
- * two operations.
+ * A client stopped after each of its steps (verbs, and 256-byte pieces of WRITEs), with another
+ * client beside it; the same with the one that cleans up stopped, too; and every interleaving of
+ * the verbs of two operations.
  */
 #include <setjmp.h>
 #include <stdarg.h>
