@@ -8,7 +8,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the layout is little-
 uint64_t store_groups(uint64_t entries)
 {
 	const uint64_t slots = INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS;
-	uint64_t groups = entries / 7 * 10 / slots + 1;
+	uint64_t groups = entries * 10 / (7 * slots) + 1;
 
 	return groups < INDEX_GROUPS_MIN ? INDEX_GROUPS_MIN : groups;
 }
