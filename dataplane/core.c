@@ -314,13 +314,16 @@ static unsigned endpoint_drain(struct dp *dp, struct dp_endpoint *ep)
 	if (ep->nevents)
 		events_retry(dp, ep);
 	while (done < DP_BUDGET && !ep->poison) {
-		if (ep->build_ready && !chain_submit(dp, ep))
-			break;
-		if (!channel_pending(&ep->ch))
+		if (!ep->build_ready && !channel_pending(&ep->ch))
 			break;
 		/* what is taken can always be answered */
 		if (!endpoint_room(dp, ep, DP_DRAIN_SLOTS, DP_DRAIN_BYTES))
 			break;
+		if (ep->build_ready) {
+			if (!chain_submit(dp, ep))
+				break;
+			continue;
+		}
 		n = channel_pop(&ep->ch, slots);
 		if (n <= 0) {
 			if (n < 0) {
