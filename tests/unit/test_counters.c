@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "ipc/counters.h"
+
+static void page(void **state)
+{
+	static const struct counter_info info[] = {{"first", "bytes", "one"}, {"second", "turns", "two"}};
+	struct counters_page *p = calloc(1, sizeof(*p));
+
+	(void)state;
+	assert_non_null(p);
+	assert_int_equal(counters_check(p, sizeof(*p)), -EPROTO); /* not yet set up */
+	counters_format(p, info, 2);
+	assert_int_equal(counters_check(p, sizeof(*p)), 0);
+	assert_int_equal(p->count, 2);
+	assert_string_equal(p->info[1].name, "second");
+	counter_add(&p->value[1], 3);
+	counter_add(&p->value[1], 4);
+	assert_int_equal(counters_read(p, 0), 0);
+	assert_int_equal(counters_read(p, 1), 7);
+	/* a page that is too small, of another version, or that claims too much */
+	assert_int_equal(counters_check(p, sizeof(*p) - 1), -EPROTO);
+	p->count = COUNTERS_MAX + 1;
+	assert_int_equal(counters_check(p, sizeof(*p)), -EPROTO);
+	p->count = 2;
+	p->major++;
+	assert_int_equal(counters_check(p, sizeof(*p)), -EPROTO);
+	free(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(page)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
