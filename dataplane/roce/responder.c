@@ -478,7 +478,7 @@ void responder_revoke(struct roce_qp *qp, const uint8_t *base, size_t len)
 	}
 	if (rs->message == MESSAGE_WRITE && rs->status == STATUS_OK && rs->write_at < base + len &&
 	    rs->write_at + rs->write_left > base) {
-		rs->status = STATUS_BAD_HANDLE;
+		rs->status = STATUS_IN_DOUBT; /* the first part of it has been written */
 		refuse = true;
 	}
 	if (!refuse || qp->conf.atoll || rs->closing)

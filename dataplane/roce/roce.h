@@ -203,9 +203,10 @@ void roce_qp_fail(struct roce_qp *qp, enum roce_error why);
 /* Fails it if need be and frees it: no callback for it comes after. */
 void roce_qp_destroy(struct roce_qp *qp);
 const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp);
-/* Memory that @memory gave out goes away: READs being answered from and WRITEs being received into
- * [@base, @base + @len) end with STATUS_BAD_HANDLE (stock peers: NAK and error). After it returns
- * no packet touches that memory, unless @memory gives it out again. */
+/* Memory that @memory gave out goes away: READs being answered from [@base, @base + @len) end with
+ * STATUS_BAD_HANDLE, WRITEs of which a part has been received into it with STATUS_IN_DOUBT (stock
+ * peers: NAK and error). After it returns no packet touches that memory, unless @memory gives it out
+ * again. */
 void roce_memory_revoke(struct roce_dev *dev, const void *base, size_t len);
 
 /* Queue a work request. 0, -EAGAIN (send queue full), -EINVAL, -ENOTCONN (not READY). Packets go
