@@ -149,11 +149,12 @@ int main(int argc, char **argv)
 		print_hits();
 	printf("\n%llu seeds from %llu, %llu failed, %.1f s: %llu messages, %llu verbs, %llu ended OK, "
 	       "%llu refused, %llu in doubt; %llu processes and %llu nodes crashed, %llu fences, "
-	       "%llu revocations\n",
+	       "%llu revocations, %llu waits for room\n",
 	       (unsigned long long)count, (unsigned long long)first, (unsigned long long)failed,
 	       seconds() - start, (unsigned long long)t.messages, (unsigned long long)t.verbs,
 	       (unsigned long long)t.ok, (unsigned long long)t.refused, (unsigned long long)t.doubt,
 	       (unsigned long long)t.crashes, (unsigned long long)t.node_crashes,
-	       (unsigned long long)t.fences, (unsigned long long)t.revokes);
+	       (unsigned long long)t.fences, (unsigned long long)t.revokes,
+	       (unsigned long long)t.agains);
 	return failed ? 1 : 0;
 }

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 struct sim_totals {
-	uint64_t messages, verbs, ok, refused, doubt, crashes, node_crashes, fences, revokes, steps;
+	uint64_t messages, verbs, ok, refused, doubt, crashes, node_crashes, fences, revokes, agains, steps;
 };
 
 /* Runs one seed. NULL, or what was broken (static storage). @verbose: log to stdout. */
