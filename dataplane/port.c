@@ -34,8 +34,9 @@ int port_open(struct port **out, const char *spec, const struct port_conf *conf,
 			own.args = colon ? colon + 1 : "";
 			return (*d)->open(out, &own, err, errlen);
 		}
-	at = (size_t)snprintf(err, errlen, "there is no port driver \"%.*s\" in this build; there are:",
-			      (int)len, spec);
+	at = (size_t)snprintf(
+		err, errlen, "there is no port driver \"%.*s\" in this build; there are:", (int)len,
+		spec);
 	for (const struct port_ops *const *d = port_drivers; *d && at < errlen; d++)
 		at += (size_t)snprintf(err + at, errlen - at, " %s", (*d)->name);
 	return -ENOENT;

@@ -9,7 +9,10 @@
 #include "dataplane/ports/drivers.h"
 #include "ipc/idle.h"
 
-enum { HELD_MAX = 512, REORDER_NS = 100000 };
+enum {
+	HELD_MAX = 512,
+	REORDER_NS = 100000
+};
 
 struct held {
 	struct pkt *pkt;
@@ -127,7 +130,7 @@ static void hold(struct fault_port *f, struct pkt *p, uint64_t when)
 static void damage(struct fault_port *f, struct pkt *p)
 {
 	uint64_t r = draw(f);
-	/* behind the IPv4 and UDP headers: what a damaged address does is what a lost packet does */
+	/* behind the IPv4 and UDP headers: a damaged address does what a loss does */
 	uint32_t skip = f->inner->ops->caps & PORT_L2 ? 42 : 28;
 
 	if (p->len > skip)
@@ -206,9 +209,9 @@ static int fault_wait_fd(struct port *p)
 	struct fault_port *f = from(p);
 
 	/* what is held has no descriptor: with delays the port must be polled */
-	return f->delay_ns || f->jitter_ns || f->bits_per_s || f->reorder > 0 ?
-		       -1 :
-		       f->inner->ops->wait_fd(f->inner);
+	return f->delay_ns || f->jitter_ns || f->bits_per_s || f->reorder > 0
+		       ? -1
+		       : f->inner->ops->wait_fd(f->inner);
 }
 
 static int fault_arm(struct port *p)
@@ -260,7 +263,8 @@ static uint64_t monotonic(void *arg)
 }
 
 /* One KEY=VALUE. 0, or -EINVAL with a sentence. */
-static int option(struct fault_port *f, const char *key, const char *value, char *err, size_t errlen)
+static int option(struct fault_port *f, const char *key, const char *value, char *err,
+		  size_t errlen)
 {
 	const struct {
 		const char *name;
@@ -268,10 +272,14 @@ static int option(struct fault_port *f, const char *key, const char *value, char
 		uint64_t *number;
 		uint64_t unit;
 	} keys[] = {
-		{"loss", &f->loss, NULL, 0},	   {"dup", &f->dup, NULL, 0},
-		{"reorder", &f->reorder, NULL, 0}, {"corrupt", &f->corrupt, NULL, 0},
-		{"delay_us", NULL, &f->delay_ns, 1000}, {"jitter_us", NULL, &f->jitter_ns, 1000},
-		{"rate_mbps", NULL, &f->bits_per_s, 1000000}, {"seed", NULL, &f->rng, 1},
+		{"loss", &f->loss, NULL, 0},
+		{"dup", &f->dup, NULL, 0},
+		{"reorder", &f->reorder, NULL, 0},
+		{"corrupt", &f->corrupt, NULL, 0},
+		{"delay_us", NULL, &f->delay_ns, 1000},
+		{"jitter_us", NULL, &f->jitter_ns, 1000},
+		{"rate_mbps", NULL, &f->bits_per_s, 1000000},
+		{"seed", NULL, &f->rng, 1},
 	};
 	char *end;
 
@@ -298,8 +306,8 @@ static int option(struct fault_port *f, const char *key, const char *value, char
 		return 0;
 	}
 	snprintf(err, errlen,
-		 "fault: there is no \"%s\"; there are loss, dup, reorder, corrupt, delay_us, jitter_us, "
-		 "rate_mbps, seed",
+		 "fault: there is no \"%s\"; there are loss, dup, reorder, corrupt, delay_us, "
+		 "jitter_us, rate_mbps, seed",
 		 key);
 	return -EINVAL;
 }
@@ -312,8 +320,9 @@ static int fault_open(struct port **out, const struct port_conf *conf, char *err
 	int rc = 0;
 
 	if (!slash || (size_t)(slash - conf->args) >= sizeof(text)) {
-		snprintf(err, errlen, "fault: wants KEY=VALUE,.../INNER, for example "
-				      "fault:loss=0.01,seed=7/uring:");
+		snprintf(err, errlen,
+			 "fault: wants KEY=VALUE,.../INNER, for example "
+			 "fault:loss=0.01,seed=7/uring:");
 		return -EINVAL;
 	}
 	f = calloc(1, sizeof(*f));

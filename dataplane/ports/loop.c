@@ -2,10 +2,11 @@
 /*
  * loop.c - packets between ports of one process: tests and simulations.
  *
- * Every port that is opened as `loop:NAME` joins the segment NAME; a packet goes to the port that has its
- * IPv4 destination address, or nowhere. A port's queue is bounded: what does not fit is not accepted. There
- * are no threads and no time: the order of calls decides everything. A packet is copied into a buffer of
- * the receiver's, so each port owns its buffers. Not for use from more than one thread.
+ * Every port that is opened as `loop:NAME` joins the segment NAME; a packet goes to the port that
+ * has its IPv4 destination address, or nowhere. A port's queue is bounded: what does not fit is not
+ * accepted. There are no threads and no time: the order of calls decides everything. A packet is
+ * copied into a buffer of the receiver's, so each port owns its buffers. Not for use from more than
+ * one thread.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -15,7 +16,13 @@
 
 #include "dataplane/ports/drivers.h"
 
-enum { BUFFERS = 2048, QUEUE = 1024, MTU_DEFAULT = 4352, MTU_MAX = 9000, NAME_MAX_BYTES = 32 };
+enum {
+	BUFFERS = 2048,
+	QUEUE = 1024,
+	MTU_DEFAULT = 4352,
+	MTU_MAX = 9000,
+	NAME_MAX_BYTES = 32
+};
 
 struct loop_port {
 	struct port port;
