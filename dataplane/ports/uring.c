@@ -2,16 +2,18 @@
 /*
  * uring.c - UDP by the kernel, through io_uring: no root, no hugepages, any network.
  *
- * `uring:` takes no arguments. The socket is bound to the node's address and UDP port and not connected, and
- * asks for path MTU discovery, so the kernel sends every datagram with the don't-fragment bit and
- * identification 0: what the invariant CRC was computed over. On receipt the headers that the kernel took
- * off are written again in front of the payload; the source port is the sender's socket's.
+ * `uring:` takes no arguments. The socket is bound to the node's address and UDP port and not
+ * connected, and asks for path MTU discovery, so the kernel sends every datagram with the
+ * don't-fragment bit and identification 0: what the invariant CRC was computed over. On receipt the
+ * headers that the kernel took off are written again in front of the payload; the source port is
+ * the sender's socket's.
  *
- * One multishot receive takes buffers from a ring that is shared with the kernel (Linux 6.0); each holds the
- * kernel's header and the sender's address in the 32 bytes before the payload, which is where the packet's
- * own headers go. Packets are no larger than the interface of the address sends in one piece. A turn of the loop makes at most one system call to receive: it submits what was queued
- * and lets the kernel run the completions (DEFER_TASKRUN). A datagram that finds neither a buffer nor room
- * in the socket is lost, as on any network.
+ * One multishot receive takes buffers from a ring that is shared with the kernel (Linux 6.0); each
+ * holds the kernel's header and the sender's address in the 32 bytes before the payload, which is
+ * where the packet's own headers go. Packets are no larger than the interface of the address sends
+ * in one piece. A turn of the loop makes at most one system call to receive: it submits what was
+ * queued and lets the kernel run the completions (DEFER_TASKRUN). A datagram that finds neither a
+ * buffer nor room in the socket is lost, as on any network.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -39,11 +41,11 @@ enum {
 	RECV_GROUP = 0,
 	SENDS = 512,
 	ENTRIES = 1024,
-	HEADERS = 28,	   /* IPv4 and UDP */
+	HEADERS = 28,       /* IPv4 and UDP */
 	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
 	MTU_MAX = 9000,
 	SOCKET_BYTES = 8 << 20,
-	BIND_TRIES = 100, /* 10 ms apart */
+	BIND_TRIES = 100,      /* 10 ms apart */
 	TAG_RECV = 0xffffffff, /* user_data; else the slot of a send */
 };
 _Static_assert(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in) == RECV_FRONT &&
@@ -80,17 +82,19 @@ struct uring_port {
 	struct msghdr recv_msg; /* of the multishot receive: how much front there is */
 	struct io_uring_buf_ring *recv_ring;
 	size_t recv_ring_size;
-	uint32_t lent;	/* buffers in the ring */
+	uint32_t lent;  /* buffers in the ring */
 	bool receiving; /* the multishot receive is under way */
 	bool opened;
-	bool queued;  /* submissions since the last system call */
-	bool deferred; /* completions come only by a system call */
+	bool queued;                  /* submissions since the last system call */
+	bool deferred;                /* completions come only by a system call */
 	struct pkt *ready[RECV_RING]; /* received, not handed out yet */
 	uint32_t nready;
 	struct port_stats stats;
 };
 
-enum { NONE = 0xffffffff };
+enum {
+	NONE = 0xffffffff
+};
 
 static struct uring_port *from(struct port *p)
 {
@@ -223,7 +227,7 @@ static void completions(struct uring_port *u)
 	struct io_uring_cqe *cqe;
 	unsigned head, n = 0;
 
-	io_uring_for_each_cqe(&u->ring, head, cqe) {
+	io_uring_for_each_cqe (&u->ring, head, cqe) {
 		if (cqe->user_data == TAG_RECV)
 			recv_done(u, cqe);
 		else
@@ -407,11 +411,11 @@ static int socket_open(struct uring_port *u, char *err, size_t errlen)
 	     i++)
 		nanosleep(&nap, NULL);
 	if (rc) {
-
 		snprintf(err, errlen,
-			 "uring: cannot bind UDP port %u of %u.%u.%u.%u: %s: is another node running there?",
-			 u->udp_port, u->address >> 24, u->address >> 16 & 255, u->address >> 8 & 255,
-			 u->address & 255, strerror(-rc));
+			 "uring: cannot bind UDP port %u of %u.%u.%u.%u: %s: is another node "
+			 "running there?",
+			 u->udp_port, u->address >> 24, u->address >> 16 & 255,
+			 u->address >> 8 & 255, u->address & 255, strerror(-rc));
 		return rc;
 	}
 	return 0;
@@ -433,7 +437,8 @@ static uint32_t interface_mtu(struct uring_port *u)
 		/* the loopback interface has all of its network's addresses */
 		if (!sa || sa->sin_family != AF_INET ||
 		    (htonl(u->address) ^ sa->sin_addr.s_addr) &
-			    (i->ifa_flags & IFF_LOOPBACK && mask ? mask->sin_addr.s_addr : 0xffffffff))
+			    (i->ifa_flags & IFF_LOOPBACK && mask ? mask->sin_addr.s_addr
+								 : 0xffffffff))
 			continue;
 		strncpy(req.ifr_name, i->ifa_name, sizeof(req.ifr_name) - 1);
 		if (!ioctl(u->sock, SIOCGIFMTU, &req) && req.ifr_mtu > 0)
@@ -446,7 +451,8 @@ static uint32_t interface_mtu(struct uring_port *u)
 static int ring_open(struct uring_port *u)
 {
 	struct io_uring_params best = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER |
-						IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED,
+						IORING_SETUP_DEFER_TASKRUN |
+						IORING_SETUP_R_DISABLED,
 				       .cq_entries = 4 * ENTRIES};
 	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE, .cq_entries = 4 * ENTRIES};
 	int rc;
@@ -491,7 +497,8 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 	mtu = interface_mtu(u);
 	if (mtu && mtu < u->port.mtu)
 		u->port.mtu = mtu;
-	u->nbuffers = conf->buffers > RECV_RING + SENDS && conf->buffers <= 65536 ? conf->buffers : BUFFERS;
+	u->nbuffers = conf->buffers > RECV_RING + SENDS && conf->buffers <= 65536 ? conf->buffers
+										  : BUFFERS;
 	stride = (PKT_HEADROOM + u->port.mtu + 64 + 63) & ~(size_t)63;
 	u->memory_size = stride * u->nbuffers;
 	u->memory = mmap(NULL, u->memory_size, PROT_READ | PROT_WRITE,
@@ -524,8 +531,9 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 		return fail(u, -ENOMEM, err, errlen, "receive ring");
 	}
 	u->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (u->event < 0 || io_uring_register_eventfd(&u->ring, u->event))
-		return fail(u, -errno, err, errlen, "event descriptor");
+	rc = u->event < 0 ? -errno : io_uring_register_eventfd(&u->ring, u->event);
+	if (rc)
+		return fail(u, rc, err, errlen, "event descriptor");
 	*out = &u->port;
 	return 0;
 }
@@ -535,11 +543,12 @@ static int uring_start(struct port *p)
 {
 	struct uring_port *u = from(p);
 	struct io_uring_buf_reg reg = {.ring_entries = RECV_RING, .bgid = RECV_GROUP};
+	struct io_uring_cqe *cqe;
 	int rc;
 
 	/* liburing 2.3 declares the call and does not export it */
-	if (u->deferred && syscall(SYS_io_uring_register, u->ring.ring_fd,
-				   IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+	if (u->deferred &&
+	    syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
 		return -errno;
 	reg.ring_addr = (uint64_t)(uintptr_t)u->recv_ring;
 	rc = io_uring_register_buf_ring(&u->ring, &reg, 0);
@@ -549,6 +558,9 @@ static int uring_start(struct port *p)
 	u->recv_msg.msg_namelen = sizeof(struct sockaddr_in);
 	recv_refill(u);
 	submit(u);
+	/* a kernel that has buffer rings and no multishot recvmsg (5.19) says so at once */
+	if (!io_uring_peek_cqe(&u->ring, &cqe) && cqe->user_data == TAG_RECV && cqe->res == -EINVAL)
+		return -EOPNOTSUPP;
 	return 0;
 }
 
