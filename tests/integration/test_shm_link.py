@@ -57,10 +57,10 @@ class Side:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
 
-def wait(what, condition, seconds=8):
+def wait(what, condition, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -119,7 +119,7 @@ try:
     flows(a, b)
     # a second server on the same path is told off, and does no harm
     second = subprocess.run([PEER, f"shm:{a.path},side=a", "10.0.0.3"], stdin=subprocess.DEVNULL,
-                            capture_output=True, text=True, timeout=20)
+                            capture_output=True, text=True, timeout=60)
     if second.returncode == 0 or "another process" not in second.stderr:
         fail(f"a second side a: {second.returncode}, {second.stderr}")
     flows(a, b)
