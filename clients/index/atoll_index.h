@@ -126,7 +126,9 @@ void atoll_index_close(struct atoll_index *ix);
  * atoll_index_reconnect - connect again after a loss, under a new identity.
  * Operations still open end first. The shard fences the old identity off before it answers, so no
  * verb of it executes after the return.
- * Return: 0 or a negative errno (-EAGAIN: not yet reachable, try again later).
+ * Return: 0; -EAGAIN not yet reachable, try again later; -ESTALE the index was lost with the memory of
+ * its node, and what was put into it (open anew to use the one that has taken its name); or another
+ * negative errno.
  */
 int atoll_index_reconnect(struct atoll_index *ix, const char **why);
 

@@ -238,7 +238,8 @@ static int find(struct atoll_index *ix, const char **why)
 	for (unsigned i = 0; i < ix->options.lanes; i++) {
 		rc = atoll_lane_open(ix->ep, ix->node, ix->options.depth, &ix->lanes[i], ms);
 		if (rc)
-			return fail(why, rc, "cannot open a lane to node %u: %s", ix->node,
+			return fail(why, rc == -ESTALE ? -EAGAIN : rc,
+				    "cannot open a lane to node %u: %s", ix->node,
 				    strerror(-rc));
 	}
 	return 0;
@@ -264,6 +265,10 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 		break;
 	case STATUS_UNSUPPORTED:
 		return fail(why, -EPROTO, "\"%s\" is no index, or of another version",
+			    ix->target);
+	case STATUS_NOT_FOUND:
+		return fail(why, -ESTALE,
+			    "the index \"%s\" was lost with its node; what has its name now is new",
 			    ix->target);
 	case STATUS_LIMIT:
 		return fail(why, -ENOSPC, "\"%s\" has as many clients as it takes", ix->target);
@@ -422,8 +427,8 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why)
 	case -EIO:
 	case -EBADF:
 	case -EINPROGRESS:
-	case -ESTALE:
 	case -ECANCELED:
+	case -EAGAIN:
 		return -EAGAIN;
 	default:
 		return rc;

@@ -86,6 +86,21 @@ static void state_set(struct shard *s, unsigned c, enum index_client_state state
 	store_client_set(&s->store, (uint16_t)c, epoch_of(s, c), state);
 }
 
+/*
+ * A secret says which index it is for in its upper 24 bits: when the node was started again, numbers
+ * and epochs of its new, empty index begin anew, and a client of the lost one must not be taken for
+ * one of this, nor go on as if nothing had been lost.
+ */
+static uint64_t secret_index(const struct shard *s)
+{
+	return (s->store.table->table_id & 0xffffff) << 40;
+}
+
+static uint64_t secret_make(struct shard *s)
+{
+	return secret_index(s) | (s->io->random(s->ctx) & 0xffffffffff);
+}
+
 static void reply(struct shard *s, const struct proto_msg *m, uint32_t status)
 {
 	s->io->reply(s->ctx, m, status, NULL, 0);
@@ -284,6 +299,8 @@ static uint32_t old_identity(struct shard *s, const struct proto_msg *m, unsigne
 	uint64_t epoch = m->arg[ARG_INDEX_OPEN_OLD_EPOCH];
 
 	*behind = 0;
+	if (cid != 0 && m->arg[ARG_INDEX_OPEN_OLD_SECRET] >> 40 != secret_index(s) >> 40)
+		return STATUS_NOT_FOUND;
 	if (cid == 0 || cid >= INDEX_CLIENTS || epoch != epoch_of(s, (unsigned)cid))
 		return STATUS_OK; /* nobody, or somebody who is dead for long */
 	switch (state_of(s, (unsigned)cid)) {
@@ -334,7 +351,7 @@ static void open_client(struct shard *s, const struct proto_msg *m)
 	*k = (struct client){
 		.source = m->src,
 		.src_epoch = m->src_epoch,
-		.secret = s->io->random(s->ctx),
+		.secret = secret_make(s),
 		.todo = STEPS_OPEN,
 		.opening = true,
 		.behind = (uint16_t)behind,

@@ -18,6 +18,9 @@
  * been granted the regions. The watch comes before the grants: a client that ended earlier than the
  * watch has no unanswered request any more, so that the grant fails, and is declared dead for that.
  *
+ * An open that names an identity of another index, which this one has taken the place of, ends with
+ * NOT_FOUND: its client must learn that what it wrote is gone.
+ *
  * The engine does no I/O of its own. What cannot be sent for lack of room is sent from shard_tick.
  */
 #ifndef ATOLL_SERVICES_INDEX_SHARD_SHARD_H

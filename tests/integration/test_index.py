@@ -103,6 +103,19 @@ class Index(unittest.TestCase):
         self.assertTrue(wait_for(
             lambda: "clients alive 1," in self.index("stat").stdout, 10, 0.1))
 
+    def test_lost_index(self):
+        """The node of the index is started again, and its memory is gone: a load does not go on as if."""
+        long = self.dir.file("long", "".join(f"{i}\n" for i in range(200000)))
+        load = self.start("--in-flight", "1", "load", long)
+        self.assertTrue(wait_for(lambda: "clients alive 2" in self.index("stat").stdout, 5))
+        self.assertEqual(svcctl("down", f"{self.dir.path}/b").returncode, 0)
+        self.assertIsNone(load.poll(), "it was done too early")
+        out = svcctl("up", "-d", f"{self.dir.path}/b/node.conf")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        out, _ = load.communicate(timeout=60)
+        self.assertEqual(load.returncode, 2, out)
+        self.assertIn("was lost with its node", out)
+
     def test_restarts(self):
         """The dataplanes and the shard are killed under a load; it goes on, and the index stays."""
         for node, name in (("a", "dataplane"), ("b", "index-shard"), ("b", "dataplane")):

@@ -243,6 +243,10 @@ static void test_reopen(void **state)
 	assert_int_equal(open_as(4, &wrong)->status, STATUS_DENIED);
 	assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
 
+	wrong.args[REPLY_INDEX_OPEN_SECRET] ^= 1ull << 63; /* of an index that was lost */
+	assert_int_equal(open_as(4, &wrong)->status, STATUS_NOT_FOUND);
+	assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
+
 	memcpy(args + 1, first.args, 3 * sizeof(*args));
 	before = w.nreplied;
 	send(OP_INDEX_OPEN, 4, args, 4);
