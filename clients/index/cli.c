@@ -21,7 +21,8 @@ static const char usage[] =
 	"  insert KEY VALUE   only if the key is not there\n"
 	"  update KEY VALUE   only if it is\n"
 	"  del KEY            delete\n"
-	"  load FILE          put every line of FILE: key the line, value its number and its length\n"
+	"  load FILE          put every line of FILE: key the line, value its number and its "
+	"length\n"
 	"  verify FILE        read every line of FILE back and compare\n"
 	"  dump               walk the whole table: print KEY, tab, VALUE; then what was found\n"
 	"  stat               what the shard knows\n"
@@ -152,12 +153,14 @@ static int do_dump(struct cli *c)
 		return 2;
 	}
 	out = c->check ? stdout : stderr;
-	fprintf(out, "%" PRIu64 " entries in %" PRIu64 " slots (%.1f%%), %" PRIu64
+	fprintf(out,
+		"%" PRIu64 " entries in %" PRIu64 " slots (%.1f%%), %" PRIu64
 		" bytes of keys, %" PRIu64 " of values\n",
 		r.entries, r.slots, 100.0 * (double)r.entries / (double)r.slots, r.key_bytes,
 		r.value_bytes);
-	fprintf(out, "torn %" PRIu64 ", duplicate %" PRIu64 ", misplaced %" PRIu64
-		", pending %" PRIu64 "\n",
+	fprintf(out,
+		"torn %" PRIu64 ", duplicate %" PRIu64 ", misplaced %" PRIu64 ", pending %" PRIu64
+		"\n",
 		r.torn, r.duplicates, r.misplaced, r.pending);
 	if (r.first_bad)
 		fprintf(out, "the first bad slot is at offset 0x%" PRIx64 " of the table region\n",
@@ -186,8 +189,8 @@ static const struct command {
 	const char *name;
 	int args;
 } commands[] = {
-	{"get", 1}, {"put", 2}, {"insert", 2}, {"update", 2}, {"del", 1},
-	{"load", 1}, {"verify", 1}, {"dump", 0}, {"stat", 0},
+	{"get", 1},  {"put", 2},    {"insert", 2}, {"update", 2}, {"del", 1},
+	{"load", 1}, {"verify", 1}, {"dump", 0},   {"stat", 0},
 };
 
 static int run(struct cli *c, char **w)
@@ -228,10 +231,10 @@ static int number(const char *name, unsigned min, unsigned max, unsigned *out)
 static int options_read(struct cli *c, int argc, char **argv)
 {
 	static const struct option list[] = {
-		{"target", 1, NULL, 't'},      {"socket", 1, NULL, 's'}, {"in-flight", 1, NULL, 'i'},
-		{"lanes", 1, NULL, 'l'},       {"name", 1, NULL, 'n'},
-		{"patience-ms", 1, NULL, 'p'}, {"check", 0, NULL, 'c'},
-		{"quiet", 0, NULL, 'q'},       {"help", 0, NULL, 'h'},	 {NULL, 0, NULL, 0},
+		{"target", 1, NULL, 't'}, {"socket", 1, NULL, 's'}, {"in-flight", 1, NULL, 'i'},
+		{"lanes", 1, NULL, 'l'},  {"name", 1, NULL, 'n'},   {"patience-ms", 1, NULL, 'p'},
+		{"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'},  {"help", 0, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int o, rc = 0;
 

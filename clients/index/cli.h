@@ -13,8 +13,8 @@ struct cli {
 	const char *target;
 	struct atoll_index_options options;
 	unsigned patience_ms; /* how long to try to connect again */
-	bool quiet;	      /* no progress */
-	bool check;	      /* dump: the summary only; load: read back */
+	bool quiet;           /* no progress */
+	bool check;           /* dump: the summary only; load: read back */
 };
 
 /* Both return the exit status of the program. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One operation for every line of a file, many in flight, over the loss of the connection: what was
- * certainly not executed is given again, and what is in doubt is read first, after the reconnect has
- * had the old identity fenced off.
+ * certainly not executed is given again, and what is in doubt is read first, after the reconnect
+ * has had the old identity fenced off.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,11 @@ struct line {
 	uint32_t number; /* from 1 */
 };
 
-enum want { WANT_PUT, WANT_LOOK, WANT_GET };
+enum want {
+	WANT_PUT,
+	WANT_LOOK,
+	WANT_GET
+};
 
 /* Something to do, now or again. */
 struct task {
@@ -103,8 +107,8 @@ static double histogram_us(const struct load *l, double part)
 	for (unsigned i = 0; i < HISTOGRAM; i++) {
 		seen += l->histogram[i];
 		if (seen > rank)
-			return i < 32 ? i / 1e3 :
-					(double)((uint64_t)(32 + i % 32) << (i / 32 - 1)) / 1e3;
+			return i < 32 ? i / 1e3
+				      : (double)((uint64_t)(32 + i % 32) << (i / 32 - 1)) / 1e3;
 	}
 	return 0;
 }
@@ -275,7 +279,9 @@ static int connect_again(struct load *l)
 
 	l->losses++;
 	if (!l->c->quiet)
-		fprintf(stderr, "%sconnection lost at %" PRIu64 " of %u: %u to be given again or looked at\n",
+		fprintf(stderr,
+			"%sconnection lost at %" PRIu64
+			" of %u: %u to be given again or looked at\n",
 			isatty(STDERR_FILENO) ? "\n" : "", l->done, l->lines, l->nagain);
 	for (;;) {
 		struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
@@ -342,8 +348,8 @@ static void summary(const struct load *l, const char *what)
 		printf("%" PRIu64 " lines were empty or too long for a key and left out\n",
 		       l->skipped);
 	if (l->losses)
-		printf("the connection was lost %" PRIu64 " times: %" PRIu64 " given again, %" PRIu64
-		       " in doubt, of which %" PRIu64 " had been done\n",
+		printf("the connection was lost %" PRIu64 " times: %" PRIu64
+		       " given again, %" PRIu64 " in doubt, of which %" PRIu64 " had been done\n",
 		       l->losses, l->given_again, l->doubts, l->doubts_done);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The public calls over an endpoint: attach, find the shard, become its client, feed the engine with
- * chunks, and begin anew after a loss.
+ * The public calls over an endpoint: attach, find the shard, become its client, feed the engine
+ * with chunks, and begin anew after a loss.
  *
- * A connection is an endpoint, an identity at the shard, and an engine; all three end together. A new
- * one names the old identity, so that the shard has fenced it off before it answers. It is a new
- * endpoint too, never the old one: fencing is by endpoint and epoch, and would strike what is new.
+ * A connection is an endpoint, an identity at the shard, and an engine; all three end together. A
+ * new one names the old identity, so that the shard has fenced it off before it answers. It is a
+ * new endpoint too, never the old one: fencing is by endpoint and epoch, and would strike what is
+ * new.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -18,7 +19,9 @@
 #include "ipc/idle.h"
 #include "proto/index_layout.h"
 
-enum { WHY_MAX = 400 };
+enum {
+	WHY_MAX = 400
+};
 
 struct grant {
 	struct atoll_handle handle;
@@ -34,8 +37,8 @@ struct atoll_index {
 	uint32_t node;
 	uint32_t lanes[RACE_LANES_MAX];
 	struct grant grant[2]; /* table, control */
-	bool lost;	       /* something else than a verb said so */
-	bool chunk_due;	       /* a chunk must be asked for and there was no room */
+	bool lost;             /* something else than a verb said so */
+	bool chunk_due;        /* a chunk must be asked for and there was no room */
 
 	/* who we are, or were last */
 	uint32_t cid, epoch;
@@ -239,8 +242,7 @@ static int find(struct atoll_index *ix, const char **why)
 		rc = atoll_lane_open(ix->ep, ix->node, ix->options.depth, &ix->lanes[i], ms);
 		if (rc)
 			return fail(why, rc == -ESTALE ? -EAGAIN : rc,
-				    "cannot open a lane to node %u: %s", ix->node,
-				    strerror(-rc));
+				    "cannot open a lane to node %u: %s", ix->node, strerror(-rc));
 	}
 	return 0;
 }
@@ -264,8 +266,7 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 	case STATUS_OK:
 		break;
 	case STATUS_UNSUPPORTED:
-		return fail(why, -EPROTO, "\"%s\" is no index, or of another version",
-			    ix->target);
+		return fail(why, -EPROTO, "\"%s\" is no index, or of another version", ix->target);
 	case STATUS_NOT_FOUND:
 		return fail(why, -ESTALE,
 			    "the index \"%s\" was lost with its node; what has its name now is new",
@@ -312,8 +313,7 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 	int rc = -EPROTO;
 
 	if (r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX && c.heap_offset < size &&
-	    c.heap_size <= size - c.heap_offset &&
-	    ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET)
+	    c.heap_size <= size - c.heap_offset && ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET)
 		rc = race_open(&ix->race, &c);
 	if (rc == -ENOMEM)
 		return fail(why, rc, "no memory");
@@ -418,7 +418,7 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why)
 	rc = connect_shard(ix, why);
 	switch (rc) {
 	case -ECONNREFUSED: /* no dataplane yet */
-	case -ENOENT:	    /* none, or no service yet */
+	case -ENOENT:       /* none, or no service yet */
 	case -EHOSTUNREACH:
 	case -ETIMEDOUT:
 	case -ENOTCONN:

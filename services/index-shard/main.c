@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The service: its options, its two regions and the file that remembers them, and the engine's I/O. */
+/* The service: its options, its two regions and the file that remembers them, and the engine's I/O.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -13,7 +14,9 @@
 #include "ipc/service.h"
 #include "services/index-shard/shard.h"
 
-enum { TICK_NS = 1000000 };
+enum {
+	TICK_NS = 1000000
+};
 
 static const char usage[] =
 	"usage: index-shard [OPTION...]\n"
@@ -22,8 +25,10 @@ static const char usage[] =
 	"  --groups N      size of the table in groups of 21 slots, instead of --entries\n"
 	"  --heap-mib N    memory for keys and values (256)\n"
 	"  --clients N     clients at once, up to 1023 (1023)\n"
-	"  --state DIR     directory for the file that finds the index again after a restart of this\n"
-	"                  process ($ATOLL_STATE; without either, a restart begins with an empty index)\n"
+	"  --state DIR     directory for the file that finds the index again after a restart of "
+	"this\n"
+	"                  process ($ATOLL_STATE; without either, a restart begins with an empty "
+	"index)\n"
 	"  --help          this text\n";
 
 struct options {
@@ -175,7 +180,8 @@ static int regions_adopt(struct service *s, const struct options *o)
 	if (rc == -ENOENT)
 		return 0;
 	if (rc) {
-		fprintf(stderr, "index-shard: cannot read %s/regions: %s; remove it to begin anew\n",
+		fprintf(stderr,
+			"index-shard: cannot read %s/regions: %s; remove it to begin anew\n",
 			o->state, strerror(-rc));
 		return rc;
 	}
@@ -189,7 +195,8 @@ static int regions_adopt(struct service *s, const struct options *o)
 		return rc;
 	}
 	/* A life that ended before it formatted left zeros. */
-	if (h->table.size >= INDEX_SUPER_SIZE && ((struct index_super *)h->table.base)->magic == 0) {
+	if (h->table.size >= INDEX_SUPER_SIZE &&
+	    ((struct index_super *)h->table.base)->magic == 0) {
 		atoll_region_free(s->ep, &h->table);
 		atoll_region_free(s->ep, &h->control);
 		return 0;
@@ -197,8 +204,10 @@ static int regions_adopt(struct service *s, const struct options *o)
 	why = store_adopt(&h->store, h->table.base, h->table.size, h->control.base,
 			  h->control.size);
 	if (why) {
-		fprintf(stderr, "index-shard: the regions of the last run are not taken: %s; remove "
-				"%s/regions to begin anew\n", why, o->state);
+		fprintf(stderr,
+			"index-shard: the regions of the last run are not taken: %s; remove "
+			"%s/regions to begin anew\n",
+			why, o->state);
 		return -EBADMSG;
 	}
 	printf("index-shard: the index of the last run: %" PRIu64 " slots, heap %" PRIu64
@@ -217,8 +226,10 @@ static int number(const char *name, const char *text, uint64_t min, uint64_t max
 	errno = 0;
 	*out = strtoull(text, &end, 10);
 	if (errno || end == text || *end || text[0] == '-' || *out < min || *out > max) {
-		fprintf(stderr, "index-shard: --%s wants a number from %" PRIu64 " to %" PRIu64
-				", not \"%s\"\n", name, min, max, text);
+		fprintf(stderr,
+			"index-shard: --%s wants a number from %" PRIu64 " to %" PRIu64
+			", not \"%s\"\n",
+			name, min, max, text);
 		return -EINVAL;
 	}
 	return 0;

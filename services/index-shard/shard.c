@@ -22,10 +22,10 @@ enum {
 struct client {
 	uint32_t source, src_epoch;
 	uint64_t secret;
-	uint8_t todo;	/* steps that must be taken */
-	uint8_t asked;	/* steps that have been sent and are not answered */
-	bool opening;	/* `open` waits for its answer */
-	uint8_t failed; /* status that the open ends with, once it is dead */
+	uint8_t todo;    /* steps that must be taken */
+	uint8_t asked;   /* steps that have been sent and are not answered */
+	bool opening;    /* `open` waits for its answer */
+	uint8_t failed;  /* status that the open ends with, once it is dead */
 	uint16_t behind; /* client that must be dead before the open goes on */
 	uint16_t behind_epoch;
 	unsigned chunks; /* handed out */
@@ -87,9 +87,9 @@ static void state_set(struct shard *s, unsigned c, enum index_client_state state
 }
 
 /*
- * A secret says which index it is for in its upper 24 bits: when the node was started again, numbers
- * and epochs of its new, empty index begin anew, and a client of the lost one must not be taken for
- * one of this, nor go on as if nothing had been lost.
+ * A secret says which index it is for in its upper 24 bits: when the node was started again,
+ * numbers and epochs of its new, empty index begin anew, and a client of the lost one must not be
+ * taken for one of this, nor go on as if nothing had been lost.
  */
 static uint64_t secret_index(const struct shard *s)
 {
@@ -119,7 +119,7 @@ static int step_send(struct shard *s, unsigned c, uint8_t step)
 	const struct shard_handles *h = &s->handles;
 	const uint64_t who[2] = {k->source, k->src_epoch};
 	const uint64_t table[5] = {
-		h->table_slot, h->table_gen, RIGHT_READ | RIGHT_WRITE | RIGHT_ATOMIC,
+		h->table_slot,  h->table_gen,    RIGHT_READ | RIGHT_WRITE | RIGHT_ATOMIC,
 		k->open.req_id, INDEX_TAG_TABLE,
 	};
 	const uint64_t control[5] = {
@@ -236,7 +236,8 @@ void shard_answer(struct shard *s, uint64_t cookie, uint32_t status)
 		return;
 	k->asked &= (uint8_t)~step;
 	if (step == STEP_FENCE) {
-		/* NO_RIGHT: it was never granted a region, so there is nothing that it could reach. */
+		/* NO_RIGHT: it was never granted a region, so there is nothing that it could reach.
+		 */
 		if (status == STATUS_OK || status == STATUS_NO_RIGHT)
 			died(s, c);
 		else
@@ -360,7 +361,8 @@ static void open_client(struct shard *s, const struct proto_msg *m)
 	};
 	s->dead -= state_of(s, c) == INDEX_CLIENT_DEAD;
 	s->alive++;
-	store_client_set(&s->store, (uint16_t)c, (uint16_t)(epoch_of(s, c) + 1), INDEX_CLIENT_ALIVE);
+	store_client_set(&s->store, (uint16_t)c, (uint16_t)(epoch_of(s, c) + 1),
+			 INDEX_CLIENT_ALIVE);
 	if (behind)
 		fence(s, behind);
 	pump(s, c);
@@ -391,8 +393,9 @@ static void chunk(struct shard *s, const struct proto_msg *m)
 	args[1] = store_chunk(&s->store, (uint16_t)c, epoch_of(s, c), segments, &args[0]);
 	if (args[1] == 0) {
 		if (!s->short_of_heap)
-			s->io->say(s->ctx, "the heap is used up: clients get NO_SPACE for new values; "
-					   "start with a larger --heap-mib");
+			s->io->say(s->ctx,
+				   "the heap is used up: clients get NO_SPACE for new values; "
+				   "start with a larger --heap-mib");
 		s->short_of_heap = true;
 		reply(s, m, STATUS_LIMIT);
 		return;

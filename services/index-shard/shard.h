@@ -2,21 +2,22 @@
 /*
  * shard.h - what an index shard decides: who is a client, who is dead, whose is which chunk.
  *
- * The shard is not on the data path. It answers index.open, index.chunk, index.suspect and index.stat,
- * and it alone declares a client dead:
+ * The shard is not on the data path. It answers index.open, index.chunk, index.suspect and
+ *index.stat, and it alone declares a client dead:
  *
  *	FREE -> ALIVE		index.open
- *	ALIVE -> FENCING	the client has ended (dp.peer_gone), or opens again under its old name
- *	FENCING -> DEAD		dp.fence has been acknowledged: no verb of it can land any more
- *	DEAD -> ALIVE		the number is given to another client, with the next epoch
+ *	ALIVE -> FENCING	the client has ended (dp.peer_gone), or opens again under its old
+ *name FENCING -> DEAD		dp.fence has been acknowledged: no verb of it can land any more DEAD
+ *-> ALIVE		the number is given to another client, with the next epoch
  *
- * Everybody may believe DEAD, or a later epoch, because it is written only after the acknowledgement.
- * After a restart of the node's dataplane, or of the shard, all clients are DEAD at once: the old
- * registration of the regions is gone, and every right to them with it.
+ * Everybody may believe DEAD, or a later epoch, because it is written only after the
+ *acknowledgement. After a restart of the node's dataplane, or of the shard, all clients are DEAD at
+ *once: the old registration of the regions is gone, and every right to them with it.
  *
- * An open is answered when the earlier identity that it names is DEAD, the client is watched and has
- * been granted the regions. The watch comes before the grants: a client that ended earlier than the
- * watch has no unanswered request any more, so that the grant fails, and is declared dead for that.
+ * An open is answered when the earlier identity that it names is DEAD, the client is watched and
+ *has been granted the regions. The watch comes before the grants: a client that ended earlier than
+ *the watch has no unanswered request any more, so that the grant fails, and is declared dead for
+ *that.
  *
  * An open that names an identity of another index, which this one has taken the place of, ends with
  * NOT_FOUND: its client must learn that what it wrote is gone.
@@ -33,7 +34,8 @@
 
 /* What the shard has done with it. All calls from the shard's thread; none may call back. */
 struct shard_io {
-	/* A request to the own dataplane, answered by shard_answer. 0 or negative: no room, try later. */
+	/* A request to the own dataplane, answered by shard_answer. 0 or negative: no room, try
+	 * later. */
 	int (*ask)(void *ctx, uint16_t opcode, const uint64_t *args, unsigned nargs,
 		   uint64_t cookie);
 	void (*reply)(void *ctx, const struct proto_msg *request, uint32_t status,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store.h - the memory of a shard: two regions in the layout of proto/index_layout.h, seen from their
- * owner.
+ * store.h - the memory of a shard: two regions in the layout of proto/index_layout.h, seen from
+ * their owner.
  *
- * The table region belongs to the clients once it is formatted: the shard never looks at a bucket or
- * a block. The control region is written here and nowhere else; clients READ it while it changes, so
- * a client's number, epoch and state change with one store.
+ * The table region belongs to the clients once it is formatted: the shard never looks at a bucket
+ * or a block. The control region is written here and nowhere else; clients READ it while it
+ * changes, so a client's number, epoch and state change with one store.
  */
 #ifndef ATOLL_SERVICES_INDEX_SHARD_STORE_H
 #define ATOLL_SERVICES_INDEX_SHARD_STORE_H
@@ -13,11 +13,11 @@
 #include "proto/index_layout.h"
 
 struct store {
-	struct index_super *table;	/* start of the table region */
-	struct index_super *control;	/* start of the control region */
-	struct index_client *client;	/* INDEX_CLIENTS lines */
+	struct index_super *table;   /* start of the table region */
+	struct index_super *control; /* start of the control region */
+	struct index_client *client; /* INDEX_CLIENTS lines */
 	struct index_segment *segment;
-	uint64_t segments, used;	/* of the heap, handed out of them */
+	uint64_t segments, used; /* of the heap, handed out of them */
 };
 
 /* Bucket groups for a table of @entries that is 0.7 full then. */
@@ -29,9 +29,9 @@ void store_format(struct store *s, void *table, void *control, uint32_t groups, 
 
 /**
  * store_adopt - take over regions that an earlier life of this shard has left
- * Whatever they hold is checked before it is believed. All clients of that life are declared dead: the
- * regions' new registration has made every right of theirs void.
- * Return: NULL, or what is wrong with them.
+ * Whatever they hold is checked before it is believed. All clients of that life are declared dead:
+ * the regions' new registration has made every right of theirs void. Return: NULL, or what is wrong
+ * with them.
  */
 const char *store_adopt(struct store *s, void *table, uint64_t table_size, void *control,
 			uint64_t control_size);

@@ -11,7 +11,12 @@
 
 #include "services/index-shard/shard.h"
 
-enum { GROUPS = 8, SEGMENTS = 20, ASKED = 64, REPLIES = 64 };
+enum {
+	GROUPS = 8,
+	SEGMENTS = 20,
+	ASKED = 64,
+	REPLIES = 64
+};
 
 struct asked {
 	uint16_t opcode;
@@ -205,7 +210,8 @@ static void test_open_refused(void **state)
 	assert_int_equal(open_as(6, NULL)->status, STATUS_OK);
 }
 
-/* DEAD is not written before the fence has been acknowledged, however often it must be asked for. */
+/* DEAD is not written before the fence has been acknowledged, however often it must be asked for.
+ */
 static void test_death(void **state)
 {
 	(void)state;
@@ -464,10 +470,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_open),     TEST(test_open_refused), TEST(test_death),
-		TEST(test_reopen),   TEST(test_numbers_again), TEST(test_open_dies),
-		TEST(test_no_room),  TEST(test_chunks),	      TEST(test_suspect),
-		TEST(test_restarted), TEST(test_adopt),	      TEST(test_sizes),
+		TEST(test_open),      TEST(test_open_refused),  TEST(test_death),
+		TEST(test_reopen),    TEST(test_numbers_again), TEST(test_open_dies),
+		TEST(test_no_room),   TEST(test_chunks),        TEST(test_suspect),
+		TEST(test_restarted), TEST(test_adopt),         TEST(test_sizes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
