@@ -281,7 +281,8 @@ int dp_endpoint_close(struct dp *dp, uint32_t endpoint, uint32_t epoch, uint32_t
 		struct dp_link *l = dp->link_list[i];
 		struct proto_msg m;
 
-		if (l->state != LINK_UP || !link_can_send(l, true))
+		/* it must be said: without a buffer left the link goes down, which says the same */
+		if (l->state != LINK_UP)
 			continue;
 		proto_request_init(&m, OP_LINK_PEER_GONE);
 		m.arg[0] = source;

@@ -56,7 +56,8 @@ static struct dp_pending *ask_node(struct dp *dp, struct dp_endpoint *ep, const 
 	p->job = job;
 	p->to = PARTY_NODE;
 	p->to_index = l->peer.node;
-	if (m->budget_us) {
+	/* a lane is opened or not, or the link goes down: given up, it would stay at the other node */
+	if (m->budget_us && job == JOB_LOOKUP) {
 		p->deadline_ns = dp->now + (uint64_t)m->budget_us * 1000;
 		dp->ndeadlines++;
 	}

@@ -227,10 +227,22 @@ void status_count(struct dp *dp, uint8_t status)
 		dp_count(dp, counter[status]);
 }
 
+/* The lane that was to be opened: its number was never told. */
+static void lane_given_up(struct dp *dp, const struct dp_pending *p)
+{
+	struct dp_endpoint *ep = endpoint_get(dp, p->from_index, p->from_epoch);
+	struct dp_lane *lane = ep ? ep->lanes[p->to_handle] : NULL;
+
+	if (lane && lane->state != LANE_OPEN)
+		lane_free(dp, ep, lane);
+}
+
 void pending_fail(struct dp *dp, struct dp_pending *p, uint8_t status)
 {
 	struct proto_msg r;
 
+	if (p->job == JOB_LANE_OPEN && p->from == PARTY_ENDPOINT)
+		lane_given_up(dp, p);
 	memset(&r, 0, sizeof(r));
 	r.status = status;
 	r.src = dp_source(dp, 0);
