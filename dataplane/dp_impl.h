@@ -386,6 +386,8 @@ void chain_init(struct dp *dp);
 /* fence.c */
 bool fence_hit(const struct dp *dp, uint32_t source, uint32_t epoch);
 uint8_t fence_source(struct dp *dp, uint32_t source, uint32_t epoch);
+/* The node was started again: its earlier clients are gone for good, and their numbers are free. */
+void fences_forget(struct dp *dp, uint8_t node);
 
 /* link.c */
 int links_init(struct dp *dp);

@@ -32,6 +32,15 @@ static uint8_t fence_note(struct dp *dp, uint32_t source, uint32_t epoch)
 	return STATUS_OK;
 }
 
+void fences_forget(struct dp *dp, uint8_t node)
+{
+	for (uint32_t i = 0; i < dp->nfences;)
+		if (dp->fences[i].source >> 24 == node)
+			dp->fences[i] = dp->fences[--dp->nfences];
+		else
+			i++;
+}
+
 uint8_t fence_source(struct dp *dp, uint32_t source, uint32_t epoch)
 {
 	uint8_t status = fence_note(dp, source, epoch);
