@@ -188,7 +188,7 @@ static void client_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, 
 		c->linger = false;
 		return;
 	case COOKIE_CLOSE:
-		c->closing = c->busy = c->lane_ok = false;
+		c->closing = c->busy = c->lane_ok = c->p.ep->lanes[0].used = false;
 		c->linger = true;
 		if (c->phase == C_WORK)
 			c->phase = C_LANE;
@@ -355,6 +355,7 @@ void client_start(struct client *c)
 	c->have_region = c->lane_ok = false;
 	c->flap_ns = c->again_ns = 0;
 	c->closing = false;
+	c->p.ep->lanes[0].used = false;
 	if (again) {
 		/* joined the new dataplane: requests end now, chains when the lane is there again */
 		endpoint_fail_requests(c->p.ep, STATUS_UNREACHABLE);
@@ -527,7 +528,18 @@ void client_act(struct client *c)
 		m.arg[0] = c->target;
 		m.arg[1] = 8;
 		m.nargs = 2;
+		if (chance(w, 100000))
+			m.budget_us = 1 + (uint32_t)(draw(w) % 500);
 		/* chains that ended UNREACHABLE are settled by the new lane */
+		if (c->tidy && c->p.ep->lanes[0].used) {
+			struct proto_msg close = {.opcode = OP_DP_LANE_CLOSE,
+						  .flags = MESSAGE_FLAG_ASYNC,
+						  .nargs = 1,
+						  .arg = {c->p.ep->lanes[0].number}};
+
+			if (atoll_request(c->p.ep, ATOLL_DATAPLANE, &close, NULL, 0))
+				break;
+		}
 		c->p.ep->lanes[0].used = false;
 		c->busy = !atoll_request(c->p.ep, ATOLL_DATAPLANE, &m, NULL, COOKIE_LANE);
 		break;

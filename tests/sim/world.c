@@ -264,6 +264,19 @@ static void check_all(struct world *w)
 		if (why)
 			broken(w, "node %u: %s", n, why);
 	}
+	for (unsigned i = 0; i < w->nclients; i++) {
+		const struct client *c = &w->client[i];
+		const struct dp_endpoint *ep;
+		unsigned lanes = 0;
+
+		if (!c->p.ep || !c->p.attached || !c->tidy)
+			continue;
+		ep = w->node[c->p.node].dp->endpoints[c->p.ep->source & 0xffffff];
+		for (unsigned k = 0; k < DP_LANES_MAX; k++)
+			lanes += ep->lanes[k] != NULL;
+		if (lanes > 1)
+			broken(w, "%s: has %u lanes and knows of one", c->p.name, lanes);
+	}
 }
 
 static bool quiet(const struct world *w)
@@ -330,6 +343,7 @@ static void setup(struct world *w)
 				     .node = 1 + (unsigned)(draw(w) % w->nodes),
 				     .kind = CTL_KIND_CLIENT};
 		snprintf(c->p.name, sizeof(c->p.name), "c%u", i);
+		c->tidy = i & 1;
 		c->local = aligned_alloc(4096, (64 * TRACKED + AREA + 4095) & ~4095u);
 		memset(c->local, 0, 64 * TRACKED + AREA);
 	}

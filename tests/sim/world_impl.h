@@ -121,6 +121,7 @@ struct client {
 	bool settling; /* the lane is being opened again: then what was in doubt is settled */
 	bool mute; /* fenced: start a new identity */
 	bool lane_ok;
+	bool tidy; /* it closes a lane that has died */
 	bool closing;
 	uint64_t flap_ns; /* the lane is to be closed then, whatever is under way on it */
 	bool linger;	  /* and the next one is to lie idle for a while */
