@@ -9,6 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DUMP_COOKIE UINT64_MAX /* of no operation */
+
+enum {
+	DUMP_BATCH = 16 * VERB_CHAIN_MAX
+}; /* blocks read at a time, if they fit */
+
 struct met {
 	uint64_t hash[2];
 	uint64_t at, word; /* slot, what was in it; at 0: free */
@@ -31,42 +37,17 @@ struct walk {
 	uint64_t npairs, room;
 	struct {
 		uint64_t at, word;
-		uint32_t len;
-	} batch[VERB_CHAIN_MAX];
+		uint32_t len, local; /* bytes; where in `blocks` */
+	} batch[DUMP_BATCH];
 	unsigned n;
+	uint32_t used; /* of `blocks`, bytes */
 };
 
-/* One chain of READs, to its end. */
-static int chain_run(struct race *r, const struct verb *chain, unsigned n)
+/* Looks at the end of a chain of reads_run. Not ours: an operation of an earlier time. */
+static int chain_end(struct race *r, const struct verb_completion *done)
 {
-	struct verbs *v = r->c.verbs;
-	struct verb_completion done;
-	int rc;
-
-	while ((rc = v->ops->post(v, r->lane[0], chain, n, UINT64_MAX)) == -EAGAIN) {
-		v->ops->flush(v);
-		rc = v->ops->poll(v, &done, 1);
-		if (rc < 0)
-			return -ENOTCONN;
-		if (rc == 0)
-			v->ops->idle(v);
-	}
-	if (rc)
-		return rc;
-	v->ops->flush(v);
-	for (;;) {
-		rc = v->ops->poll(v, &done, 1);
-		if (rc < 0) {
-			r->gone = true;
-			return -ENOTCONN;
-		}
-		if (rc == 1 && done.cookie == UINT64_MAX)
-			break;
-		if (rc == 0)
-			v->ops->idle(v);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		unsigned status = i < done.count ? done.status[i] : STATUS_IN_DOUBT;
+	for (unsigned i = 0; i < done->count && i < VERB_CHAIN_MAX; i++) {
+		unsigned status = done->status[i];
 
 		if (status != STATUS_OK) {
 			r->lost |= race_status_lost(status);
@@ -74,6 +55,48 @@ static int chain_run(struct race *r, const struct verb *chain, unsigned n)
 		}
 	}
 	return 0;
+}
+
+/* READs in as many chains as they need, all of them to their end. */
+static int reads_run(struct race *r, const struct verb *v, unsigned n)
+{
+	struct verbs *p = r->c.verbs;
+	unsigned posted = 0, out = 0;
+	int failed = 0;
+
+	while (posted < n || out) {
+		struct verb_completion done;
+		int rc = 0;
+
+		while (posted < n && rc == 0) {
+			unsigned k = n - posted < VERB_CHAIN_MAX ? n - posted : VERB_CHAIN_MAX;
+
+			rc = p->ops->post(p, r->lane[0], v + posted, k, DUMP_COOKIE);
+			posted += rc == 0 ? k : 0;
+			out += rc == 0;
+		}
+		if (rc && rc != -EAGAIN) {
+			failed = rc;
+			posted = n;
+		}
+		p->ops->flush(p);
+		rc = p->ops->poll(p, &done, 1);
+		if (rc < 0) {
+			r->gone = true;
+			return -ENOTCONN;
+		}
+		if (rc == 0)
+			p->ops->idle(p);
+		if (rc == 0 || done.cookie != DUMP_COOKIE)
+			continue;
+		out--;
+		rc = chain_end(r, &done);
+		if (rc) {
+			failed = failed ? failed : rc;
+			posted = n;
+		}
+	}
+	return failed;
 }
 
 static struct verb read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local)
@@ -159,8 +182,7 @@ static bool belongs(const struct race *r, const struct kv_place *p, uint64_t at,
 
 static int block_take(struct walk *w, unsigned i)
 {
-	const struct index_kv *kv =
-		(const struct index_kv *)(w->blocks + (size_t)i * INDEX_KV_ROOM_MAX);
+	const struct index_kv *kv = (const struct index_kv *)(w->blocks + w->batch[i].local);
 	uint64_t at = w->batch[i].at, word = w->batch[i].word;
 	struct kv_place place;
 	struct met m = {.at = at, .word = word};
@@ -190,17 +212,18 @@ static int block_take(struct walk *w, unsigned i)
 
 static int batch_run(struct walk *w)
 {
-	struct verb chain[VERB_CHAIN_MAX];
+	struct verb reads[DUMP_BATCH];
 	unsigned n = w->n;
 	int rc;
 
-	w->n = 0;
 	if (n == 0)
 		return 0;
+	w->n = 0;
+	w->used = 0;
 	for (unsigned i = 0; i < n; i++)
-		chain[i] = read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
-				     w->blocks_local + (uint64_t)i * INDEX_KV_ROOM_MAX);
-	rc = chain_run(w->r, chain, n);
+		reads[i] = read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
+				     w->blocks_local + w->batch[i].local);
+	rc = reads_run(w->r, reads, n);
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = block_take(w, i);
 	return rc;
@@ -211,6 +234,7 @@ static int word_take(struct walk *w, uint64_t at, uint64_t word)
 	const struct race_config *c = &w->r->c;
 	uint64_t offset = index_slot_offset(word), len = index_slot_units(word) * INDEX_LINE;
 	uint64_t left = c->heap_offset + c->heap_size - offset;
+	int rc = 0;
 
 	if (word == 0)
 		return 0;
@@ -225,17 +249,22 @@ static int word_take(struct walk *w, uint64_t at, uint64_t word)
 	}
 	if (len == INDEX_LEN_LONG * INDEX_LINE)
 		len = left < INDEX_KV_ROOM_MAX ? left : INDEX_KV_ROOM_MAX;
+	if (w->n == DUMP_BATCH || w->used + len > RACE_DUMP_BLOCKS)
+		rc = batch_run(w);
 	w->batch[w->n].at = at;
 	w->batch[w->n].word = word;
 	w->batch[w->n].len = (uint32_t)len;
-	return ++w->n == VERB_CHAIN_MAX ? batch_run(w) : 0;
+	w->batch[w->n].local = w->used;
+	w->used += (uint32_t)(len + INDEX_LINE - 1) & ~(uint32_t)(INDEX_LINE - 1);
+	w->n++;
+	return rc;
 }
 
 static int groups_take(struct walk *w, uint64_t first, uint32_t n)
 {
 	uint64_t base = w->r->c.table_offset + first * INDEX_GROUP_SIZE;
 	struct verb v = read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
-	int rc = chain_run(w->r, &v, 1);
+	int rc = reads_run(w->r, &v, 1);
 
 	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
 		struct index_bucket bucket;
@@ -263,7 +292,7 @@ static int pairs_check(struct walk *w)
 			read_verb(w->r, p->second.at, 8, w->table_local + 8),
 		};
 		uint64_t now[2];
-		int rc = chain_run(w->r, chain, 2);
+		int rc = reads_run(w->r, chain, 2);
 
 		if (rc)
 			return rc;
