@@ -340,10 +340,16 @@ static int run(struct load *l, const char *what)
 static void summary(const struct load *l, const char *what)
 {
 	double seconds = (double)(clock_now_ns() - l->from_ns) / 1e9;
+	struct atoll_index_stats stats;
 
 	printf("%s %" PRIu64 " lines in %.2f s: %.0f/s, p50 %.1f us, p99 %.1f us\n", what, l->done,
 	       seconds, seconds > 0 ? (double)l->done / seconds : 0.0, histogram_us(l, 0.5),
 	       histogram_us(l, 0.99));
+	atoll_index_stats(l->c->ix, &stats);
+	if (stats.leaked_bytes)
+		printf("%.1f MiB of the heap can never be used again: %" PRIu64
+		       " blocks replaced or written in vain, ends of chunks\n",
+		       (double)stats.leaked_bytes / (1 << 20), stats.leaked_blocks);
 	if (l->skipped)
 		printf("%" PRIu64 " lines were empty or too long for a key and left out\n",
 		       l->skipped);
