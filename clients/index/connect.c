@@ -39,6 +39,7 @@ struct atoll_index {
 	struct grant grant[2]; /* table, control */
 	bool lost;             /* something else than a verb said so */
 	bool chunk_due;        /* a chunk must be asked for and there was no room */
+	bool chunk_refused;    /* for want of credit: ask when there is some */
 
 	/* who we are, or were last */
 	uint32_t cid, epoch;
@@ -130,6 +131,7 @@ static void on_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, cons
 			       m->arg[REPLY_INDEX_CHUNK_SIZE]);
 		break;
 	case STATUS_AGAIN: /* never delivered; dp.credit says when */
+		ix->chunk_refused = true;
 		break;
 	case STATUS_LIMIT:
 		race_chunk_none(ix->race, ATOLL_NO_SPACE, m->status);
@@ -158,8 +160,10 @@ static void on_event(void *ctx, const struct proto_msg *m)
 	struct atoll_index *ix = ctx;
 	uint64_t tag;
 
-	if (m->opcode == OP_DP_CREDIT)
+	if (m->opcode == OP_DP_CREDIT && ix->chunk_refused) {
+		ix->chunk_refused = false;
 		ix->chunk_due = true;
+	}
 	if (m->opcode != OP_DP_GRANTED)
 		return;
 	tag = m->arg[ARG_DP_GRANTED_TAG];
@@ -200,7 +204,7 @@ static void disconnect(struct atoll_index *ix)
 	if (ix->ep)
 		atoll_detach(ix->ep);
 	ix->ep = NULL;
-	ix->chunk_due = false;
+	ix->chunk_due = ix->chunk_refused = false;
 	memset(ix->grant, 0, sizeof(ix->grant));
 }
 
