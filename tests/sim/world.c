@@ -81,15 +81,18 @@ static void node_start(struct world *w, unsigned n)
 bool proc_attach(struct proc *p, void *ctx, const struct atoll_handlers *handlers)
 {
 	struct world *w = p->w;
-	size_t size = channel_half_size(SLOTS, ARENA);
-	struct dp_attach a = {.kind = p->kind, .name = p->name, .slots = SLOTS, .arena = ARENA, .wake_fd = -1};
+	/* a service with little room is full before its credits are used up */
+	uint32_t slots = p->kind == CTL_KIND_SERVICE && w->narrow ? SLOTS_NARROW : SLOTS;
+	size_t size = channel_half_size(slots, ARENA);
+	struct dp_attach a = {
+		.kind = p->kind, .name = p->name, .slots = slots, .arena = ARENA, .wake_fd = -1};
 	uint32_t endpoint, epoch;
 	bool fresh = !p->ep;
 
 	p->halves.own = calloc(1, size);
 	p->halves.peer = calloc(1, size);
-	channel_format(p->halves.own, SLOTS, ARENA, 1);
-	channel_format(p->halves.peer, SLOTS, ARENA, 1);
+	channel_format(p->halves.own, slots, ARENA, 1);
+	channel_format(p->halves.peer, slots, ARENA, 1);
 	a.own = p->halves.own;
 	a.peer = p->halves.peer;
 	if (dp_endpoint_add(w->node[p->node].dp, &a, &endpoint, &epoch)) {
@@ -99,7 +102,7 @@ bool proc_attach(struct proc *p, void *ctx, const struct atoll_handlers *handler
 	}
 	if (fresh)
 		p->ep = endpoint_new();
-	endpoint_bind(p->ep, p->halves.peer, p->halves.own, SLOTS, ARENA);
+	endpoint_bind(p->ep, p->halves.peer, p->halves.own, slots, ARENA);
 	p->ep->source = p->node << 24 | endpoint;
 	p->ep->epoch = epoch;
 	atoll_set_handlers(p->ep, handlers, ctx);
@@ -324,6 +327,7 @@ static void setup(struct world *w)
 	w->nodes = 2 + (unsigned)(draw(w) % 3);
 	w->nclients = 2 + (unsigned)(draw(w) % (CLIENTS_MAX - 1));
 	w->calm = chance(w, 100000);
+	w->narrow = chance(w, 500000);
 	w->wire = sim_wire_new(draw(w));
 	sim_wire_rates(w->wire, &r);
 	w->now = 1000000000;
@@ -349,29 +353,39 @@ static void setup(struct world *w)
 	}
 }
 
+static const char *left_of_processes(const struct dp *dp)
+{
+	if (!dp_quiet(dp))
+		return "something is outstanding after every process has ended";
+	if (dp->counters[DPC_LANES] || dp->counters[DPC_REGIONS] || dp->counters[DPC_ENDPOINTS])
+		return "lanes, regions or endpoints are left";
+	for (uint32_t i = 0; i < dp->nlinks; i++)
+		if (dp->link_list[i]->responders)
+			return "a lane of a client that has gone is left";
+	return NULL;
+}
+
 /* After every process has ended and the nodes have told each other, nothing of them may be left. */
 static void leaks_check(struct world *w)
 {
-	for (unsigned i = 0; i < 2000; i++) {
+	const uint64_t limit = w->now + 200000000;
+	const char *why = "";
+	unsigned node = 0;
+
+	while (why && w->now < limit) {
 		sim_wire_advance(w->wire, w->now);
 		for (unsigned n = 1; n <= w->nodes; n++)
 			if (w->node[n].dp)
 				dp_poll(w->node[n].dp, w->now);
-		w->now += 10000;
+		w->now += 20000;
+		why = NULL;
+		for (unsigned n = 1; n <= w->nodes && !why; n++) {
+			why = w->node[n].dp ? left_of_processes(w->node[n].dp) : NULL;
+			node = n;
+		}
 	}
-	for (unsigned n = 1; n <= w->nodes; n++) {
-		struct dp *dp = w->node[n].dp;
-
-		if (!dp)
-			continue;
-		if (!dp_quiet(dp))
-			broken(w, "node %u: something is outstanding after every process has ended", n);
-		if (dp->counters[DPC_LANES] || dp->counters[DPC_REGIONS] || dp->counters[DPC_ENDPOINTS])
-			broken(w, "node %u: lanes, regions or endpoints are left", n);
-		for (uint32_t i = 0; i < dp->nlinks; i++)
-			if (dp->link_list[i]->responders)
-				broken(w, "node %u: a lane of a client that has gone is left", n);
-	}
+	if (why)
+		broken(w, "node %u: %s", node, why);
 }
 
 static void teardown(struct world *w)

@@ -17,6 +17,7 @@ enum {
 	NODES_MAX = 4,
 	CLIENTS_MAX = 6,
 	SLOTS = 256,
+	SLOTS_NARROW = 64,
 	ARENA = 65536,
 	OP_GRANT_ME = 0x1f01, /* an opcode that no schema knows: the router passes it on */
 	OP_SIM_ECHO = 0x1f02,
@@ -160,7 +161,7 @@ struct world {
 	uint32_t next_id, next_word;
 	struct track track[TRACKED];
 	uint32_t track_at;
-	bool draining, calm;
+	bool draining, calm, narrow;
 	int verbose;
 	const char *broken;
 	char text[256];
