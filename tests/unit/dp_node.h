@@ -31,8 +31,10 @@ enum {
 	OP_TEST = 0x2001, /* no schema knows it: the router passes it on */
 };
 
+enum heard_kind { HEARD_REQUEST, HEARD_REPLY, HEARD_EVENT, HEARD_COMPLETION };
+
 struct heard {
-	enum { HEARD_REQUEST, HEARD_REPLY, HEARD_EVENT, HEARD_COMPLETION } kind;
+	enum heard_kind kind;
 	uint64_t cookie;
 	struct proto_msg m;
 	struct verb_completion c;
@@ -94,7 +96,7 @@ static inline void node_region_unused(void *arg, uint64_t key, void *base, uint6
 	free(base);
 }
 
-static inline struct heard *proc_hear(struct proc *p, int kind)
+static inline struct heard *proc_hear(struct proc *p, enum heard_kind kind)
 {
 	struct heard *h;
 
@@ -272,7 +274,7 @@ static inline const struct heard *proc_next(struct proc *p)
 	return &p->heard[p->seen++];
 }
 
-static inline const struct heard *proc_expect(struct proc *p, int kind)
+static inline const struct heard *proc_expect(struct proc *p, enum heard_kind kind)
 {
 	const struct heard *h = proc_next(p);
 
