@@ -38,6 +38,10 @@ enum {
 	CHANNEL_MAGIC = 0x41746c43, /* "CltA" */
 	CHANNEL_SLOT = 64,
 	CHANNEL_RECORD_SLOTS = 4,
+	/* Slots that are asked for before they are used. The writer asks later than the reader, for whoever
+	 * asks last has the line, and it is the writer that needs it next. */
+	CHANNEL_READ_AHEAD = 8,
+	CHANNEL_WRITE_AHEAD = 4,
 	CHANNEL_HEADER = 4096,
 	CHANNEL_SLOTS_MIN = 64,
 	CHANNEL_SLOTS_MAX = 16384,
@@ -200,6 +204,18 @@ static inline void *channel_payload_alloc(struct channel *ch, uint32_t len, uint
 	return ch->tx_arena + (*pos & ch->tx_arena_mask);
 }
 
+/* Ask for the ownership of a line that will be written soon: the reader had it last. Without that every
+ * record waits for its own, one after the other; the same where records are read. */
+static inline void channel_slot_want(struct channel_slot *s)
+{
+#if defined(__x86_64__)
+	/* the builtin is a prefetch for reading here, unless all of the program asks for more */
+	__asm__ volatile("prefetchw %0" : : "m"(*s));
+#else
+	__builtin_prefetch(s, 1);
+#endif
+}
+
 /**
  * channel_push - publish a record of @n slots from private memory. Room must have been checked. The
  * last four bytes of each slot are set here.
@@ -209,6 +225,7 @@ static inline void channel_push(struct channel *ch, const void *slots, unsigned 
 	const uint8_t *from = slots;
 	uint32_t pos = ch->tx_head;
 
+	channel_slot_want(&ch->tx[(pos + n + CHANNEL_WRITE_AHEAD) & ch->tx_mask]);
 	for (unsigned i = n; i-- > 0;) {
 		struct channel_slot *s = &ch->tx[(pos + i) & ch->tx_mask];
 
@@ -237,6 +254,8 @@ static inline int channel_pop(struct channel *ch, void *out)
 			return 0;
 		return -EPROTO;
 	}
+	/* not when there is nothing: the writer would have to fetch the line back */
+	__builtin_prefetch(&ch->rx[(pos + CHANNEL_READ_AHEAD) & ch->rx_mask]);
 	memcpy(to, s, CHANNEL_SLOT);
 	n = to[3];
 	if (n == 1) {
