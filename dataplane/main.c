@@ -70,6 +70,7 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll,
 		}
 		if ((++count & 0xfff) == 0)
 			dp_counters(dp);
+		idle->expecting = !dp_quiet(dp);
 		if (done)
 			idle_active(idle, now);
 		else if (idle_step(idle, now)) {

@@ -2,6 +2,7 @@
 #include "ipc/idle.h"
 
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,8 +30,36 @@ bool idle_few_cores(void)
 	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
 }
 
+/* Is the core to be kept for another look? */
+static bool linger(struct idle *idle, uint64_t now_ns)
+{
+	if (!idle->expecting || idle->lingered)
+		return false;
+	if (!idle->lingering) {
+		if (idle->trust < IDLE_TRUST_MAX / 2 && ++idle->probe % IDLE_PROBE_EVERY != 0)
+			return false;
+		idle->lingering = true;
+	}
+	if (now_ns - idle->active_ns < IDLE_LINGER_NS)
+		return true;
+	idle->lingering = false;
+	idle->lingered = true;
+	if (idle->trust)
+		idle->trust--;
+	return false;
+}
+
+static void give_way(struct idle *idle, uint64_t now_ns)
+{
+	if (linger(idle, now_ns))
+		cpu_pause();
+	else
+		sched_yield();
+}
+
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core)
 {
+	memset(idle, 0, sizeof(*idle));
 	idle->mode = mode;
 	idle->shared_core = shared_core;
 	idle->active_ns = clock_now_ns();
@@ -43,7 +72,7 @@ bool idle_step(struct idle *idle, uint64_t now_ns)
 		cpu_pause();
 		return false;
 	case IDLE_MODE_YIELD:
-		sched_yield();
+		give_way(idle, now_ns);
 		return false;
 	case IDLE_MODE_BLOCK:
 		return true;
@@ -53,7 +82,7 @@ bool idle_step(struct idle *idle, uint64_t now_ns)
 	if (now_ns - idle->active_ns > (idle->shared_core ? IDLE_YIELD_NS : IDLE_SPIN_NS))
 		return true;
 	if (idle->shared_core)
-		sched_yield();
+		give_way(idle, now_ns);
 	else
 		cpu_pause();
 	return false;

@@ -5,7 +5,11 @@
  * spin: a pause instruction; never gives the core away. yield: sched_yield. block: the caller is told
  * to sleep on its descriptors. auto: spins while it has a core to itself and was active within the
  * last SPIN_NS, yields on a shared core while a peer was active within the last YIELD_NS, then blocks.
- * A sleeping core costs 10 to 60 microseconds to wake; a hand-over by yield about 5.
+ * A sleeping core costs 10 to 60 microseconds to wake; a hand-over by yield about 1 to 5.
+ *
+ * Who waits for an answer that another core is about to give does better to wait for it than to hand the
+ * core over and get it back. A loop says so in `expecting`; whether it pays is learnt from whether answers
+ * came meanwhile, for they cannot come from a process that shares the core.
  */
 #ifndef ATOLL_IPC_IDLE_H
 #define ATOLL_IPC_IDLE_H
@@ -16,11 +20,19 @@
 enum {
 	IDLE_SPIN_NS = 2000000,	 /* auto on an own core: about forty wakes' worth */
 	IDLE_YIELD_NS = 1000000, /* auto on a shared core */
+	IDLE_LINGER_NS = 1500,	 /* before a yield, when something is expected: two hand-overs' worth */
+	IDLE_TRUST_MAX = 8,
+	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
 };
 
 struct idle {
 	uint8_t mode;	  /* enum idle_mode of proto */
 	bool shared_core; /* other pollers run on this core */
+	bool expecting;	    /* the loop's: an answer is on its way, perhaps from another core */
+	bool lingering;	    /* waiting for it */
+	bool lingered;	    /* in vain, since work was last found */
+	uint8_t trust;	    /* how often it came, lately */
+	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
 };
 
@@ -37,6 +49,12 @@ void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 static inline void idle_active(struct idle *idle, uint64_t now_ns)
 {
 	idle->active_ns = now_ns;
+	idle->lingered = false;
+	if (idle->lingering) {
+		idle->lingering = false;
+		if (idle->trust < IDLE_TRUST_MAX)
+			idle->trust++;
+	}
 }
 
 /**
