@@ -568,7 +568,7 @@ struct dp *dp_new(const struct dp_conf *conf, struct port *port, uint64_t now_ns
 		dp->incarnation = dp_random(dp);
 	while (!dp->incarnation);
 	/* epochs rise over restarts too: a hundred attaches a second are fewer than the clock's steps */
-	dp->epoch = (uint32_t)(now_ns / 10000000u);
+	dp->epoch = conf->epoch ? conf->epoch : (uint32_t)(now_ns / 10000000u);
 	dp->pending = calloc(DP_PENDING_MAX, sizeof(*dp->pending));
 	dp->chains = calloc(DP_CHAINS_MAX, sizeof(*dp->chains));
 	dp->fences = calloc(DP_ENDPOINTS_MAX, sizeof(*dp->fences));

@@ -49,6 +49,7 @@ struct dp_conf {
 	uint16_t udp_port; /* 0: 4791 */
 	uint32_t heartbeat_ms;
 	uint64_t seed;	      /* randomness: incarnation, generations, QPNs, keys */
+	uint32_t epoch;	      /* endpoints' epochs begin after it: must rise over restarts; 0: from now_ns */
 	uint32_t mtu;	      /* largest RoCE payload, 0: what the port carries */
 	uint32_t verb_depth;  /* READs and atomics outstanding on a lane, at most 128; 0: 64 */
 	const struct dp_peer_conf *peers;

@@ -103,6 +103,7 @@ int main(int argc, char **argv)
 	struct dp_conf dc = {0};
 	struct port *port = NULL;
 	struct sigaction sa = {.sa_handler = on_signal};
+	struct timespec real;
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
 	struct idle idle;
 	struct dp *dp;
@@ -154,6 +155,9 @@ int main(int argc, char **argv)
 	dc.heartbeat_ms = nc.heartbeat_ms;
 	if (getrandom(&dc.seed, sizeof(dc.seed), 0) != sizeof(dc.seed))
 		dc.seed = clock_now_ns() ^ (uint64_t)getpid() << 40;
+	/* the real-time clock, because the monotonic one starts anew with the machine */
+	clock_gettime(CLOCK_REALTIME, &real);
+	dc.epoch = (uint32_t)((uint64_t)real.tv_sec * 100 + (uint64_t)real.tv_nsec / 10000000u);
 	for (unsigned i = 0; i < nc.npeers; i++) {
 		peers[i].node = (uint8_t)nc.peers[i].id;
 		memcpy(peers[i].name, nc.peers[i].name, sizeof(peers[i].name));
