@@ -49,12 +49,19 @@ static bool linger(struct idle *idle, uint64_t now_ns)
 	return false;
 }
 
+void idle_give(struct idle *idle, uint64_t now_ns)
+{
+	idle->gave_ns = now_ns;
+	if (idle->mode == IDLE_MODE_AUTO || idle->mode == IDLE_MODE_YIELD)
+		sched_yield();
+}
+
 static void give_way(struct idle *idle, uint64_t now_ns)
 {
 	if (linger(idle, now_ns))
 		cpu_pause();
 	else
-		sched_yield();
+		idle_give(idle, now_ns);
 }
 
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core)

@@ -21,6 +21,7 @@ enum {
 	IDLE_SPIN_NS = 2000000,	 /* auto on an own core: about forty wakes' worth */
 	IDLE_YIELD_NS = 1000000, /* auto on a shared core */
 	IDLE_LINGER_NS = 1500,	 /* before a yield, when something is expected: two hand-overs' worth */
+	IDLE_BUSY_NS = 8000,	 /* longest without a yield on a shared core */
 	IDLE_TRUST_MAX = 8,
 	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
 };
@@ -34,6 +35,7 @@ struct idle {
 	uint8_t trust;	    /* how often it came, lately */
 	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
+	uint64_t gave_ns;   /* when the core was last given away */
 };
 
 /* Monotonic clock, nanoseconds. */
@@ -46,9 +48,16 @@ bool idle_few_cores(void);
 /* @mode: enum idle_mode. */
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 
+/* Let the others of a shared core run. */
+void idle_give(struct idle *idle, uint64_t now_ns);
+
+/* Call after a turn that found work. On a shared core it gives way now and then, for others may wait for
+ * what was done, and a loop that is always busy would come to no idle_step. */
 static inline void idle_active(struct idle *idle, uint64_t now_ns)
 {
 	idle->active_ns = now_ns;
+	if (idle->shared_core && now_ns - idle->gave_ns > IDLE_BUSY_NS)
+		idle_give(idle, now_ns);
 	idle->lingered = false;
 	if (idle->lingering) {
 		idle->lingering = false;
