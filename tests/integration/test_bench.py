@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks run to their end, leave nothing behind, and print the keys that others rely on."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from node import BUILD  # noqa: E402
+
+BENCH = os.path.join(BUILD, "tools/bench/atoll-bench")
+
+KEYS = {
+    "ipc": ["ipc.rtt_over_raw", "ipc.rtt_ns", "ipc.raw_ns", "ipc.stream_ns", "ipc.routed_over_unix",
+            "ipc.idle_cost"],
+    "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
+             "wire.detect_ms.node", "wire.read64_rate", "wire.read1m_bytes"],
+    "index": ["index.rtts.get", "index.rtts.put", "index.rtts.insert", "index.rtts.delete",
+              "index.get_rate"],
+}
+
+
+def bench(*args):
+    return subprocess.run([BENCH, *args], capture_output=True, text=True, timeout=120, check=False)
+
+
+class Bench(unittest.TestCase):
+    def run_one(self, name):
+        before = glob.glob("/tmp/atoll-bench-*")
+        out = bench(name, "--quick", "--json")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        found = json.loads(out.stdout)
+        self.assertEqual(list(found), [name])
+        for key in KEYS[name]:
+            value = found
+            for part in key.split("."):
+                self.assertIn(part, value, key)
+                value = value[part]
+            self.assertGreater(value, 0, key)
+        self.assertEqual(glob.glob("/tmp/atoll-bench-*"), before)
+        return found[name]
+
+    def test_ipc(self):
+        self.run_one("ipc")
+
+    def test_wire(self):
+        self.run_one("wire")
+
+    def test_index(self):
+        trips = self.run_one("index")["rtts"]
+        self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
+
+    def test_usage(self):
+        self.assertEqual(bench().returncode, 2)
+        out = bench("moon")
+        self.assertEqual((out.returncode, out.stdout), (2, ""))
+        self.assertIn("ipc, wire and index", out.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""msgdump on a node that echoes: lines, filters, the loss of its dataplane, clear errors."""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+
+MSGDUMP = os.path.join(BUILD, "tools/msgdump/msgdump")
+CLIENT = os.path.join(BUILD, "tests/integration/kill_client")
+
+
+def msgdump(*args, timeout=10, **more):
+    env = {k: v for k, v in os.environ.items() if k != "ATOLL_SOCKET"}
+    return subprocess.run([MSGDUMP, *args], capture_output=True, text=True, timeout=timeout,
+                          check=False, env=env, **more)
+
+
+class Errors(unittest.TestCase):
+    def test_says_what_is_wrong(self):
+        for args, code, text in (([], 2, "give its RUN_DIR"), (["/nowhere"], 1, "is the node up"),
+                                 (["--point", "moon", "/"], 2, "--point moon"),
+                                 (["--status", "GREAT", "/"], 2, "--status GREAT"),
+                                 (["--endpoint", "x", "/"], 2, "--endpoint x"),
+                                 (["--count", "0", "/"], 2, "--count 0")):
+            out = msgdump(*args)
+            self.assertEqual((out.returncode, out.stdout), (code, ""), args)
+            self.assertIn(text, out.stderr)
+
+
+class Live(unittest.TestCase):
+    def setUp(self):
+        self.dir = Dir()
+        self.addCleanup(self.dir.remove)
+        out = svcctl("up", "--local", "2", "--dir", self.dir.path, "--services", "echo",
+                     "--udp-port", str(random.randrange(20000, 60000)))
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.addCleanup(svcctl, "down", "--dir", self.dir.path)
+        self.run_dir = os.path.join(self.dir.path, "a")
+        self.client = subprocess.Popen(
+            [CLIENT, "b/echo"], stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, ATOLL_SOCKET=f"{self.run_dir}/dataplane.sock"))
+        self.addCleanup(self.client.wait)
+        self.addCleanup(self.client.stdout.close)
+        self.addCleanup(self.client.kill)
+        self.assertEqual(self.client.stdout.readline(), "attached\n")
+
+    def lines(self, *args):
+        out = msgdump("--count", "20", *args, self.run_dir)
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        return [line for line in out.stdout.splitlines() if "entries lost" not in line]
+
+    def test_lines_and_filters(self):
+        lines = self.lines("--opcode", "echo.*")
+        self.assertEqual(len(lines), 20)
+        for line in lines:
+            self.assertRegex(line, r"^ *\d+\.\d{6}  (from|to)-(ring|link) +\S+.* +echo\.(echo|delay) ")
+        times = [float(line.split()[0]) for line in lines]
+        self.assertEqual(times, sorted(times))
+        points = {line.split()[1] for line in lines}
+        self.assertTrue(points & {"to-link", "from-link"}, lines)
+        for line in self.lines("--point", "to-link", "--no-verbs"):
+            self.assertEqual(line.split()[1], "to-link")
+        for line in self.lines("--opcode", "echo.delay", "--node", "2"):
+            self.assertIn(" echo.delay ", line)
+        request = re.search(r"request (0x[0-9a-f]+)", "\n".join(
+            self.lines("--opcode", "echo.delay", "--point", "from-ring"))).group(1)
+        self.assertGreater(int(request, 16), -1)
+
+    def test_ends_with_the_dataplane(self):
+        with subprocess.Popen([MSGDUMP, "--heartbeats", self.run_dir], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as dump:
+            self.assertFalse(wait_for(lambda: dump.poll() is not None, 0.3))
+            os.kill(status(self.run_dir)["processes"]["dataplane"]["pid"], signal.SIGKILL)
+            self.assertIsNotNone(wait_for(lambda: dump.poll() is not None, 5))
+            self.assertIn("the dataplane has ended", dump.stderr.read())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
