@@ -39,8 +39,9 @@ static bool linger(struct idle *idle, uint64_t now_ns)
 		if (idle->trust < IDLE_TRUST_MAX / 2 && ++idle->probe % IDLE_PROBE_EVERY != 0)
 			return false;
 		idle->lingering = true;
+		idle->linger_ns = now_ns;
 	}
-	if (now_ns - idle->active_ns < IDLE_LINGER_NS)
+	if (now_ns - idle->linger_ns < IDLE_LINGER_NS)
 		return true;
 	idle->lingering = false;
 	idle->lingered = true;

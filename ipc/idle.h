@@ -36,6 +36,7 @@ struct idle {
 	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
 	uint64_t gave_ns;   /* when the core was last given away */
+	uint64_t linger_ns; /* since when it waits: loops may not ask the clock in every turn */
 };
 
 /* Monotonic clock, nanoseconds. */
