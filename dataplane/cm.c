@@ -330,9 +330,15 @@ void cm_goodbye(struct dp *dp, struct dp_link *l)
 
 /* ---------------------------------------------------------------- timers */
 
+/* Silence that ends a link: a quarter short of three heartbeats, so that whoever waits is told within three. */
+static uint64_t patience(const struct dp_link *l)
+{
+	return (uint64_t)l->peer_heartbeat_ms * (1000000u * DP_HEARTBEATS_MISSED - 250000u);
+}
+
 static void beat(struct dp *dp, struct dp_link *l)
 {
-	uint64_t most = (uint64_t)l->peer_heartbeat_ms * 1000000u * DP_HEARTBEATS_MISSED;
+	uint64_t most = patience(l);
 	struct proto_msg m;
 
 	if (dp->now - l->heard_ns > most) {
@@ -373,6 +379,7 @@ void links_tick(struct dp *dp)
 {
 	/* if this loop was not run for a while, that is not the peers' silence */
 	uint64_t gap = dp->now - dp->ticked_ns;
+	uint64_t late = dp->now > dp->sleep_until ? dp->now - dp->sleep_until : 0;
 	uint64_t slack = (uint64_t)dp->conf.heartbeat_ms * 500000u;
 
 	if (gap < TICK_NS)
@@ -381,8 +388,10 @@ void links_tick(struct dp *dp)
 	for (uint32_t i = 0; i < dp->nlinks; i++) {
 		struct dp_link *l = dp->link_list[i];
 
-		if (gap > slack)
-			l->heard_ns = l->heard_ns + gap < dp->now ? l->heard_ns + gap : dp->now;
+		if (gap > slack && late)
+			l->heard_ns += late < gap ? late : gap;
+		if (l->heard_ns > dp->now)
+			l->heard_ns = dp->now;
 		switch ((enum link_state)l->state) {
 		case LINK_UP:
 			beat(dp, l);
@@ -412,7 +421,10 @@ uint64_t links_next_timer(const struct dp *dp)
 
 	for (uint32_t i = 0; i < dp->nlinks; i++) {
 		const struct dp_link *l = dp->link_list[i];
+		uint64_t silent = l->heard_ns + patience(l);
 
+		if (l->state == LINK_UP && silent < t)
+			t = silent;
 		if ((l->active || l->state != LINK_DOWN) && l->next_ns < t)
 			t = l->next_ns;
 	}

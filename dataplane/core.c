@@ -527,6 +527,7 @@ bool dp_sleep_begin(struct dp *dp)
 	}
 	if (sleep && dp->port && dp->port->ops->arm(dp->port) == 1)
 		sleep = false;
+	dp->sleep_until = sleep ? dp_next_timer(dp) : 0;
 	if (!sleep)
 		dp_sleep_end(dp);
 	return sleep;

@@ -276,6 +276,7 @@ struct dp {
 	struct dp_link *link_list[DP_PEERS_MAX];
 	uint32_t nlinks;
 	uint64_t ticked_ns;
+	uint64_t sleep_until; /* when the loop means to wake from its last sleep */
 	bool doomed; /* some QP or endpoint is to be destroyed */
 	uint8_t *rx; /* received link messages: {u8 node, u32 len} and data, 8-aligned */
 	uint32_t rx_len;

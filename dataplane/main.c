@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 		dc.seed = clock_now_ns() ^ (uint64_t)getpid() << 40;
 	/* the real-time clock, because the monotonic one starts anew with the machine */
 	clock_gettime(CLOCK_REALTIME, &real);
-	dc.epoch = (uint32_t)((uint64_t)real.tv_sec * 100 + (uint64_t)real.tv_nsec / 10000000u);
+	dc.epoch = (uint32_t)((uint64_t)real.tv_sec * 1000 + (uint64_t)real.tv_nsec / 1000000u);
 	for (unsigned i = 0; i < nc.npeers; i++) {
 		peers[i].node = (uint8_t)nc.peers[i].id;
 		memcpy(peers[i].name, nc.peers[i].name, sizeof(peers[i].name));

@@ -52,6 +52,8 @@ static void node_start(struct world *w, unsigned n)
 	struct dp_conf conf = {.node = (uint8_t)n,
 			       .address = address_of(n),
 			       .heartbeat_ms = 10,
+			       /* no two lives of an endpoint number have one epoch */
+			       .epoch = w->lives += 4096,
 			       .seed = draw(w),
 			       .peers = peers,
 			       .verb_depth = 16,

@@ -151,6 +151,7 @@ struct node {
 
 struct world {
 	uint64_t rng, now, incarnation;
+	uint32_t lives; /* of nodes, in epochs */
 	struct sim_wire *wire;
 	unsigned nodes, nclients;
 	struct node node[NODES_MAX + 1];
