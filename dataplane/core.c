@@ -393,11 +393,14 @@ static void endpoints_flush(struct dp *dp)
 {
 	struct dp_endpoint *first = dp->active, *ep = first;
 
+	dp->delivered = false;
 	if (!ep)
 		return;
 	do {
-		if (ep->dirty)
+		if (ep->dirty) {
+			dp->delivered = true;
 			endpoint_wake(dp, ep);
+		}
 		ep = ep->next;
 	} while (ep != first);
 }
@@ -406,8 +409,9 @@ static void endpoints_flush(struct dp *dp)
 static void again_check(struct dp *dp)
 {
 	struct dp_endpoint *first = dp->active, *ep = first;
+	bool full = false;
 
-	if (!ep)
+	if (!dp->full || !ep)
 		return;
 	do {
 		if (ep->again && endpoint_room(dp, ep, DP_REPLY_SLOTS * 4, DP_DRAIN_BYTES * 2)) {
@@ -435,8 +439,10 @@ static void again_check(struct dp *dp)
 				link_send(dp, l, &m, NULL);
 			}
 		}
+		full |= ep->again;
 		ep = ep->next;
 	} while (ep != first);
+	dp->full = full;
 }
 
 /* Close what turned out broken during the turn. */
@@ -456,9 +462,14 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 
 	dp->now = now_ns;
 	if (dp->roce) {
-		done += roce_input(dp->roce, now_ns, DP_PORT_BUDGET);
+		done += roce_input(dp->roce, now_ns, DP_INPUT_BUDGET);
 		roce_timers(dp->roce, now_ns);
-		done += links_run(dp);
+		if (dp->rx_len || dp->nmads)
+			done += links_run(dp);
+		if (dp->answered) {
+			dp->answered = false;
+			done += links_output(dp);
+		}
 	}
 	done += endpoints_run(dp);
 	if (dp->busy_head)
@@ -473,10 +484,7 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 		poisoned_reap(dp);
 	}
 	if (dp->roce) {
-		for (uint32_t i = 0; i < dp->nlinks; i++)
-			if (dp->link_list[i]->open_buf != DP_NONE)
-				link_flush(dp, dp->link_list[i]);
-		done += roce_output(dp->roce, now_ns, DP_PORT_BUDGET);
+		done += links_output(dp);
 		netif_tick(dp->nif, now_ns);
 	}
 	endpoints_flush(dp);
@@ -499,6 +507,11 @@ static bool again_waits(const struct dp *dp)
 		ep = ep->next;
 	} while (ep != first);
 	return false;
+}
+
+bool dp_delivered(const struct dp *dp)
+{
+	return dp->delivered;
 }
 
 uint64_t dp_next_timer(const struct dp *dp)

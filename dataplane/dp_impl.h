@@ -23,7 +23,8 @@ enum {
 	DP_DRAIN_BYTES = 8192,
 	DP_REPLY_SLOTS = 4,	 /* reserved for one reply */
 	DP_BUDGET = 32,		 /* records of one endpoint a turn */
-	DP_PORT_BUDGET = 32,	 /* packets a turn */
+	DP_PORT_BUDGET = 8,	 /* packets sent a turn: a stream holds up others by a few microseconds */
+	DP_INPUT_BUDGET = 8,	 /* packets received before rings are looked at */
 	DP_SLICE = 65536,	 /* bytes of a local verb between polls */
 	DP_IDLE_AFTER_NS = 1000000, /* then an endpoint is polled in turn with the other idle ones */
 	DP_REQUESTS_MAX = 1024, /* of one endpoint outstanding; so many its library keeps count of */
@@ -263,7 +264,10 @@ struct dp {
 
 	struct dp_pending *pending;
 	uint32_t free_pending, npending;
+	bool answered; /* a link request was, this turn: the other dataplane waits for it */
 	bool ping_out; /* dp_ping's message is not answered yet */
+	bool delivered; /* the last turn put something on a ring */
+	bool full;    /* some endpoint had no room for what was sent to it */
 	bool waiting; /* some endpoint waits for dp.credit */
 	uint32_t ndeadlines;
 	uint64_t deadline_scan_ns;
@@ -396,6 +400,8 @@ void links_free(struct dp *dp);
 void links_tick(struct dp *dp);
 uint64_t links_next_timer(const struct dp *dp);
 void link_flush(struct dp *dp, struct dp_link *l);
+/* Hand what links have to say, and whatever else is ready, to the port. Not from the engine's callbacks. */
+unsigned links_output(struct dp *dp);
 /* Is there a buffer beside those that answers will need? @urgent: the spare ones may be used. */
 bool link_can_send(const struct dp_link *l, bool urgent);
 /* May one more request of the peer be taken: will there be a buffer for its answer? */

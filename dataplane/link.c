@@ -57,6 +57,14 @@ void link_flush(struct dp *dp, struct dp_link *l)
 	}
 }
 
+unsigned links_output(struct dp *dp)
+{
+	for (uint32_t i = 0; i < dp->nlinks; i++)
+		if (dp->link_list[i]->open_buf != DP_NONE)
+			link_flush(dp, dp->link_list[i]);
+	return roce_output(dp->roce, dp->now, DP_PORT_BUDGET);
+}
+
 void link_send(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void *payload)
 {
 	uint32_t size = proto_msg_slots(m) * PROTO_SLOT_SIZE + ((m->length + 7) & ~7u);

@@ -19,6 +19,7 @@ static void link_reply(struct dp *dp, struct dp_link *l, const struct proto_msg 
 	if (nargs)
 		memcpy(r.arg, args, nargs * sizeof(*args));
 	link_send(dp, l, &r, NULL);
+	dp->answered = true;
 }
 
 static void op_lookup(struct dp *dp, struct dp_link *l, const struct proto_msg *m,
@@ -257,6 +258,7 @@ int dp_ping(struct dp *dp, uint8_t node)
 	m.nargs = 1;
 	link_send(dp, l, &m, NULL);
 	dp->ping_out = true;
+	links_output(dp);
 	return 0;
 }
 

@@ -63,7 +63,6 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll,
 		if (done || (count & 3) == 0)
 			now = clock_now_ns();
 		done = dp_poll(dp, now);
-
 		if (control_wanted(c)) {
 			control_run(c);
 			done++;
@@ -72,7 +71,7 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll,
 			dp_counters(dp);
 		idle->expecting = !dp_quiet(dp);
 		if (done)
-			idle_active(idle, now);
+			idle_active(idle, now, dp_delivered(dp));
 		else if (idle_step(idle, now)) {
 			dp_counters(dp);
 			loop_sleep(dp, epoll, most_ms);

@@ -358,7 +358,7 @@ static uint8_t deliver(struct dp *dp, struct dp_endpoint *to, struct proto_msg *
 /* It has no room: looked at each turn until it has, then whoever was refused is told. */
 static void again_note(struct dp *dp, struct dp_endpoint *to)
 {
-	to->again = true;
+	to->again = dp->full = true;
 	endpoint_activate(dp, to);
 }
 

@@ -497,7 +497,7 @@ bool atoll_idle_wants_sleep(struct atoll_endpoint *ep)
 	uint64_t now = clock_now_ns();
 
 	if (ep->empty_polls <= 1)
-		idle_active(&ep->idle, now);
+		idle_active(&ep->idle, now, false);
 	return idle_step(&ep->idle, now) && ep->event_fd >= 0;
 }
 

@@ -22,6 +22,7 @@ enum {
 	IDLE_YIELD_NS = 1000000, /* auto on a shared core */
 	IDLE_LINGER_NS = 1500,	 /* before a yield, when something is expected: two hand-overs' worth */
 	IDLE_BUSY_NS = 8000,	 /* longest without a yield on a shared core */
+	IDLE_GAVE_NS = 500,	 /* and when somebody has been given what he waited for */
 	IDLE_TRUST_MAX = 8,
 	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
 };
@@ -52,12 +53,12 @@ void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 /* Let the others of a shared core run. */
 void idle_give(struct idle *idle, uint64_t now_ns);
 
-/* Call after a turn that found work. On a shared core it gives way now and then, for others may wait for
- * what was done, and a loop that is always busy would come to no idle_step. */
-static inline void idle_active(struct idle *idle, uint64_t now_ns)
+/* Call after a turn that found work. On a shared core it gives way now and then, for a loop that is always
+ * busy would come to no idle_step; sooner if the turn @delivered something to another process. */
+static inline void idle_active(struct idle *idle, uint64_t now_ns, bool delivered)
 {
 	idle->active_ns = now_ns;
-	if (idle->shared_core && now_ns - idle->gave_ns > IDLE_BUSY_NS)
+	if (idle->shared_core && now_ns - idle->gave_ns > (delivered ? IDLE_GAVE_NS : IDLE_BUSY_NS))
 		idle_give(idle, now_ns);
 	idle->lingered = false;
 	if (idle->lingering) {

@@ -145,7 +145,7 @@ static void dataplane_child(void *arg)
 		}
 		idle.expecting = !dp_quiet(dp);
 		if (done)
-			idle_active(&idle, now);
+			idle_active(&idle, now, dp_delivered(dp));
 		else
 			idle_step(&idle, now);
 	}
