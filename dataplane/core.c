@@ -393,14 +393,11 @@ static void endpoints_flush(struct dp *dp)
 {
 	struct dp_endpoint *first = dp->active, *ep = first;
 
-	dp->delivered = false;
 	if (!ep)
 		return;
 	do {
-		if (ep->dirty) {
-			dp->delivered = true;
+		if (ep->dirty)
 			endpoint_wake(dp, ep);
-		}
 		ep = ep->next;
 	} while (ep != first);
 }
@@ -461,6 +458,7 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 	unsigned done = 0;
 
 	dp->now = now_ns;
+	dp->delivered = false;
 	if (dp->roce) {
 		done += roce_input(dp->roce, now_ns, DP_INPUT_BUDGET);
 		roce_timers(dp->roce, now_ns);

@@ -74,7 +74,7 @@ void dp_delete(struct dp *dp);
 
 /* One turn of the loop. Return: how much was done; 0 says that nothing was found. */
 unsigned dp_poll(struct dp *dp, uint64_t now_ns);
-/* Did the last turn put anything on a process's ring? */
+/* Did the last turn give a process an answer or a completion that it waits for? */
 bool dp_delivered(const struct dp *dp);
 /* When the core next needs a turn even if nothing comes (UINT64_MAX: never). */
 uint64_t dp_next_timer(const struct dp *dp);

@@ -266,7 +266,7 @@ struct dp {
 	uint32_t free_pending, npending;
 	bool answered; /* a link request was, this turn: the other dataplane waits for it */
 	bool ping_out; /* dp_ping's message is not answered yet */
-	bool delivered; /* the last turn put something on a ring */
+	bool delivered; /* the last turn answered a process */
 	bool full;    /* some endpoint had no room for what was sent to it */
 	bool waiting; /* some endpoint waits for dp.credit */
 	uint32_t ndeadlines;

@@ -90,7 +90,7 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 		ep->nchains--;
 		channel_unreserve(&ep->ch, 1, 0);
 		channel_push(&ep->ch, &r, 1);
-		ep->dirty = true;
+		ep->dirty = dp->delivered = true;
 		endpoint_activate(dp, ep);
 		dp_count(dp, DPC_COMPLETIONS);
 		if (dp->trace)
