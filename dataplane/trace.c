@@ -109,7 +109,7 @@ uint32_t dp_counter_describe(struct counter_info *out)
 		memset(out, 0, sizeof(*out));
 		snprintf(out->name, sizeof(out->name), "roce.%s", roce_counter_names[i]);
 		strcpy(out->unit, "packets");
-		strcpy(out->help, "of the RoCEv2 engine");
+		snprintf(out->help, sizeof(out->help), "%s", roce_counter_help[i]);
 	}
 	return DPC_COUNT;
 }

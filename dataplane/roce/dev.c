@@ -18,6 +18,30 @@ unsigned roce_planted;
 #endif
 
 const char *const roce_counter_names[ROCE_C_COUNT] = {
+	[ROCE_C_RX] = "rx",
+	[ROCE_C_TX] = "tx",
+	[ROCE_C_BAD_ICRC] = "dropped.bad_icrc",
+	[ROCE_C_BAD_LENGTH] = "dropped.bad_length",
+	[ROCE_C_BAD_OPCODE] = "dropped.bad_opcode",
+	[ROCE_C_BAD_QPN] = "dropped.bad_qpn",
+	[ROCE_C_BAD_PKEY] = "dropped.bad_pkey",
+	[ROCE_C_BAD_VERSION] = "dropped.bad_version",
+	[ROCE_C_BAD_PEER] = "dropped.bad_peer",
+	[ROCE_C_BAD_PSN] = "dropped.bad_psn",
+	[ROCE_C_BAD_STATE] = "dropped.bad_state",
+	[ROCE_C_DUPLICATE] = "duplicates",
+	[ROCE_C_SEQ_NAK] = "seq_naks",
+	[ROCE_C_RNR_NAK] = "rnr_naks",
+	[ROCE_C_RETRANSMIT] = "retransmits",
+	[ROCE_C_TIMEOUT] = "timeouts",
+	[ROCE_C_REPLAY] = "replays",
+	[ROCE_C_REPLAY_MISS] = "replay_misses",
+	[ROCE_C_ACCESS_DENIED] = "access_denied",
+	[ROCE_C_CNP] = "cnps",
+	[ROCE_C_NO_BUFFER] = "no_buffer",
+};
+
+const char *const roce_counter_help[ROCE_C_COUNT] = {
 	[ROCE_C_RX] = "packets received",
 	[ROCE_C_TX] = "packets sent",
 	[ROCE_C_BAD_ICRC] = "dropped: bad ICRC",

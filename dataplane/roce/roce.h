@@ -184,6 +184,7 @@ enum roce_counter {
 	ROCE_C_COUNT
 };
 extern const char *const roce_counter_names[ROCE_C_COUNT];
+extern const char *const roce_counter_help[ROCE_C_COUNT]; /* what each counts */
 
 struct roce_dev *roce_dev_new(const struct roce_dev_conf *conf, struct netif *nif,
 			      const struct roce_host *ops, void *host);

@@ -138,14 +138,14 @@ class BadInput(unittest.TestCase):
             address = [line.split()[-1] for line in f if line.startswith("address")][0]
         send = struct.pack(">BBHII", 0x04, 0x40, 0xffff, 0x000123, 0)  # of a QP that is not there
         kinds = {
-            "roce.dropped: bad length": [b"", b"x", send],
-            "roce.dropped: no such QP": [send + b"\0" * 68],
-            "roce.dropped: bad P_Key or Q_Key": [
+            "roce.dropped.bad_length": [b"", b"x", send],
+            "roce.dropped.bad_qpn": [send + b"\0" * 68],
+            "roce.dropped.bad_pkey": [
                 struct.pack(">BBHII", 0x04, 0x40, 0x1234, 0x123, 0) + b"\0" * 68],
-            "roce.dropped: bad IP or transport versi": [
+            "roce.dropped.bad_version": [
                 struct.pack(">BBHII", 0x04, 0x4f, 0xffff, 0x123, 0) + b"\0" * 68, b"\xff" * 200],
             # to the QP of connection management, which everybody may talk to
-            "roce.dropped: bad ICRC": [
+            "roce.dropped.bad_icrc": [
                 struct.pack(">BBHIIII", 0x64, 0x40, 0xffff, 1, 0, 0x80010000, 1) + b"\0" * 260],
         }
         for name, packets in kinds.items():
