@@ -4,7 +4,7 @@
  *
  * A shard hosts two regions. Clients change the table region with one-sided verbs and nobody else
  * does once it is formatted; the control region is written by the shard alone, and clients may READ
- *it.
+ * it.
  *
  *	table region:	superblock | bucket groups | heap of KV blocks
  *	control region:	superblock | client table | segment table
@@ -19,8 +19,8 @@
  *	fingerprint 8 | length 8 | PEND 1 | MOVE 1 | tag 4 | offset 42
  *
  * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND
- *is an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are
- *zero in this version.
+ * is an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are
+ * zero in this version.
  *
  * Invariant: blocks are never used twice during the life of a table, so a word without PEND is put
  * into the table at most once, ever; and a word with PEND is compared only by its owner, or by
@@ -33,8 +33,8 @@
  * Control region. Line c of the client table is the client number c; its first 8 bytes (number,
  * epoch, state) change with one store. A client is dead when its line says DEAD, or holds a later
  * epoch: the shard writes either only after the client has been fenced off. Numbers are given
- *again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
- *segments are handed out in order, in runs ("chunks") of up to 2 MiB.
+ * again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
+ * segments are handed out in order, in runs ("chunks") of up to 2 MiB.
  *
  * Directory, logs and more client state have room in the superblock and in the client lines; a
  * version that uses them has another layout version.
@@ -139,7 +139,7 @@ struct index_client {
 	uint8_t reserved0[3];
 	uint64_t heartbeat; /* leases: 0 */
 	uint64_t pin_epoch; /* reuse of blocks: 0 */
-	uint64_t log_base;  /* logs: 0 */
+	uint64_t log_base;  /* its logs, offset in the table region; 0: none */
 	uint64_t reserved[4];
 };
 _Static_assert(sizeof(struct index_client) == INDEX_LINE, "client is one line");
@@ -152,6 +152,70 @@ struct index_segment {
 	uint32_t run; /* segments of the chunk that begins here; 0 inside one */
 };
 _Static_assert(sizeof(struct index_segment) == 8, "segment is one word");
+
+/*
+ * Logs. A client has INDEX_LOG_SLOTS log slots in a segment of its own (log_base of its line); number
+ * and log stay together. A slot is two records and two images, used in turn. Written by the client with
+ * verbs; read by whoever repairs after it (clients/index/rtx.h).
+ */
+enum {
+	INDEX_LOG_SLOTS = 32,
+	INDEX_LOG_IMAGE = 1024, /* bytes of an image */
+	INDEX_LOG_SLOT = 2 * INDEX_LINE + 2 * INDEX_LOG_IMAGE,
+	INDEX_LOG_SIZE = INDEX_LOG_SLOTS * INDEX_LOG_SLOT,
+};
+_Static_assert(INDEX_LOG_SLOT == 2176 && (int)INDEX_LOG_SIZE <= (int)INDEX_SEGMENT, "a log is one segment");
+
+enum index_log_op {
+	INDEX_LOG_NONE = 0,
+	INDEX_LOG_HASH_SPLIT = 1, /* target: subtable; aux: where its two halves are */
+	INDEX_LOG_TREE_SPLIT = 16,
+	INDEX_LOG_TREE_PARENT = 17,
+	INDEX_LOG_TREE_ROOT = 18,
+	INDEX_LOG_TREE_MERGE = 19,
+};
+
+/* One line, so one packet: there or not. */
+struct index_log {
+	uint32_t crc; /* CRC-32C of the rest of the record, then of the image */
+	uint16_t cid, epoch;
+	uint64_t seq; /* its low 24 bits stand in the lock word */
+	uint8_t op;   /* enum index_log_op */
+	uint8_t level, flags, nkey;
+	uint32_t img_len; /* bytes of the image, 0 none */
+	uint64_t target;  /* what is changed, offset */
+	uint64_t aux;	  /* what is new, offset */
+	uint64_t old8, new8, key8;
+};
+_Static_assert(sizeof(struct index_log) == INDEX_LINE, "a record is one line");
+_Static_assert(offsetof(struct index_log, target) == 24, "record");
+
+/* Lock words: clients/index/rtx.h. */
+static inline uint64_t index_lock_make(uint16_t cid, uint16_t epoch, unsigned slot, uint64_t seq)
+{
+	return (uint64_t)cid << 48 | (uint64_t)epoch << 32 | (uint64_t)(slot & 0xff) << 24 |
+	       (seq & 0xffffff);
+}
+
+static inline uint16_t index_lock_cid(uint64_t word)
+{
+	return (uint16_t)(word >> 48);
+}
+
+static inline uint16_t index_lock_epoch(uint64_t word)
+{
+	return (uint16_t)(word >> 32);
+}
+
+static inline unsigned index_lock_slot(uint64_t word)
+{
+	return (unsigned)(word >> 24) & 0xff;
+}
+
+static inline uint32_t index_lock_seq(uint64_t word)
+{
+	return (uint32_t)word & 0xffffff;
+}
 
 #define INDEX_SLOT_PEND       (1ull << 47)
 #define INDEX_SLOT_MOVE       (1ull << 46)

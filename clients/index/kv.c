@@ -24,13 +24,13 @@ void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t gro
 }
 
 #ifdef ATOLL_HAVE_ISAL
-static uint32_t crc32c(const void *data, size_t len)
+uint32_t kv_crc32c(uint32_t before, const void *data, size_t len)
 {
-	return ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)len, 0xffffffff);
+	return ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)len, ~before);
 }
 #else
 /* Where ISA-L is not to be had: a nibble at a time. The polynomial is Castagnoli's, reflected. */
-static uint32_t crc32c(const void *data, size_t len)
+uint32_t kv_crc32c(uint32_t before, const void *data, size_t len)
 {
 	static const uint32_t nibble[16] = {
 		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
@@ -38,7 +38,7 @@ static uint32_t crc32c(const void *data, size_t len)
 		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 	};
 	const uint8_t *p = data;
-	uint32_t crc = 0xffffffff;
+	uint32_t crc = ~before;
 
 	while (len--) {
 		crc ^= *p++;
@@ -53,7 +53,7 @@ static uint32_t kv_crc(const struct index_kv *kv)
 {
 	size_t skip = sizeof(kv->crc);
 
-	return crc32c((const uint8_t *)kv + skip, sizeof(*kv) - skip + kv->klen + kv->vlen);
+	return kv_crc32c(0, (const uint8_t *)kv + skip, sizeof(*kv) - skip + kv->klen + kv->vlen);
 }
 
 void kv_seal(struct index_kv *kv)

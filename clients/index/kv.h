@@ -22,6 +22,9 @@ struct kv_place {
 /* @groups: INDEX_GROUPS_MIN to INDEX_GROUPS_MAX. */
 void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t groups);
 
+/* CRC-32C of @len bytes; @before: of what came before them, 0 at first. */
+uint32_t kv_crc32c(uint32_t before, const void *data, size_t len);
+
 /* Sets the checksum of a block whose header, key and value are in place. */
 void kv_seal(struct index_kv *kv);
 
