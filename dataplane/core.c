@@ -459,6 +459,10 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 
 	dp->now = now_ns;
 	dp->delivered = false;
+	/* first what local processes ask for: they had the core until now and cannot go on without us */
+	done += endpoints_run(dp);
+	if (done && dp->roce)
+		done += links_output(dp);
 	if (dp->roce) {
 		done += roce_input(dp->roce, now_ns, DP_INPUT_BUDGET);
 		roce_timers(dp->roce, now_ns);
@@ -469,7 +473,6 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 			done += links_output(dp);
 		}
 	}
-	done += endpoints_run(dp);
 	if (dp->busy_head)
 		done += lanes_local_run(dp);
 	again_check(dp);

@@ -59,8 +59,11 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll,
 	unsigned done = 0;
 
 	while (!control_stopped(c)) {
-		/* asking the clock costs as much as an empty turn: it may be four of those old */
-		if (done || (count & 3) == 0)
+		/* asking the clock costs as much as an empty turn: it may be four of those old, but not
+		 * older than what others did meanwhile */
+		if (now < idle->gave_ns)
+			now = idle->gave_ns;
+		else if (done || (count & 3) == 0)
 			now = clock_now_ns();
 		done = dp_poll(dp, now);
 		if (control_wanted(c)) {

@@ -50,11 +50,12 @@ static bool linger(struct idle *idle, uint64_t now_ns)
 	return false;
 }
 
-void idle_give(struct idle *idle, uint64_t now_ns)
+void idle_give(struct idle *idle)
 {
-	idle->gave_ns = now_ns;
 	if (idle->mode == IDLE_MODE_AUTO || idle->mode == IDLE_MODE_YIELD)
 		sched_yield();
+	idle->owed = false;
+	idle->gave_ns = clock_now_ns();
 }
 
 static void give_way(struct idle *idle, uint64_t now_ns)
@@ -62,7 +63,7 @@ static void give_way(struct idle *idle, uint64_t now_ns)
 	if (linger(idle, now_ns))
 		cpu_pause();
 	else
-		idle_give(idle, now_ns);
+		idle_give(idle);
 }
 
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core)

@@ -22,7 +22,7 @@ enum {
 	IDLE_YIELD_NS = 1000000, /* auto on a shared core */
 	IDLE_LINGER_NS = 1500,	 /* before a yield, when something is expected: two hand-overs' worth */
 	IDLE_BUSY_NS = 8000,	 /* longest without a yield on a shared core */
-	IDLE_GAVE_NS = 500,	 /* and when somebody has been given what he waited for */
+	IDLE_OWED_NS = 500,	 /* and when somebody has been given what he waited for */
 	IDLE_TRUST_MAX = 8,
 	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
 };
@@ -33,10 +33,11 @@ struct idle {
 	bool expecting;	    /* the loop's: an answer is on its way, perhaps from another core */
 	bool lingering;	    /* waiting for it */
 	bool lingered;	    /* in vain, since work was last found */
+	bool owed;	    /* somebody was given what he waits for and has not run since */
 	uint8_t trust;	    /* how often it came, lately */
 	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
-	uint64_t gave_ns;   /* when the core was last given away */
+	uint64_t gave_ns;   /* when the core was last got back */
 	uint64_t linger_ns; /* since when it waits: loops may not ask the clock in every turn */
 };
 
@@ -50,16 +51,18 @@ bool idle_few_cores(void);
 /* @mode: enum idle_mode. */
 void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 
-/* Let the others of a shared core run. */
-void idle_give(struct idle *idle, uint64_t now_ns);
+/* Let the others of a shared core run. What the caller knows of the time is stale when this returns:
+ * gave_ns says when that was. */
+void idle_give(struct idle *idle);
 
 /* Call after a turn that found work. On a shared core it gives way now and then, for a loop that is always
  * busy would come to no idle_step; sooner if the turn @delivered something to another process. */
 static inline void idle_active(struct idle *idle, uint64_t now_ns, bool delivered)
 {
 	idle->active_ns = now_ns;
-	if (idle->shared_core && now_ns - idle->gave_ns > (delivered ? IDLE_GAVE_NS : IDLE_BUSY_NS))
-		idle_give(idle, now_ns);
+	idle->owed |= delivered;
+	if (idle->shared_core && now_ns > idle->gave_ns + (idle->owed ? IDLE_OWED_NS : IDLE_BUSY_NS))
+		idle_give(idle);
 	idle->lingered = false;
 	if (idle->lingering) {
 		idle->lingering = false;
