@@ -6,8 +6,13 @@
  * does once it is formatted; the control region is written by the shard alone, and clients may READ
  * it.
  *
- *	table region:	superblock | bucket groups | heap of KV blocks
+ *	table region:	superblock | subtables | heap: KV blocks, more subtables, logs
  *	control region:	superblock | client table | segment table
+ *
+ * Directory. A table begins as 2^depth subtables, chosen by the upper bits of 32 bits of the hash. One that
+ * is full is split into two, which lie in the heap, and keeps for ever the place of the two in its first
+ * line. So the subtables themselves are the directory: a trie, whose leaves hold the entries. Clients
+ * remember the leaves that they have met; a leaf that has been split since leads on.
  *
  * Table. A group is three buckets of one cache line: main, shared overflow, main. The overflow
  * bucket serves both its neighbours, so a main bucket and its overflow are adjacent: a combined
@@ -18,9 +23,10 @@
  *
  *	fingerprint 8 | length 8 | PEND 1 | MOVE 1 | tag 4 | offset 42
  *
- * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND
- * is an insert that has not committed: readers ignore it. MOVE and tag belong to resizing and are
- * zero in this version.
+ * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND is an
+ * insert that has not committed: readers ignore it. MOVE freezes a slot, also an empty one, while its
+ * subtable is split: its other bits still hold, and no compare-and-swap that does not know of MOVE changes
+ * it. A slot once frozen stays so. The tag is zero.
  *
  * Invariant: blocks are never used twice during the life of a table, so a word without PEND is put
  * into the table at most once, ever; and a word with PEND is compared only by its owner, or by
@@ -36,8 +42,7 @@
  * again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
  * segments are handed out in order, in runs ("chunks") of up to 2 MiB.
  *
- * Directory, logs and more client state have room in the superblock and in the client lines; a
- * version that uses them has another layout version.
+ * Logs of structure changes: one segment a client, from the upper end of the heap.
  */
 #ifndef ATOLL_PROTO_INDEX_LAYOUT_H
 #define ATOLL_PROTO_INDEX_LAYOUT_H
@@ -47,7 +52,7 @@
 #include <stdint.h>
 
 enum {
-	INDEX_VERSION = 1,
+	INDEX_VERSION = 2,
 	INDEX_LINE = 64,         /* bytes of a cache line, a bucket, a unit of the heap */
 	INDEX_SUPER_SIZE = 4096, /* bytes kept for a superblock */
 	INDEX_BUCKET_SLOTS = 7,
@@ -55,7 +60,9 @@ enum {
 	INDEX_GROUP_SIZE = 192,    /* bytes */
 	INDEX_COMBINED_SIZE = 128, /* bytes of a combined bucket */
 	INDEX_GROUPS_MIN = 2,      /* a key needs two */
-	INDEX_GROUPS_MAX = 1 << 30,
+	INDEX_GROUPS_MAX = 64,     /* of a subtable */
+	INDEX_DEPTH_MAX = 24,      /* bits of a hash that choose a subtable */
+	INDEX_DEPTH_GROW = 8,      /* splits of splits that a table can take */
 	INDEX_KEY_MAX = 1024,      /* bytes; a key has at least one */
 	INDEX_VALUE_MAX = 65536,   /* bytes */
 	INDEX_CLIENTS = 1024,      /* lines; number 0 is nobody */
@@ -78,20 +85,42 @@ enum index_tag {
 struct index_super {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t groups;
+	uint32_t groups;       /* of a subtable */
 	uint64_t table_id;     /* random; the same in both regions of a table */
-	uint64_t table_offset; /* table region: first group */
+	uint64_t table_offset; /* table region: first subtable */
 	uint64_t heap_offset;  /* table region: first segment */
 	uint64_t heap_size;    /* bytes, a multiple of INDEX_SEGMENT */
-	uint64_t dir_offset;   /* resizing: 0 */
-	uint64_t log_offset;   /* logs of structure changes: 0 */
+	uint32_t depth;        /* 2^depth subtables at first */
+	uint32_t type;         /* enum index_type */
+	uint64_t root;         /* tree: changed by clients, with CAS; 0 at first */
 };
 _Static_assert(sizeof(struct index_super) == 64, "superblock is one line");
 _Static_assert(offsetof(struct index_super, heap_size) == 40, "superblock");
+_Static_assert(offsetof(struct index_super, root) == 56, "superblock");
+#define INDEX_ROOT_OFFSET 56 /* of `root`, in the table region */
+
+enum index_type {
+	INDEX_TYPE_HASH = 1,
+	INDEX_TYPE_TREE = 2,
+};
+
+/*
+ * A subtable begins with this line; its groups follow. `lock` is its splitter's, see clients/index/rtx.h.
+ * `next` is where its two halves are, side by side, the one whose next bit of the hash is 0 first; 0 while
+ * it has not been split. It is written once, and the line is then never used for anything else.
+ */
+struct index_subtable {
+	uint64_t lock;
+	uint64_t next;
+	uint32_t prefix; /* upper `depth` bits of the directory half of the hashes */
+	uint32_t depth;
+	uint64_t reserved[5];
+};
+_Static_assert(sizeof(struct index_subtable) == INDEX_LINE, "head of a subtable is one line");
+_Static_assert(offsetof(struct index_subtable, next) == 8, "head of a subtable");
 
 struct index_bucket {
-	uint32_t depth;  /* resizing: local depth; 0 */
-	uint32_t suffix; /* resizing: hash suffix; 0 */
+	uint64_t reserved; /* 0 */
 	uint64_t slot[INDEX_BUCKET_SLOTS];
 };
 _Static_assert(sizeof(struct index_bucket) == INDEX_LINE, "bucket is one line");
@@ -149,8 +178,9 @@ _Static_assert(offsetof(struct index_client, heartbeat) == 8, "state is one word
 struct index_segment {
 	uint16_t cid; /* 0: not handed out */
 	uint16_t epoch;
-	uint32_t run; /* segments of the chunk that begins here; 0 inside one */
+	uint32_t run; /* segments of the chunk that begins here; 0 inside one; INDEX_RUN_LOG */
 };
+#define INDEX_RUN_LOG UINT32_MAX /* the segment is the log of client `cid` */
 _Static_assert(sizeof(struct index_segment) == 8, "segment is one word");
 
 /*
@@ -273,17 +303,23 @@ static inline uint64_t index_combined_offset(uint64_t group, unsigned side)
 	return group * INDEX_GROUP_SIZE + side * INDEX_LINE;
 }
 
-/* Layout of the regions for a table of @groups and @segments. */
-static inline uint64_t index_heap_offset(uint64_t groups)
+/* Bytes of a subtable of @groups. */
+static inline uint64_t index_subtable_size(uint64_t groups)
 {
-	uint64_t end = INDEX_SUPER_SIZE + groups * INDEX_GROUP_SIZE;
+	return INDEX_LINE + groups * INDEX_GROUP_SIZE;
+}
+
+/* Layout of the regions for 2^@depth subtables of @groups at first, and @segments. */
+static inline uint64_t index_heap_offset(uint64_t groups, unsigned depth)
+{
+	uint64_t end = INDEX_SUPER_SIZE + (index_subtable_size(groups) << depth);
 
 	return (end + 4095) & ~(uint64_t)4095;
 }
 
-static inline uint64_t index_table_region_size(uint64_t groups, uint64_t segments)
+static inline uint64_t index_table_region_size(uint64_t groups, unsigned depth, uint64_t segments)
 {
-	return index_heap_offset(groups) + segments * INDEX_SEGMENT;
+	return index_heap_offset(groups, depth) + segments * INDEX_SEGMENT;
 }
 
 #define INDEX_CLIENT_TABLE_OFFSET  INDEX_SUPER_SIZE

@@ -26,7 +26,7 @@
  * stand; atoll_index_reconnect then has the old identity fenced off before it returns, so what was
  * in doubt before has by then either happened or will not: reading the key tells.
  *
- * Limits of this version: the table does not grow (ATOLL_FULL), and the memory of replaced and
+ * Limits of this version: a table grows by a factor of 256 (ATOLL_FULL), and the memory of replaced and
  * deleted values is not used again (`leaked_bytes` of atoll_index_stats).
  */
 #ifndef ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
@@ -173,7 +173,9 @@ enum atoll_result atoll_index_delete(struct atoll_index *ix, const void *key, si
 
 /* What a walk through the whole table found. */
 struct atoll_index_report {
-	uint64_t slots;     /* in the table */
+	uint64_t slots;     /* in the subtables that hold entries */
+	uint64_t subtables; /* those */
+	uint64_t retired;   /* subtables that were split: they lead on to their halves */
 	uint64_t entries;   /* committed and good */
 	uint64_t key_bytes; /* of those */
 	uint64_t value_bytes;
@@ -187,7 +189,7 @@ struct atoll_index_report {
 
 /* Called for each good entry. A return other than 0 ends the walk, which then returns it. */
 typedef int (*atoll_entry)(void *arg, const void *key, size_t klen, const void *value, size_t vlen);
-/* Called now and then: slots walked of all. May be NULL. */
+/* Called now and then: how much has been walked, of all. May be NULL. */
 typedef void (*atoll_progress)(void *arg, uint64_t done, uint64_t all);
 
 /**
@@ -213,6 +215,11 @@ struct atoll_index_stats {
 	uint64_t waits;       /* looks at another client's pending insert */
 	uint64_t suspicions;  /* questions to the shard */
 	uint64_t cleared;     /* pending inserts of dead clients removed */
+	uint64_t splits;      /* subtables split */
+	uint64_t repairs;     /* of those, begun by a client that died */
+	uint64_t split_slots; /* in subtables when they were split */
+	uint64_t split_used;  /* of those, full: the load factor */
+	uint64_t forwards;    /* operations sent on by a subtable that had been split */
 };
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out);

@@ -281,6 +281,8 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 		return fail(why, atoll_status_errno(r->status), "\"%s\" refused: %s", ix->target,
 			    proto_status_text(r->status));
 	}
+	if (r->arg[REPLY_INDEX_OPEN_TYPE] != INDEX_TYPE_HASH)
+		return fail(why, -EPROTO, "\"%s\" is not a hash table", ix->target);
 	if (!ix->grant[0].size || !ix->grant[1].size)
 		return fail(why, -EPROTO, "\"%s\" answered but gave no memory", ix->target);
 	return 0;
@@ -302,6 +304,8 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.cid = (uint16_t)ix->cid,
 		.epoch = (uint16_t)ix->epoch,
 		.groups = (uint32_t)r->arg[REPLY_INDEX_OPEN_GROUPS],
+		.depth = (unsigned)r->arg[REPLY_INDEX_OPEN_DEPTH],
+		.log_base = r->arg[REPLY_INDEX_OPEN_LOG_BASE],
 		.table_offset = r->arg[REPLY_INDEX_OPEN_TABLE_OFFSET],
 		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
 		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],

@@ -18,9 +18,15 @@ void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t gro
 		second++;
 	out->hash[0] = h.low64;
 	out->hash[1] = h.high64;
+	out->prefix = (uint32_t)h.low64;
 	out->fp = (uint8_t)(h.low64 >> 32);
 	out->combined[0] = index_combined_offset(first, (h.low64 >> 40) & 1);
 	out->combined[1] = index_combined_offset(second, (h.low64 >> 41) & 1);
+}
+
+uint32_t kv_prefix(const void *key, uint32_t klen)
+{
+	return (uint32_t)XXH3_128bits(key, klen).low64;
 }
 
 #ifdef ATOLL_HAVE_ISAL

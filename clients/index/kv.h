@@ -3,7 +3,7 @@
  * kv.h - where a key may stand, and how its block is made and checked.
  *
  * Part of the layout that all clients of a table share (proto/index_layout.h): the hash is
- * XXH3 with 128 bits and seed 0. Of its low half, bits 0-31 are kept for a directory, bits 32-39
+ * XXH3 with 128 bits and seed 0. Of its low half, bits 0-31, the uppermost first, choose the subtable, bits 32-39
  * are the fingerprint, bits 40 and 41 choose the side of the two combined buckets; the two halves
  * of its high half choose the groups, by multiplication. The second group differs from the first,
  * so the two combined buckets never share a line.
@@ -15,7 +15,8 @@
 
 struct kv_place {
 	uint64_t hash[2];
-	uint64_t combined[2]; /* bytes from the first group */
+	uint64_t combined[2]; /* bytes from the first group of the subtable */
+	uint32_t prefix;      /* chooses the subtable, upper bits first */
 	uint8_t fp;
 };
 
@@ -24,6 +25,9 @@ void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t gro
 
 /* CRC-32C of @len bytes; @before: of what came before them, 0 at first. */
 uint32_t kv_crc32c(uint32_t before, const void *data, size_t len);
+
+/* Directory half of a key's hash. */
+uint32_t kv_prefix(const void *key, uint32_t klen);
 
 /* Sets the checksum of a block whose header, key and value are in place. */
 void kv_seal(struct index_kv *kv);

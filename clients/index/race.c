@@ -15,7 +15,8 @@ enum {
 
 uint64_t race_local_size(unsigned ops)
 {
-	return (uint64_t)ops * RACE_LOCAL_OP + RACE_DUMP_TABLE + RACE_DUMP_BLOCKS;
+	return (uint64_t)ops * RACE_LOCAL_OP + RACE_DUMP_TABLE + RACE_DUMP_BLOCKS +
+	       RACE_SPLIT_LOCAL;
 }
 
 static bool config_good(const struct race_config *c)
@@ -27,8 +28,11 @@ static bool config_good(const struct race_config *c)
 	    c->table_offset % INDEX_LINE || c->heap_offset % INDEX_LINE || c->heap_size == 0)
 		return false;
 	if ((c->heap_offset | c->heap_size | c->table_offset) >= 1ull << 48 ||
-	    c->table_offset == 0 ||
-	    c->table_offset + c->groups * (uint64_t)INDEX_GROUP_SIZE > c->heap_offset)
+	    c->table_offset == 0 || c->depth > INDEX_DEPTH_MAX ||
+	    c->table_offset + (index_subtable_size(c->groups) << c->depth) > c->heap_offset)
+		return false;
+	if (!c->ft_off && (c->log_base < c->heap_offset || c->log_base % INDEX_LINE ||
+			   c->log_base + INDEX_LOG_SIZE > c->heap_offset + c->heap_size))
 		return false;
 	return c->local_base && c->local_offset % INDEX_LINE == 0 &&
 	       (uintptr_t)c->local_base % INDEX_LINE == 0 &&
@@ -45,11 +49,28 @@ int race_open(struct race **out, const struct race_config *config)
 	if (!r)
 		return -ENOMEM;
 	r->op = calloc(config->ops, sizeof(*r->op));
-	if (!r->op) {
+	r->leaf_bits = config->depth + INDEX_DEPTH_GROW;
+	if (r->leaf_bits > INDEX_DEPTH_MAX)
+		r->leaf_bits = INDEX_DEPTH_MAX;
+	r->leaf = calloc((size_t)1 << r->leaf_bits, sizeof(*r->leaf));
+	if (!r->op || !r->leaf) {
+		free(r->leaf);
+		free(r->op);
 		free(r);
 		return -ENOMEM;
 	}
 	r->c = *config;
+	r->env = (struct rtx_env){
+		.table = config->table,
+		.local = config->local,
+		.cid = config->cid,
+		.epoch = config->epoch,
+		.ft = !config->ft_off,
+		.log_base = config->log_base,
+	};
+	r->split.local = config->local_base + race_local_size(config->ops) - RACE_SPLIT_LOCAL;
+	r->split.local_offset =
+		config->local_offset + race_local_size(config->ops) - RACE_SPLIT_LOCAL;
 	memcpy(r->lane, config->lanes, config->nlanes * sizeof(r->lane[0]));
 	r->random = (config->seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	for (unsigned i = config->ops; i-- > 0;) {
@@ -68,6 +89,7 @@ int race_open(struct race **out, const struct race_config *config)
 void race_close(struct race *r)
 {
 	if (r) {
+		free(r->leaf);
 		free(r->op);
 		free(r);
 	}
@@ -80,7 +102,7 @@ uint64_t race_now(struct race *r)
 
 unsigned race_pending(const struct race *r)
 {
-	return r->active;
+	return r->active + (r->split.state != RACE_SPLIT_IDLE);
 }
 
 bool race_lost(const struct race *r)
@@ -161,7 +183,7 @@ static void chunk_ask(struct race *r)
 }
 
 /* Offset of a new block, 0 when a chunk must come first. */
-static uint64_t block_alloc(struct race *r, uint64_t room)
+uint64_t race_block_alloc(struct race *r, uint64_t room)
 {
 	uint64_t at;
 
@@ -187,7 +209,7 @@ static bool block_give(struct race *r, struct race_op *op)
 {
 	uint64_t room = index_kv_room(op->klen, op->vlen);
 
-	op->block = block_alloc(r, room);
+	op->block = race_block_alloc(r, room);
 	if (!op->block)
 		return false;
 	op->word = index_slot_make(op->place.fp, op->block, room);
@@ -235,6 +257,7 @@ void race_chunk_add(struct race *r, uint64_t offset, uint64_t size)
 		op = queue_take(&r->want_block);
 		race_step_scan(r, op);
 	}
+	race_split_room(r, false);
 }
 
 void race_chunk_none(struct race *r, enum atoll_result result, unsigned status)
@@ -244,6 +267,7 @@ void race_chunk_none(struct race *r, enum atoll_result result, unsigned status)
 
 	r->chunk_asked = false;
 	r->want_block = (struct race_queue){0};
+	race_split_room(r, true);
 	while ((op = queue_take(&waiting)))
 		race_op_end(r, op, result, status);
 }
@@ -296,7 +320,7 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 	op->kind = kind;
 	op->gen++;
 	op->posted = op->unsent = op->written = op->held = op->reread = op->ending = false;
-	op->evicted = op->for_room = false;
+	op->evicted = op->headed = op->head = op->frozen = false;
 	op->trips = 0;
 	op->klen = (uint32_t)klen;
 	op->vlen = writes_block(kind) ? (uint32_t)vlen : 0;
@@ -307,6 +331,7 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 	op->done = done;
 	op->arg = arg;
 	kv_place(&op->place, key, op->klen, r->c.groups);
+	op->sub = race_sub_find(r, op->place.prefix);
 	block_build(r, op, key, value);
 	if (writes_block(kind)) {
 		kv_seal((struct index_kv *)(op->local + RACE_LOCAL_BLOCK));
@@ -413,6 +438,7 @@ static void post_unsent(struct race *r)
 void race_abandon(struct race *r)
 {
 	r->gone = true;
+	r->split.state = RACE_SPLIT_IDLE;
 	r->want_block = (struct race_queue){0};
 	for (unsigned i = 0; i < r->c.ops; i++) {
 		struct race_op *op = &r->op[i];
@@ -434,6 +460,8 @@ static void complete(struct race *r, const struct verb_completion *done)
 	uint64_t index = done->cookie & 0xff;
 	struct race_op *op;
 
+	if (index == RACE_SPLIT_INDEX)
+		race_split_done(r, done);
 	if (index >= r->c.ops)
 		return;
 	op = &r->op[index];
@@ -464,6 +492,8 @@ int race_poll(struct race *r)
 		wake_sleepers(r);
 	if (r->unsent)
 		post_unsent(r);
+	if (r->split.state != RACE_SPLIT_IDLE)
+		race_split_pump(r);
 	if (r->doorbell) {
 		r->doorbell = false;
 		r->c.verbs->ops->flush(r->c.verbs);

@@ -65,7 +65,9 @@ struct race_config {
 	/* as index.open answered */
 	uint16_t cid, epoch;
 	uint32_t groups;
-	uint64_t table_offset, heap_offset, heap_size;
+	unsigned depth;
+	uint64_t table_offset, heap_offset, heap_size, log_base;
+	bool ft_off; /* the control: no log, no epochs in locks */
 
 	uint32_t suspect_us, busy_us; /* see struct atoll_index_options */
 	uint64_t seed;                /* of the jitter in back-off */

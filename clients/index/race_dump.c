@@ -29,6 +29,8 @@ struct walk {
 	struct atoll_index_report *report;
 	atoll_entry entry;
 	void *arg;
+	struct race_sub sub; /* that is walked */
+	atoll_progress progress;
 	uint8_t *table, *blocks;
 	uint64_t table_local, blocks_local;
 	struct met *met; /* open hash of `size` places */
@@ -172,12 +174,15 @@ static int met_add(struct walk *w, const struct met *m)
 	return 0;
 }
 
-static bool belongs(const struct race *r, const struct kv_place *p, uint64_t at, uint64_t word)
+static bool belongs(const struct walk *w, const struct kv_place *p, uint64_t at, uint64_t word)
 {
-	uint64_t in = at - r->c.table_offset;
+	const struct race_sub *s = &w->sub;
+	uint64_t in = at - s->at - INDEX_LINE;
 
-	return p->fp == index_slot_fp(word) && (in - p->combined[0] < INDEX_COMBINED_SIZE ||
-						in - p->combined[1] < INDEX_COMBINED_SIZE);
+	return (uint64_t)p->prefix >> (32 - s->depth) == s->prefix &&
+	       p->fp == index_slot_fp(word) &&
+	       (in - p->combined[0] < INDEX_COMBINED_SIZE ||
+		in - p->combined[1] < INDEX_COMBINED_SIZE);
 }
 
 static int block_take(struct walk *w, unsigned i)
@@ -195,7 +200,7 @@ static int block_take(struct walk *w, unsigned i)
 		return 0;
 	}
 	kv_place(&place, kv_key(kv), kv->klen, w->r->c.groups);
-	if (!belongs(w->r, &place, at, word)) {
+	if (!belongs(w, &place, at, word)) {
 		bad(w, &w->report->misplaced, at);
 		return 0;
 	}
@@ -238,8 +243,8 @@ static int word_take(struct walk *w, uint64_t at, uint64_t word)
 
 	if (word == 0)
 		return 0;
-	if ((word & (INDEX_SLOT_MOVE | INDEX_SLOT_TAG_MASK)) || len == 0 ||
-	    offset < c->heap_offset || offset >= c->heap_offset + c->heap_size || len > left) {
+	if ((word & INDEX_SLOT_TAG_MASK) || len == 0 || offset < c->heap_offset ||
+	    offset >= c->heap_offset + c->heap_size || len > left) {
 		bad(w, &w->report->torn, at);
 		return 0;
 	}
@@ -260,9 +265,10 @@ static int word_take(struct walk *w, uint64_t at, uint64_t word)
 	return rc;
 }
 
-static int groups_take(struct walk *w, uint64_t first, uint32_t n)
+static int groups_take(struct walk *w)
 {
-	uint64_t base = w->r->c.table_offset + first * INDEX_GROUP_SIZE;
+	uint32_t n = w->r->c.groups;
+	uint64_t base = w->sub.at + INDEX_LINE;
 	struct verb v = read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
 	int rc = reads_run(w->r, &v, 1);
 
@@ -271,14 +277,54 @@ static int groups_take(struct walk *w, uint64_t first, uint32_t n)
 		uint64_t at = base + (uint64_t)b * INDEX_LINE;
 
 		memcpy(&bucket, w->table + (size_t)b * INDEX_LINE, sizeof(bucket));
-		if (bucket.depth || bucket.suffix)
+		if (bucket.reserved)
 			bad(w, &w->report->torn, at);
 		for (unsigned i = 0; i < INDEX_BUCKET_SLOTS && !rc; i++)
 			rc = word_take(w, at + offsetof(struct index_bucket, slot) + i * 8,
-				       bucket.slot[i]);
+				       bucket.slot[i] & ~INDEX_SLOT_MOVE);
 	}
 	w->report->slots += (uint64_t)n * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS;
 	return rc ? rc : batch_run(w);
+}
+
+/* The leaves below @sub, one after the other. */
+static int sub_take(struct walk *w, struct race_sub sub)
+{
+	struct verb v = read_verb(w->r, sub.at, INDEX_LINE, w->table_local);
+	struct index_subtable head;
+	int rc = reads_run(w->r, &v, 1);
+
+	if (rc)
+		return rc;
+	memcpy(&head, w->table, sizeof(head));
+	if (head.prefix != sub.prefix || head.depth != sub.depth) {
+		bad(w, &w->report->torn, sub.at);
+		return 0;
+	}
+	if (!head.next) {
+		w->sub = sub;
+		w->report->subtables++;
+		rc = groups_take(w);
+		if (w->progress && !rc) { /* how many leaves there are nobody knows */
+			double part = ((double)sub.prefix + 1) / (double)(1ull << sub.depth);
+
+			w->progress(w->arg, w->report->slots,
+				    (uint64_t)((double)w->report->slots / part + 0.5));
+		}
+		return rc;
+	}
+	if (!race_sub_offset_good(w->r, head.next, 2) || sub.depth >= 32) {
+		bad(w, &w->report->torn, sub.at);
+		return 0;
+	}
+	w->report->retired++;
+	for (uint32_t i = 0; i < 2 && !rc; i++)
+		rc = sub_take(w, (struct race_sub){
+					 .at = head.next + i * index_subtable_size(w->r->c.groups),
+					 .prefix = sub.prefix << 1 | i,
+					 .depth = sub.depth + 1,
+				 });
+	return rc;
 }
 
 /* A key that was deleted and inserted again during the walk may have been met twice. It is a
@@ -297,7 +343,8 @@ static int pairs_check(struct walk *w)
 		if (rc)
 			return rc;
 		memcpy(now, w->table, sizeof(now));
-		if (now[0] == p->first.word && now[1] == p->second.word)
+		if ((now[0] & ~INDEX_SLOT_MOVE) == p->first.word &&
+		    (now[1] & ~INDEX_SLOT_MOVE) == p->second.word)
 			bad(w, &w->report->duplicates, p->second.at);
 	}
 	return 0;
@@ -318,20 +365,20 @@ int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *
 	int rc = 0;
 
 	memset(report, 0, sizeof(*report));
-	if (r->active)
+	if (r->active || r->split.state != RACE_SPLIT_IDLE)
 		return -EBUSY;
 	if (race_lost(r))
 		return -ENOTCONN;
 	w.blocks = w.table + RACE_DUMP_TABLE;
 	w.blocks_local = w.table_local + RACE_DUMP_TABLE;
-	for (uint32_t g = 0; g < r->c.groups && !rc; g += RACE_DUMP_GROUPS) {
-		uint32_t left = r->c.groups - g;
-
-		rc = groups_take(&w, g, left < RACE_DUMP_GROUPS ? left : RACE_DUMP_GROUPS);
-		if (progress && !rc)
-			progress(arg, w.report->slots,
-				 (uint64_t)r->c.groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS);
-	}
+	w.progress = progress;
+	for (uint32_t i = 0; i < 1u << r->c.depth && !rc; i++)
+		rc = sub_take(
+			&w, (struct race_sub){
+				    .at = r->c.table_offset + i * index_subtable_size(r->c.groups),
+				    .prefix = i,
+				    .depth = r->c.depth,
+			    });
 	if (!rc)
 		rc = pairs_check(&w);
 	free(w.met);

@@ -8,6 +8,7 @@
 
 #include "clients/index/kv.h"
 #include "clients/index/race.h"
+#include "clients/index/rtx.h"
 #include "proto/atoll_proto.h"
 
 enum {
@@ -17,14 +18,30 @@ enum {
 	RACE_LOCAL_OLD = 0,        /* old value of its CAS */
 	RACE_LOCAL_CLIENT = 64,    /* line of the client table */
 	RACE_LOCAL_COMBINED = 128, /* two combined buckets */
-	RACE_LOCAL_BLOCK = 384,    /* its own block; at least the header and the key */
+	RACE_LOCAL_HEAD = 384,     /* first line of the subtable */
+	RACE_LOCAL_BLOCK = 448,    /* its own block; at least the header and the key */
 	RACE_LOCAL_READ = RACE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
 	RACE_LOCAL_OP = RACE_LOCAL_READ + INDEX_KV_ROOM_MAX,
 	/* local memory of the walk, after the operations */
 	RACE_DUMP_GROUPS = 512, /* groups of a READ: 96 KiB */
 	RACE_DUMP_TABLE = RACE_DUMP_GROUPS * INDEX_GROUP_SIZE,
 	RACE_DUMP_BLOCKS = VERB_CHAIN_MAX * INDEX_KV_ROOM_MAX,
+	/* local memory of a split, after that of the walk */
+	RACE_SUB_MAX = INDEX_LINE + INDEX_GROUPS_MAX * INDEX_GROUP_SIZE,
+	RACE_SUB_SLOTS = INDEX_GROUPS_MAX * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS,
+	RACE_SPLIT_CHAINS = 16, /* out at once */
+	RACE_SPLIT_KEY = 1088,  /* bytes read of a block: header and key */
+	RACE_SPLIT_RTX = 0,
+	RACE_SPLIT_NEXT = RTX_LOCAL,                   /* 8 bytes that lead on */
+	RACE_SPLIT_OLD = RACE_SPLIT_NEXT + INDEX_LINE, /* old values */
+	RACE_SPLIT_LOG = RACE_SPLIT_OLD + RACE_SPLIT_CHAINS * 8,
+	RACE_SPLIT_SUB = RACE_SPLIT_LOG + INDEX_LOG_SLOT,
+	RACE_SPLIT_PAIR = RACE_SPLIT_SUB + RACE_SUB_MAX,
+	RACE_SPLIT_KEYS = RACE_SPLIT_PAIR + 2 * RACE_SUB_MAX,
+	RACE_SPLIT_LOCAL = RACE_SPLIT_KEYS + RACE_SPLIT_CHAINS * VERB_CHAIN_MAX * RACE_SPLIT_KEY,
+	RACE_SPLIT_INDEX = 0xff, /* its number in cookies: of no operation */
 };
+_Static_assert(RACE_SPLIT_LOG % INDEX_LINE == 0 && RACE_SPLIT_LOCAL % INDEX_LINE == 0, "lines");
 _Static_assert(RACE_LOCAL_OP % INDEX_LINE == 0, "operations begin on a line");
 _Static_assert(RACE_SLOTS *(24 + INDEX_KEY_MAX + 64) <= INDEX_KV_ROOM_MAX, "headers fit");
 
@@ -43,6 +60,52 @@ enum race_state {
 	RACE_CLEAR,      /* CAS PEND of a dead client -> 0, READ both */
 	RACE_BACKOFF,    /* time to pass */
 	RACE_STATES,
+};
+
+/* Why an owner is asked about. */
+enum race_why {
+	RACE_FOR_KEY,   /* its PEND of our key is in the way */
+	RACE_FOR_ROOM,  /* its PEND takes a slot and none is free */
+	RACE_FOR_SPLIT, /* it is splitting our subtable */
+};
+
+/* A subtable, as a client knows it. */
+struct race_sub {
+	uint64_t at; /* its first line, offset */
+	uint32_t prefix, depth;
+};
+
+enum race_split_state {
+	RACE_SPLIT_IDLE,
+	RACE_SPLIT_ROOM,    /* waits for a chunk */
+	RACE_SPLIT_INTENT,  /* READ a dead client's log slot */
+	RACE_SPLIT_LOCK,    /* [WRITE record,] CAS lock, READ first line */
+	RACE_SPLIT_RECORD,  /* WRITE record */
+	RACE_SPLIT_LOOK,    /* READ the subtable */
+	RACE_SPLIT_FREEZE,  /* FAA MOVE on every slot that lacks it */
+	RACE_SPLIT_TAKE,    /* READ the subtable, which nobody changes any more */
+	RACE_SPLIT_KEYS_OF, /* READ headers and keys of its entries */
+	RACE_SPLIT_PUBLISH, /* WRITE both halves, WRITE where they are, WRITE unlock */
+	RACE_SPLIT_UNLOCK,
+};
+
+struct race_split {
+	enum race_split_state state;
+	struct race_sub sub;
+	uint64_t pair;   /* where the halves go */
+	uint64_t expect; /* lock word that is taken over: 0, or a dead one's */
+	uint64_t log;    /* log_base of the dead */
+	struct rtx tx;
+	uint32_t gen;
+	unsigned out, next, slots;
+	uint16_t busy;          /* chains of RACE_SPLIT_CHAINS that are out */
+	bool sent, again, none; /* none: no chunk to be had */
+	uint16_t key[RACE_SPLIT_CHAINS][VERB_CHAIN_MAX];
+	uint8_t nkey[RACE_SPLIT_CHAINS];
+	uint8_t half[RACE_SUB_SLOTS];
+	uint64_t splits, repairs, slots_full, slots_all;
+	uint8_t *local;
+	uint64_t local_offset;
 };
 
 /* A block that was looked at. Words are unique for life, so this never goes stale. */
@@ -66,11 +129,17 @@ struct race_op {
 	bool reread;   /* a bad block was met and read again */
 	bool ending;   /* withdraw, then end with `result` */
 	bool evicted;  /* our PEND was taken away: we have been fenced off */
-	bool for_room; /* the owner is asked about because there is no free slot */
+	bool headed;   /* the last scan read the first line of the subtable, too */
+	bool head;     /* the next one is to */
+	bool frozen;   /* the last scan met MOVE */
+	enum race_why why;
+	uint16_t owner_cid, owner_epoch;
+	uint64_t lock; /* of the subtable, as the owner was asked about */
 	enum atoll_result result;
 	unsigned trips;
 	uint32_t klen, vlen;
 	struct kv_place place;
+	struct race_sub sub;
 
 	uint64_t block; /* offset of the own block in the table region, 0 none */
 	uint64_t word;  /* its word, without PEND */
@@ -115,6 +184,11 @@ struct race {
 	bool lost, gone;
 	bool chunk_asked;
 	uint64_t chunk_at, chunk_end, spare_at, spare_end;
+	uint64_t *leaf; /* subtables as known: offset / 64, depth << 42 */
+	unsigned leaf_bits;
+	struct rtx_env env;
+	struct race_split split;
+	uint64_t spare_pair;
 	uint64_t seq;
 	uint64_t random;
 	struct atoll_index_stats stats;
@@ -129,8 +203,24 @@ int race_chain_post(struct race *r, struct race_op *op);
 void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, unsigned status);
 void race_op_sleep(struct race *r, struct race_op *op, uint64_t now);
 void race_block_leak(struct race *r, uint64_t room);
+uint64_t race_block_alloc(struct race *r, uint64_t room);
 uint64_t race_now(struct race *r);
 uint64_t race_random(struct race *r);
+
+/* race_split.c */
+/* The subtable of a key, as far as this client knows. */
+struct race_sub race_sub_find(const struct race *r, uint32_t prefix);
+/* A subtable was split: its halves are at @pair. False: that makes no sense. */
+bool race_sub_learn(struct race *r, const struct race_sub *sub, uint64_t pair);
+bool race_sub_offset_good(const struct race *r, uint64_t at, unsigned n);
+/* Begins to split @sub, unless this client is splitting already. -ENOSPC: that cannot be. */
+int race_split_begin(struct race *r, const struct race_sub *sub);
+/* Begins to finish what a dead client, whose log is at @log, has left with @lock. */
+void race_split_repair(struct race *r, const struct race_sub *sub, uint64_t lock, uint64_t log);
+void race_split_pump(struct race *r);
+void race_split_done(struct race *r, const struct verb_completion *done);
+/* Chunks have come, or will not. */
+void race_split_room(struct race *r, bool none);
 
 /* race_step.c */
 void race_step_scan(struct race *r, struct race_op *op);

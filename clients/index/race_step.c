@@ -74,7 +74,8 @@ static uint64_t slot_read(const struct race *r, const struct race_op *op, unsign
 		      (uint32_t)offsetof(struct index_bucket, slot) + j % INDEX_BUCKET_SLOTS * 8;
 	uint64_t word;
 
-	*at = r->c.table_offset + op->place.combined[half] + in;
+	(void)r;
+	*at = op->sub.at + INDEX_LINE + op->place.combined[half] + in;
 	memcpy(&word, op->local + RACE_LOCAL_COMBINED + half * INDEX_COMBINED_SIZE + in,
 	       sizeof(word));
 	return word;
@@ -86,7 +87,7 @@ static bool buckets_good(const struct race_op *op)
 		struct index_bucket b;
 
 		memcpy(&b, op->local + RACE_LOCAL_COMBINED + i * INDEX_LINE, sizeof(b));
-		if (b.depth || b.suffix)
+		if (b.reserved)
 			return false;
 	}
 	return true;
@@ -97,7 +98,7 @@ static struct race_seen *seen_find(struct race_op *op, uint64_t word)
 	unsigned n = op->nseen < RACE_SEEN ? op->nseen : RACE_SEEN;
 
 	for (unsigned i = 0; i < n; i++)
-		if (op->seen[i].word == (word & ~INDEX_SLOT_PEND))
+		if (op->seen[i].word == (word & ~(INDEX_SLOT_PEND | INDEX_SLOT_MOVE)))
 			return &op->seen[i];
 	return NULL;
 }
@@ -105,7 +106,7 @@ static struct race_seen *seen_find(struct race_op *op, uint64_t word)
 static void seen_add(struct race_op *op, uint64_t word, const struct index_kv *kv, bool same)
 {
 	op->seen[op->nseen++ % RACE_SEEN] = (struct race_seen){
-		.word = word & ~INDEX_SLOT_PEND,
+		.word = word & ~(INDEX_SLOT_PEND | INDEX_SLOT_MOVE),
 		.room = (uint32_t)index_kv_room(kv->klen, kv->vlen),
 		.cid = kv->cid,
 		.epoch = kv->epoch,
@@ -119,9 +120,8 @@ static bool word_good(const struct race *r, uint64_t word)
 {
 	uint64_t at = index_slot_offset(word), size = index_slot_units(word) * INDEX_LINE;
 
-	return !(word & (INDEX_SLOT_MOVE | INDEX_SLOT_TAG_MASK)) && size != 0 &&
-	       at >= r->c.heap_offset && size <= r->c.heap_size &&
-	       at - r->c.heap_offset <= r->c.heap_size - size;
+	return !(word & INDEX_SLOT_TAG_MASK) && size != 0 && at >= r->c.heap_offset &&
+	       size <= r->c.heap_size && at - r->c.heap_offset <= r->c.heap_size - size;
 }
 
 /* ------------------------------------------------------------------ chains */
@@ -129,9 +129,14 @@ static bool word_good(const struct race *r, uint64_t word)
 static void read_buckets(struct race *r, struct race_op *op)
 {
 	for (unsigned half = 0; half < 2; half++)
-		race_chain_add(r, op, VERB_READ, r->c.table_offset + op->place.combined[half],
+		race_chain_add(r, op, VERB_READ, op->sub.at + INDEX_LINE + op->place.combined[half],
 			       RACE_LOCAL_COMBINED + half * INDEX_COMBINED_SIZE,
 			       INDEX_COMBINED_SIZE);
+	/* Behind the buckets: if it does not lead on, it did not when they were read. */
+	op->headed = op->head;
+	if (op->head)
+		race_chain_add(r, op, VERB_READ, op->sub.at, RACE_LOCAL_HEAD, INDEX_LINE);
+	op->head = false;
 }
 
 void race_step_scan(struct race *r, struct race_op *op)
@@ -187,13 +192,16 @@ static void cas_only(struct race *r, struct race_op *op, enum race_state state, 
 	race_chain_post(r, op);
 }
 
-static void ask_owner(struct race *r, struct race_op *op, const struct race_seen *s)
+static void ask_owner(struct race *r, struct race_op *op, enum race_why why, uint16_t cid,
+		      uint16_t epoch)
 {
 	struct verb *v;
 
+	op->why = why;
+	op->owner_cid = cid;
+	op->owner_epoch = epoch;
 	race_chain_begin(op, RACE_OWNER);
-	v = race_chain_add(r, op, VERB_READ,
-			   INDEX_CLIENT_TABLE_OFFSET + (uint64_t)s->cid * INDEX_LINE,
+	v = race_chain_add(r, op, VERB_READ, INDEX_CLIENT_TABLE_OFFSET + (uint64_t)cid * INDEX_LINE,
 			   RACE_LOCAL_CLIENT, INDEX_LINE);
 	v->remote = r->c.control;
 	race_chain_post(r, op);
@@ -202,6 +210,7 @@ static void ask_owner(struct race *r, struct race_op *op, const struct race_seen
 /* ------------------------------------------------------------------ decisions */
 
 static void decide(struct race *r, struct race_op *op);
+static void wait_split(struct race *r, struct race_op *op);
 
 static void end_or_withdraw(struct race *r, struct race_op *op, enum atoll_result result)
 {
@@ -214,21 +223,17 @@ static void end_or_withdraw(struct race *r, struct race_op *op, enum atoll_resul
 	withdraw(r, op);
 }
 
-static bool is_own(const struct race *r, const struct race_seen *s)
+static bool may_ask(const struct race *r, uint16_t cid, uint16_t epoch)
 {
-	return s->cid == r->c.cid && s->epoch == r->c.epoch;
+	return cid && cid < INDEX_CLIENTS && !(cid == r->c.cid && epoch == r->c.epoch);
 }
 
-/* PEND of another insert of our key is in the way: look again later, now and then ask who it is. */
-static void wait_for(struct race *r, struct race_op *op, uint64_t slot, uint64_t word)
+/* Look again later. True: it is time to ask about the owner of @word. */
+static bool wait_more(struct race *r, struct race_op *op, uint64_t word, bool *over)
 {
-	const struct race_seen *s = seen_find(op, word);
 	uint64_t now = race_now(r);
 
 	r->stats.waits++;
-	op->target = slot;
-	op->target_word = word;
-	op->for_room = false;
 	if (!op->wait_begin)
 		op->wait_begin = now;
 	if (op->wait_word != word) {
@@ -236,16 +241,89 @@ static void wait_for(struct race *r, struct race_op *op, uint64_t slot, uint64_t
 		op->wait_ask = now + r->c.suspect_us * 1000ull;
 		op->wait_count = 0;
 	}
-	if (now - op->wait_begin > r->c.busy_us * 1000ull) {
+	*over = now - op->wait_begin > r->c.busy_us * 1000ull;
+	if (now < op->wait_ask)
+		return false;
+	op->wait_ask = now + r->c.suspect_us * 1000ull;
+	return true;
+}
+
+/* PEND of another insert of our key is in the way: look again later, now and then ask who it is. */
+static void wait_for(struct race *r, struct race_op *op, uint64_t slot, uint64_t word)
+{
+	const struct race_seen *s = seen_find(op, word);
+	bool over, ask;
+
+	if (word & INDEX_SLOT_MOVE) { /* it will not be committed where it stands */
+		wait_split(r, op);
+		return;
+	}
+	ask = wait_more(r, op, word, &over);
+	op->target = slot;
+	op->target_word = word;
+	if (over)
 		end_or_withdraw(r, op, ATOLL_BUSY);
+	else if (ask && may_ask(r, s->cid, s->epoch))
+		ask_owner(r, op, RACE_FOR_KEY, s->cid, s->epoch);
+	else
+		race_op_sleep(r, op, race_now(r));
+}
+
+static void head_read(const struct race_op *op, struct index_subtable *head)
+{
+	memcpy(head, op->local + RACE_LOCAL_HEAD, sizeof(*head));
+}
+
+/* The subtable is being split, and what we want to change is frozen. */
+static void wait_split(struct race *r, struct race_op *op)
+{
+	struct index_subtable head;
+	bool over, ask;
+
+	op->head = true;
+	if (!op->headed) { /* who does it? */
+		race_step_scan(r, op);
 		return;
 	}
-	if (now >= op->wait_ask && !is_own(r, s) && s->cid < INDEX_CLIENTS) {
-		op->wait_ask = now + r->c.suspect_us * 1000ull;
-		ask_owner(r, op, s);
+	head_read(op, &head);
+	if (!head.lock) { /* it was given up before it began, or has just begun */
+		race_op_sleep(r, op, race_now(r));
 		return;
 	}
-	race_op_sleep(r, op, now);
+	ask = wait_more(r, op, head.lock, &over);
+	op->lock = head.lock;
+	if (over)
+		end_or_withdraw(r, op, ATOLL_BUSY);
+	else if (ask && may_ask(r, index_lock_cid(head.lock), index_lock_epoch(head.lock)))
+		ask_owner(r, op, RACE_FOR_SPLIT, index_lock_cid(head.lock),
+			  index_lock_epoch(head.lock));
+	else
+		race_op_sleep(r, op, race_now(r));
+}
+
+/* No room in either bucket: the subtable must be split, by us or whoever has begun it. */
+static void want_split(struct race *r, struct race_op *op)
+{
+	struct index_subtable head;
+	bool over;
+
+	if (!op->headed) {
+		op->head = true;
+		race_step_scan(r, op);
+		return;
+	}
+	head_read(op, &head);
+	if (head.lock) {
+		wait_split(r, op);
+		return;
+	}
+	wait_more(r, op, 0, &over);
+	if (race_split_begin(r, &op->sub) || over) {
+		race_op_end(r, op, ATOLL_FULL, 0);
+		return;
+	}
+	op->head = true;
+	race_op_sleep(r, op, race_now(r));
 }
 
 /* No free slot. PEND of a dead client, of whatever key, gives one. */
@@ -261,19 +339,18 @@ static void find_room(struct race *r, struct race_op *op)
 			continue;
 		if (!s) {
 			read_block(r, op, word, sizeof(struct index_kv));
-		} else if (!s->asked && !is_own(r, s) && s->cid < INDEX_CLIENTS) {
+		} else if (!s->asked && may_ask(r, s->cid, s->epoch)) {
 			s->asked = true;
-			op->for_room = true;
 			op->target = at;
 			op->target_word = word;
-			ask_owner(r, op, s);
+			ask_owner(r, op, RACE_FOR_ROOM, s->cid, s->epoch);
 			return;
 		}
 	}
 	if (op->nreading)
 		race_chain_post(r, op);
 	else
-		race_op_end(r, op, ATOLL_FULL, 0);
+		want_split(r, op);
 }
 
 /* The free slot to take: of the combined bucket with more room, its main bucket before the
@@ -301,6 +378,10 @@ static void claim(struct race *r, struct race_op *op)
 {
 	uint64_t slot = free_slot(r, op);
 
+	if (!slot && op->frozen) {
+		wait_split(r, op);
+		return;
+	}
 	if (!slot) {
 		find_room(r, op);
 		return;
@@ -323,7 +404,8 @@ static void look(struct race *r, struct race_op *op, struct copies *c)
 		uint64_t at, word = slot_read(r, op, i, &at);
 		const struct race_seen *s;
 
-		if (!word || index_slot_fp(word) != op->place.fp || (op->held && at == op->mine))
+		if (!(word & ~INDEX_SLOT_MOVE) || index_slot_fp(word) != op->place.fp ||
+		    (op->held && at == op->mine))
 			continue;
 		s = seen_find(op, word);
 		if (!s || !s->same)
@@ -343,6 +425,17 @@ static void look(struct race *r, struct race_op *op, struct copies *c)
 
 static void decide_held(struct race *r, struct race_op *op, const struct copies *c)
 {
+	uint64_t at, word;
+
+	/* Our own word is frozen: whoever splits leaves it out. */
+	for (unsigned i = 0; i < RACE_SLOTS; i++) {
+		word = slot_read(r, op, i, &at);
+		if (at == op->mine && (word & INDEX_SLOT_MOVE)) {
+			op->held = false;
+			wait_split(r, op);
+			return;
+		}
+	}
 	if (c->live || c->before)
 		withdraw(r, op);
 	else if (c->after)
@@ -362,6 +455,8 @@ static void decide(struct race *r, struct race_op *op)
 		race_op_end(r, op, ATOLL_NOT_FOUND, 0);
 	} else if (c.live && op->kind == ATOLL_INSERT) {
 		race_op_end(r, op, ATOLL_EXISTS, 0);
+	} else if (c.live && (c.live_word & INDEX_SLOT_MOVE)) {
+		wait_split(r, op);
 	} else if (c.live) {
 		op->target = c.live;
 		op->target_word = c.live_word;
@@ -387,6 +482,47 @@ static void bad_read(struct race *r, struct race_op *op)
 	}
 }
 
+/* Was MOVE met? Then the subtable is being split or has been: its first line tells. False: the
+ * operation goes on elsewhere. */
+static bool frozen_good(struct race *r, struct race_op *op)
+{
+	struct index_subtable head;
+	uint64_t at;
+
+	op->frozen = false;
+	for (unsigned i = 0; i < RACE_SLOTS; i++)
+		op->frozen |= (slot_read(r, op, i, &at) & INDEX_SLOT_MOVE) != 0;
+	if (!op->frozen && !op->headed)
+		return true;
+	if (!op->headed) {
+		op->head = true;
+		race_step_scan(r, op);
+		return false;
+	}
+	head_read(op, &head);
+	if (head.prefix != op->sub.prefix || head.depth != op->sub.depth ||
+	    (op->frozen && !head.next && !head.lock)) {
+		op->head = true;
+		bad_read(r, op);
+		return false;
+	}
+	if (!head.next)
+		return true;
+	/* All was frozen before it led on, so a word of ours has been left out. */
+	op->held = false;
+	r->stats.forwards++;
+	if (!race_sub_learn(r, &op->sub, head.next)) {
+		bad_read(r, op);
+		return false;
+	}
+	op->sub = race_sub_find(r, op->place.prefix);
+	if (op->ending)
+		race_op_end(r, op, op->result, 0);
+	else
+		race_step_scan(r, op);
+	return false;
+}
+
 /* The combined buckets are there. Which blocks must be read before anything can be decided? */
 static void evaluate(struct race *r, struct race_op *op)
 {
@@ -396,13 +532,16 @@ static void evaluate(struct race *r, struct race_op *op)
 		bad_read(r, op);
 		return;
 	}
+	if (!frozen_good(r, op))
+		return;
 	race_chain_begin(op, RACE_IDENTIFY);
 	op->nreading = 0;
 	for (unsigned i = 0; i < RACE_SLOTS; i++) {
 		uint64_t at, word = slot_read(r, op, i, &at);
 		uint32_t size = index_slot_units(word) * INDEX_LINE;
 
-		if (!word || index_slot_fp(word) != op->place.fp || (op->held && at == op->mine) ||
+		if (!(word & ~INDEX_SLOT_MOVE) || index_slot_fp(word) != op->place.fp ||
+		    (op->held && at == op->mine) ||
 		    (op->kind == ATOLL_GET && index_slot_pending(word)))
 			continue;
 		if (!word_good(r, word)) {
@@ -479,21 +618,21 @@ static void identified(struct race *r, struct race_op *op)
 
 static void owner_read(struct race *r, struct race_op *op)
 {
-	const struct race_seen *s = seen_find(op, op->target_word);
 	struct index_client line;
 
 	memcpy(&line, op->local + RACE_LOCAL_CLIENT, sizeof(line));
-	if (s && line.cid == s->cid &&
-	    (line.epoch > s->epoch ||
-	     (line.epoch == s->epoch && line.state == INDEX_CLIENT_DEAD))) {
-		cas_and_look(r, op, RACE_CLEAR, op->target, op->target_word, 0);
-		return;
-	}
-	if (s) {
+	if (rtx_is_dead(&line, op->owner_cid, op->owner_epoch)) {
+		if (op->why != RACE_FOR_SPLIT) {
+			cas_and_look(r, op, RACE_CLEAR, op->target, op->target_word, 0);
+			return;
+		}
+		race_split_repair(r, &op->sub, op->lock, line.log_base);
+		op->head = true;
+	} else {
 		r->stats.suspicions++;
-		r->c.suspect(r->c.owner, s->cid, s->epoch);
+		r->c.suspect(r->c.owner, op->owner_cid, op->owner_epoch);
 	}
-	if (op->for_room)
+	if (op->why == RACE_FOR_ROOM)
 		decide(r, op);
 	else
 		race_op_sleep(r, op, race_now(r));
@@ -517,7 +656,7 @@ static void first_done(struct race *r, struct race_op *op)
 		break;
 	case RACE_WITHDRAW:
 		op->held = false;
-		op->evicted = old_value(op) != (op->word | INDEX_SLOT_PEND);
+		op->evicted = (old_value(op) & ~INDEX_SLOT_MOVE) != (op->word | INDEX_SLOT_PEND);
 		r->stats.withdrawals++;
 		break;
 	case RACE_CLEAR:
@@ -606,10 +745,15 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 			bad_read(r, op);
 		break;
 	case RACE_COMMIT:
-		if (old_value(op) == (op->word | INDEX_SLOT_PEND))
+		if (old_value(op) == (op->word | INDEX_SLOT_PEND)) {
 			race_op_end(r, op, ATOLL_OK, 0);
-		else
+		} else if (old_value(op) == (op->word | INDEX_SLOT_PEND | INDEX_SLOT_MOVE)) {
+			op->held = false; /* frozen, and so left out by who splits */
+			op->head = true;
+			race_step_scan(r, op);
+		} else {
 			evicted(r, op);
+		}
 		break;
 	case RACE_REPLACE:
 		replaced(r, op);

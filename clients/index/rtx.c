@@ -146,8 +146,8 @@ void rtx_abort(struct rtx *tx)
 
 /* ------------------------------------------------------------------ repair */
 
-enum rtx_judgement rtx_record_judge(uint64_t word, const uint8_t *slot_bytes,
-				    struct index_log *out, const uint8_t **image)
+enum rtx_judgement rtx_record_judge(uint64_t word, const uint8_t *slot_bytes, struct index_log *out,
+				    const uint8_t **image)
 {
 	bool found = false;
 
@@ -173,6 +173,6 @@ enum rtx_judgement rtx_record_judge(uint64_t word, const uint8_t *slot_bytes,
 
 bool rtx_is_dead(const struct index_client *line, uint16_t cid, uint16_t epoch)
 {
-	return line->cid == cid && (line->epoch > epoch || (line->epoch == epoch &&
-							    line->state == INDEX_CLIENT_DEAD));
+	return line->cid == cid &&
+	       (line->epoch > epoch || (line->epoch == epoch && line->state == INDEX_CLIENT_DEAD));
 }

@@ -12,39 +12,42 @@
  *
  * so that whoever is held up knows whom to suspect, and where to read what the owner meant to do.
  *
- * Intentions come first. Where a change can be torn (more than one packet, or more than one place) its
- * owner writes a redo image and then a record into its log, before it touches anything: WRITEs of one
- * lane land in order and a dead client's stream ends after some packet, so a record that is whole says
- * that its image is whole, and no record says that nothing was touched. A change of one packet (at most
- * RTX_ATOMIC bytes), or of one word, needs neither: rtx_redo is for structure changes only.
+ * Intentions come first. Where a change can be torn (more than one packet, or more than one place)
+ *its owner writes a redo image and then a record into its log, before it touches anything: WRITEs
+ *of one lane land in order and a dead client's stream ends after some packet, so a record that is
+ *whole says that its image is whole, and no record says that nothing was touched. A change of one
+ *packet (at most RTX_ATOMIC bytes), or of one word, needs neither: rtx_redo is for structure
+ *changes only.
  *
- * The dead are dead. Nobody takes a lock over before the client table says that its owner is DEAD (or
- * the number has a later epoch), which the shard writes only after the dataplane has acknowledged the
- * fence: no verb of the owner lands any more, and therefore a blind WRITE of zero is a good unlock.
+ * The dead are dead. Nobody takes a lock over before the client table says that its owner is DEAD
+ *(or the number has a later epoch), which the shard writes only after the dataplane has
+ *acknowledged the fence: no verb of the owner lands any more, and therefore a blind WRITE of zero
+ *is a good unlock.
  *
  * Life of a lock:
  *
  *	0 -> own	CAS, together with a READ of what it guards: one round trip
  *	own -> 0	WRITE, behind the WRITEs it has guarded, in their chain
- *	dead -> own	CAS by whoever repairs, after its own record says the same as the dead one's; it
- *			redoes (images are absolute: redoing twice is harmless) and unlocks. If it dies,
- *			the next one finds the same shape.
+ *	dead -> own	CAS by whoever repairs, after its own record says the same as the dead
+ *one's; it redoes (images are absolute: redoing twice is harmless) and unlocks. If it dies, the
+ *next one finds the same shape.
  *
- * A repair function per operation: it is given the record and what the lock guards, and finishes the
- * operation (roll forward). Where there is no record, or one of another sequence, nothing was begun and
- * the lock is simply freed. rtx_record_judge tells the two apart.
+ * A repair function per operation: it is given the record and what the lock guards, and finishes
+ *the operation (roll forward). Where there is no record, or one of another sequence, nothing was
+ *begun and the lock is simply freed. rtx_record_judge tells the two apart.
  *
- * Two records a slot. Operations of several phases (a split that splits its parent) alternate between
- * the halves, so that a torn record of a later phase never destroys an earlier one. A slot is used
- * again only when its operation has completely ended; a client that has more operations in flight than
- * INDEX_LOG_SLOTS lets those wait that need a slot.
+ * Two records a slot. Operations of several phases (a split that splits its parent) alternate
+ *between the halves, so that a torn record of a later phase never destroys an earlier one. A slot
+ *is used again only when its operation has completely ended; a client that has more operations in
+ *flight than INDEX_LOG_SLOTS lets those wait that need a slot.
  *
  * Chains. Verbs are gathered in order and go out with rtx_commit, one doorbell, one completion. The
- * rule of ipc/verbs.h is kept here, not mended: a WRITE or atomic behind a READ or atomic is refused
+ * rule of ipc/verbs.h is kept here, not mended: a WRITE or atomic behind a READ or atomic is
+ *refused
  * (-EINVAL from rtx_commit) unless rtx_fence stands between them, and a fence costs a round trip.
  *
- * With `ft` off (the control that fault tolerance is measured against) rtx_redo adds nothing and lock
- * words carry neither epoch nor sequence. Nothing else differs.
+ * With `ft` off (the control that fault tolerance is measured against) rtx_redo adds nothing and
+ *lock words carry neither epoch nor sequence. Nothing else differs.
  *
  * No I/O, no clock, no allocation of its own. A transaction belongs to the thread of its client.
  */
@@ -67,14 +70,14 @@ struct rtx_env {
 	struct atoll_handle table; /* READ, WRITE, ATOMIC */
 	struct atoll_handle local;
 	uint16_t cid, epoch;
-	bool ft;	   /* false: the control */
+	bool ft;           /* false: the control */
 	uint64_t log_base; /* own logs, offset in the table region */
-	uint64_t seq;	   /* of the transaction begun last */
+	uint64_t seq;      /* of the transaction begun last */
 };
 
 struct rtx {
 	struct rtx_env *env;
-	uint8_t *local;	       /* RTX_LOCAL bytes, 64-aligned */
+	uint8_t *local;        /* RTX_LOCAL bytes, 64-aligned */
 	uint64_t local_offset; /* of the same in the local region */
 	unsigned slot, half;
 	uint64_t seq;
@@ -98,7 +101,8 @@ static inline uint64_t rtx_image_at(uint64_t log_base, unsigned slot, unsigned h
 
 /**
  * rtx_begin - start a transaction with an empty chain.
- * @slot: log slot, below INDEX_LOG_SLOTS, of no other transaction that runs. Its lock word is made anew.
+ * @slot: log slot, below INDEX_LOG_SLOTS, of no other transaction that runs. Its lock word is made
+ * anew.
  * @local, @local_offset: RTX_LOCAL bytes, the same memory seen from here and in the local region.
  */
 void rtx_begin(struct rtx *tx, struct rtx_env *env, unsigned slot, uint8_t *local,
@@ -107,8 +111,8 @@ void rtx_begin(struct rtx *tx, struct rtx_env *env, unsigned slot, uint8_t *loca
 /**
  * rtx_lock_read - add CAS @expect -> own word on @lock, and a READ of what it guards.
  * @expect: 0; or the word of a dead owner, by whoever repairs.
- * The old value is rtx_old() when the chain has ended; the lock is held if it equals @expect. @len 0
- * leaves the READ out.
+ * The old value is rtx_old() when the chain has ended; the lock is held if it equals @expect. @len
+ * 0 leaves the READ out.
  */
 void rtx_lock_read(struct rtx *tx, uint64_t lock, uint64_t expect, uint64_t at,
 		   uint64_t local_offset, uint32_t len);
@@ -145,8 +149,8 @@ void rtx_fence(struct rtx *tx);
 
 /**
  * rtx_commit - post the chain and begin an empty one.
- * Return: 0; -EAGAIN no room, the chain is kept: again later; -EINVAL the chain breaks the ordering rule,
- * is empty or too long, and is dropped; -ENOTCONN.
+ * Return: 0; -EAGAIN no room, the chain is kept: again later; -EINVAL the chain breaks the ordering
+ * rule, is empty or too long, and is dropped; -ENOTCONN.
  */
 int rtx_commit(struct rtx *tx, struct verbs *v, uint32_t lane, uint64_t cookie);
 
@@ -162,11 +166,12 @@ enum rtx_judgement {
 
 /**
  * rtx_record_judge - what a dead owner's log slot says of the lock word it left.
- * @word: the lock word. @slot_bytes: the INDEX_LOG_SLOT bytes of the slot that it names, copied after the
- * owner was fenced off. @image: set to the image inside them, or NULL where the record has none.
+ * @word: the lock word. @slot_bytes: the INDEX_LOG_SLOT bytes of the slot that it names, copied
+ * after the owner was fenced off. @image: set to the image inside them, or NULL where the record
+ * has none.
  */
-enum rtx_judgement rtx_record_judge(uint64_t word, const uint8_t *slot_bytes,
-				    struct index_log *out, const uint8_t **image);
+enum rtx_judgement rtx_record_judge(uint64_t word, const uint8_t *slot_bytes, struct index_log *out,
+				    const uint8_t **image);
 
 /* Is the client that @line describes dead as far as (cid, epoch) is concerned? */
 bool rtx_is_dead(const struct index_client *line, uint16_t cid, uint16_t epoch);

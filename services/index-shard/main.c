@@ -21,7 +21,8 @@ enum {
 static const char usage[] =
 	"usage: index-shard [OPTION...]\n"
 	"Hosts the memory of a hash index. Started by svcctl, as a service of a node.\n"
-	"  --entries N     entries that the table is sized for, at 0.7 of its slots (200000)\n"
+	"  --entries N     entries that the table is sized for at first, at 0.7 of its slots "
+	"(200000)\n"
 	"  --groups N      size of the table in groups of 21 slots, instead of --entries\n"
 	"  --heap-mib N    memory for keys and values (256)\n"
 	"  --clients N     clients at once, up to 1023 (1023)\n"
@@ -33,6 +34,8 @@ static const char usage[] =
 
 struct options {
 	uint64_t groups, heap_mib, clients;
+	uint32_t each; /* groups of a subtable, of which there are 2^depth */
+	unsigned depth;
 	const char *state;
 };
 
@@ -139,7 +142,7 @@ static int regions_make(struct service *s, const struct options *o)
 	char err[256] = "";
 	int rc;
 
-	rc = atoll_region_alloc(s->ep, index_table_region_size(o->groups, segments),
+	rc = atoll_region_alloc(s->ep, index_table_region_size(o->each, o->depth, segments),
 				REGION_FLAG_PERSIST, &h->table, err, sizeof(err));
 	if (!rc)
 		rc = atoll_region_alloc(s->ep, index_control_region_size(segments),
@@ -158,10 +161,11 @@ static int regions_make(struct service *s, const struct options *o)
 			return rc;
 		}
 	}
-	store_format(&h->store, h->table.base, h->control.base, (uint32_t)o->groups, segments,
+	store_format(&h->store, h->table.base, h->control.base, o->each, o->depth, segments,
 		     io_random(s));
 	printf("index-shard: a new index: %" PRIu64 " slots, heap of %" PRIu64 " MiB\n",
-	       o->groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS, o->heap_mib);
+	       ((uint64_t)o->each << o->depth) * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS,
+	       o->heap_mib);
 	return 0;
 }
 
@@ -212,7 +216,8 @@ static int regions_adopt(struct service *s, const struct options *o)
 	}
 	printf("index-shard: the index of the last run: %" PRIu64 " slots, heap %" PRIu64
 	       " of %" PRIu64 " KiB handed out\n",
-	       (uint64_t)h->store.table->groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS,
+	       ((uint64_t)h->store.table->groups << h->store.table->depth) *
+		       INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS,
 	       h->store.used * (INDEX_SEGMENT >> 10), h->store.segments * (INDEX_SEGMENT >> 10));
 	return 1;
 }
@@ -253,7 +258,7 @@ static int options_read(struct options *o, int argc, char **argv)
 			rc = number("entries", optarg, 1, 1ull << 34, &entries);
 			break;
 		case 'g':
-			rc = number("groups", optarg, INDEX_GROUPS_MIN, INDEX_GROUPS_MAX,
+			rc = number("groups", optarg, INDEX_GROUPS_MIN, 1 << 22,
 				    &o->groups);
 			break;
 		case 'm':
@@ -275,6 +280,7 @@ static int options_read(struct options *o, int argc, char **argv)
 	}
 	if (o->groups == 0)
 		o->groups = store_groups(entries);
+	o->each = store_subtables(o->groups, &o->depth);
 	return rc;
 }
 

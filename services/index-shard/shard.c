@@ -208,7 +208,7 @@ static void opened(struct shard *s, unsigned c)
 {
 	struct client *k = &s->client[c];
 	const struct index_super *t = s->store.table;
-	const uint64_t args[8] = {
+	const uint64_t args[11] = {
 		[REPLY_INDEX_OPEN_CID] = c,
 		[REPLY_INDEX_OPEN_EPOCH] = epoch_of(s, c),
 		[REPLY_INDEX_OPEN_SECRET] = k->secret,
@@ -217,10 +217,13 @@ static void opened(struct shard *s, unsigned c)
 		[REPLY_INDEX_OPEN_TABLE_OFFSET] = t->table_offset,
 		[REPLY_INDEX_OPEN_HEAP_OFFSET] = t->heap_offset,
 		[REPLY_INDEX_OPEN_HEAP_SIZE] = t->heap_size,
+		[REPLY_INDEX_OPEN_LOG_BASE] = s->store.client[c].log_base,
+		[REPLY_INDEX_OPEN_DEPTH] = t->depth,
+		[REPLY_INDEX_OPEN_TYPE] = t->type,
 	};
 
 	k->opening = false;
-	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 8);
+	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 11);
 }
 
 void shard_answer(struct shard *s, uint64_t cookie, uint32_t status)
@@ -287,6 +290,7 @@ static unsigned number_take(const struct shard *s)
 		if (state_of(s, c) == INDEX_CLIENT_FREE)
 			return c;
 		if (state_of(s, c) == INDEX_CLIENT_DEAD && epoch_of(s, c) < INDEX_EPOCH_MAX &&
+		    !store_log_open(&s->store, (uint16_t)c) &&
 		    (!best || epoch_of(s, c) < epoch_of(s, best)))
 			best = c;
 	}
@@ -342,7 +346,8 @@ static void open_client(struct shard *s, const struct proto_msg *m)
 			return;
 		}
 	status = old_identity(s, m, &behind);
-	if (status == STATUS_OK && (c == 0 || s->alive >= s->limit))
+	if (status == STATUS_OK &&
+	    (c == 0 || s->alive >= s->limit || !store_log(&s->store, (uint16_t)c)))
 		status = STATUS_LIMIT;
 	if (status != STATUS_OK) {
 		reply(s, m, status);
@@ -435,7 +440,7 @@ void shard_message(struct shard *s, const struct proto_msg *m)
 	const uint64_t stat[4] = {
 		[REPLY_INDEX_STAT_CLIENTS] = s->alive,
 		[REPLY_INDEX_STAT_DEAD] = s->dead,
-		[REPLY_INDEX_STAT_CHUNKS_USED] = s->store.used,
+		[REPLY_INDEX_STAT_CHUNKS_USED] = s->store.used + s->store.logs,
 		[REPLY_INDEX_STAT_CHUNKS] = s->store.segments,
 	};
 

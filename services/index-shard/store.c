@@ -13,6 +13,20 @@ uint64_t store_groups(uint64_t entries)
 	return groups < INDEX_GROUPS_MIN ? INDEX_GROUPS_MIN : groups;
 }
 
+uint32_t store_subtables(uint64_t all, unsigned *depth)
+{
+	unsigned d = 0;
+	uint64_t each;
+
+	while (all >> d >= INDEX_GROUPS_MAX && d < INDEX_DEPTH_MAX - INDEX_DEPTH_GROW)
+		d++;
+	each = (all + (1ull << d) - 1) >> d;
+	*depth = d;
+	return each > INDEX_GROUPS_MAX   ? INDEX_GROUPS_MAX
+	       : each < INDEX_GROUPS_MIN ? INDEX_GROUPS_MIN
+					 : (uint32_t)each;
+}
+
 static void store_open(struct store *s, void *table, void *control)
 {
 	memset(s, 0, sizeof(*s));
@@ -28,20 +42,29 @@ static void super_write(struct index_super *at, uint64_t magic, const struct ind
 	__atomic_store_n(&at->magic, magic, __ATOMIC_RELEASE);
 }
 
-void store_format(struct store *s, void *table, void *control, uint32_t groups, uint64_t segments,
-		  uint64_t table_id)
+void store_format(struct store *s, void *table, void *control, uint32_t groups, unsigned depth,
+		  uint64_t segments, uint64_t table_id)
 {
 	struct index_super super = {
 		.version = INDEX_VERSION,
 		.groups = groups,
 		.table_id = table_id,
 		.table_offset = INDEX_SUPER_SIZE,
-		.heap_offset = index_heap_offset(groups),
+		.heap_offset = index_heap_offset(groups, depth),
 		.heap_size = segments * INDEX_SEGMENT,
+		.depth = depth,
+		.type = INDEX_TYPE_HASH,
 	};
 
 	store_open(s, table, control);
 	s->segments = segments;
+	for (uint32_t i = 0; i < 1u << depth; i++) {
+		struct index_subtable *t = (void *)((char *)table + INDEX_SUPER_SIZE +
+						    i * index_subtable_size(groups));
+
+		t->prefix = i;
+		t->depth = depth;
+	}
 	super_write(s->control, INDEX_CONTROL_MAGIC, &super);
 	super_write(s->table, INDEX_TABLE_MAGIC, &super);
 }
@@ -58,9 +81,11 @@ static const char *super_check(const struct index_super *t, uint64_t table_size,
 	if (t->table_id != c->table_id || t->groups != c->groups || t->heap_size != c->heap_size)
 		return "they are of two different indexes";
 	if (t->groups < INDEX_GROUPS_MIN || t->groups > INDEX_GROUPS_MAX ||
-	    t->table_offset != INDEX_SUPER_SIZE || t->heap_offset != index_heap_offset(t->groups) ||
+	    t->depth > INDEX_DEPTH_MAX || t->type != INDEX_TYPE_HASH ||
+	    t->table_offset != INDEX_SUPER_SIZE ||
+	    t->heap_offset != index_heap_offset(t->groups, t->depth) ||
 	    t->heap_size % INDEX_SEGMENT || segments == 0 || segments > UINT32_MAX ||
-	    index_table_region_size(t->groups, segments) > table_size ||
+	    index_table_region_size(t->groups, t->depth, segments) > table_size ||
 	    index_control_region_size(segments) > control_size)
 		return "their superblock makes no sense";
 	return NULL;
@@ -81,9 +106,13 @@ const char *store_adopt(struct store *s, void *table, uint64_t table_size, void 
 	for (uint64_t i = 0; i < s->segments; i++) {
 		if (s->segment[i].cid >= INDEX_CLIENTS)
 			return "their segment table makes no sense";
-		if (s->segment[i].cid)
+		if (s->segment[i].cid && s->segment[i].run == INDEX_RUN_LOG)
+			s->logs++;
+		else if (s->segment[i].cid)
 			s->used = i + 1;
 	}
+	if (s->used + s->logs > s->segments)
+		return "their segment table makes no sense";
 	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
 		const struct index_client *k = &s->client[c];
 
@@ -99,7 +128,7 @@ const char *store_adopt(struct store *s, void *table, uint64_t table_size, void 
 uint64_t store_chunk(struct store *s, uint16_t cid, uint16_t epoch, unsigned segments,
 		     uint64_t *offset)
 {
-	uint64_t left = s->segments - s->used, run = segments < left ? segments : left;
+	uint64_t left = s->segments - s->used - s->logs, run = segments < left ? segments : left;
 
 	for (uint64_t i = run; i-- > 0;)
 		s->segment[s->used + i] = (struct index_segment){
@@ -107,6 +136,50 @@ uint64_t store_chunk(struct store *s, uint16_t cid, uint16_t epoch, unsigned seg
 	*offset = s->table->heap_offset + s->used * INDEX_SEGMENT;
 	s->used += run;
 	return run * INDEX_SEGMENT;
+}
+
+uint64_t store_log(struct store *s, uint16_t cid)
+{
+	struct index_client *k = &s->client[cid];
+
+	if (!k->log_base) {
+		uint64_t at = s->segments - 1 - s->logs;
+
+		if (s->used + s->logs >= s->segments)
+			return 0;
+		s->segment[at] = (struct index_segment){.cid = cid, .run = INDEX_RUN_LOG};
+		s->logs++;
+		k->log_base = s->table->heap_offset + at * INDEX_SEGMENT;
+	}
+	return k->log_base;
+}
+
+bool store_log_open(const struct store *s, uint16_t cid)
+{
+	const struct index_client *k = &s->client[cid];
+	uint64_t end = s->table->heap_offset + s->table->heap_size;
+
+	if (!k->log_base)
+		return false;
+	for (unsigned i = 0; i < INDEX_LOG_SLOTS; i++) {
+		for (unsigned half = 0; half < 2; half++) {
+			struct index_log r;
+			uint64_t lock = 0;
+
+			memcpy(&r,
+			       (const char *)s->table + k->log_base + i * INDEX_LOG_SLOT +
+				       half * INDEX_LINE,
+			       sizeof(r));
+			if (r.op == INDEX_LOG_NONE || r.cid != cid || r.epoch != k->epoch)
+				continue;
+			if (r.op != INDEX_LOG_HASH_SPLIT || r.target > end - INDEX_LINE)
+				return true;
+			memcpy(&lock, (const char *)s->table + r.target, sizeof(lock));
+			if (lock == index_lock_make(cid, r.epoch, i, r.seq))
+				return true;
+		}
+	}
+	return false;
 }
 
 void store_client_set(struct store *s, uint16_t cid, uint16_t epoch, enum index_client_state state)

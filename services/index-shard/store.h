@@ -17,15 +17,25 @@ struct store {
 	struct index_super *control; /* start of the control region */
 	struct index_client *client; /* INDEX_CLIENTS lines */
 	struct index_segment *segment;
-	uint64_t segments, used; /* of the heap, handed out of them */
+	uint64_t segments, used; /* of the heap, handed out of its lower end */
+	uint64_t logs;           /* segments of its upper end that are logs */
 };
 
-/* Bucket groups for a table of @entries that is 0.7 full then. */
+/* Groups in all for a table of @entries that is 0.7 full then. */
 uint64_t store_groups(uint64_t entries);
 
+/* Subtables for @all groups: groups of each, at most INDEX_GROUPS_MAX, and 2^*depth of them. */
+uint32_t store_subtables(uint64_t all, unsigned *depth);
+
 /* Makes an empty index in zeroed regions. @table_id: random. */
-void store_format(struct store *s, void *table, void *control, uint32_t groups, uint64_t segments,
-		  uint64_t table_id);
+void store_format(struct store *s, void *table, void *control, uint32_t groups, unsigned depth,
+		  uint64_t segments, uint64_t table_id);
+
+/* The log of client number @cid, which is made now if it has none. 0: there is no room for it. */
+uint64_t store_log(struct store *s, uint16_t cid);
+
+/* Does the log of @cid, who is dead, say what somebody still has to finish? */
+bool store_log_open(const struct store *s, uint16_t cid);
 
 /**
  * store_adopt - take over regions that an earlier life of this shard has left

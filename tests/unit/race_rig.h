@@ -22,7 +22,7 @@ enum {
 	RIG_CLIENTS = 6,
 	RIG_SEGMENTS = 128,
 	RIG_HISTORY = 4096,
-	RIG_KEYS = 16,
+	RIG_KEYS = 200,
 	RIG_VALUE_MAX = 20000,
 };
 
@@ -123,6 +123,12 @@ static inline void rig_suspect(void *owner, uint16_t cid, uint16_t epoch)
 	g->suspected = cid;
 }
 
+/* Logs are the last segments of the heap. */
+static inline uint64_t rig_log(const struct rig *g, uint16_t cid)
+{
+	return index_heap_offset(g->groups, 0) + (RIG_SEGMENTS - cid) * (uint64_t)INDEX_SEGMENT;
+}
+
 static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint16_t epoch)
 {
 	static const uint32_t lane = 0;
@@ -142,7 +148,8 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.epoch = epoch,
 		.groups = g->groups,
 		.table_offset = INDEX_SUPER_SIZE,
-		.heap_offset = index_heap_offset(g->groups),
+		.heap_offset = index_heap_offset(g->groups, 0),
+		.log_base = rig_log(g, cid),
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
 		.suspect_us = g->suspect_us,
 		.busy_us = g->busy_us,
@@ -154,8 +161,12 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	};
 
 	*c = (struct rig_client){.rig = g, .fake = fake, .cid = cid, .epoch = epoch};
-	*rig_line(g, cid) =
-		(struct index_client){.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
+	*rig_line(g, cid) = (struct index_client){
+		.cid = cid,
+		.epoch = epoch,
+		.state = INDEX_CLIENT_ALIVE,
+		.log_base = rig_log(g, cid),
+	};
 	if (race_open(&c->race, &conf))
 		g->failures++;
 }
@@ -188,7 +199,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	g->now_ns = 1000000;
 	g->suspect_us = 20;
 	g->busy_us = 100000;
-	g->w.region[RIG_TABLE].size = index_table_region_size(groups, RIG_SEGMENTS);
+	g->w.region[RIG_TABLE].size = index_table_region_size(groups, 0, RIG_SEGMENTS);
 	g->w.region[RIG_CONTROL].size = index_control_region_size(RIG_SEGMENTS);
 	for (unsigned i = 0; i < RIG_CLIENTS; i++)
 		g->w.region[RIG_LOCAL + i].size = race_local_size(ops);
@@ -196,8 +207,10 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 		g->w.region[i].base = rig_memory(i, g->w.region[i].size);
 		if (i < RIG_LOCAL) /* of the heap nobody reads what nobody wrote */
 			memset(g->w.region[i].base, 0,
-			       i == RIG_TABLE ? index_heap_offset(groups) : g->w.region[i].size);
+			       i == RIG_TABLE ? index_heap_offset(groups, 0) : g->w.region[i].size);
 	}
+	for (unsigned i = 1; i <= RIG_CLIENTS; i++) /* splits use the first slot */
+		memset(g->w.region[RIG_TABLE].base + rig_log(g, (uint16_t)i), 0, INDEX_LOG_SLOT);
 	for (unsigned i = 0; i < clients; i++)
 		rig_client_open(g, i, (uint16_t)(i + 1), 1);
 }
@@ -285,7 +298,7 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 
 static inline void rig_chunk(struct rig *g, unsigned i)
 {
-	uint64_t heap = index_heap_offset(g->groups);
+	uint64_t heap = index_heap_offset(g->groups, 0);
 
 	race_chunk_add(g->client[i].race, heap + g->segment++ * (uint64_t)INDEX_SEGMENT,
 		       INDEX_SEGMENT);
@@ -298,7 +311,7 @@ static inline int rig_poll(struct rig *g, unsigned i)
 
 	if (c->dead || c->paused)
 		return 0;
-	if (c->wants_chunk && g->segment < RIG_SEGMENTS) {
+	if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
 		c->wants_chunk = false;
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
@@ -342,34 +355,66 @@ static inline bool rig_drain(struct rig *g)
 	return false;
 }
 
-/* Looks at the table itself: no key twice, no torn block, PEND only of the dead. */
-static inline uint64_t rig_table_faults(struct rig *g)
+/* What a look at the table itself found. */
+struct rig_look {
+	uint64_t faults, leaves, retired, locked, live[RIG_KEYS];
+};
+
+static inline void rig_look_slot(struct rig *g, struct rig_look *l, uint64_t word,
+				 const struct index_subtable *head)
+{
+	const struct index_kv *kv =
+		(const void *)(g->w.region[RIG_TABLE].base + index_slot_offset(word));
+
+	word &= ~INDEX_SLOT_MOVE;
+	if (!word)
+		return;
+	if (!kv_whole(kv, INDEX_KV_ROOM_MAX)) {
+		l->faults++;
+		return;
+	}
+	if (index_slot_pending(word)) {
+		l->faults += rig_line(g, kv->cid)->state != INDEX_CLIENT_DEAD &&
+			     rig_line(g, kv->cid)->epoch == kv->epoch;
+		return;
+	}
+	l->faults +=
+		(uint64_t)kv_prefix(kv_key(kv), kv->klen) >> (32 - head->depth) != head->prefix;
+	for (unsigned k = 0; k < g->nkeys; k++)
+		if (kv_key_is(kv, g->key[k], (uint32_t)strlen(g->key[k])))
+			l->faults += l->live[k]++ != 0;
+}
+
+/* The leaves below @at: no key twice or astray, no torn block, PEND and locks only of the dead. */
+static inline void rig_look_sub(struct rig *g, struct rig_look *l, uint64_t at)
 {
 	const uint8_t *base = g->w.region[RIG_TABLE].base;
-	const struct index_bucket *b = (const void *)(base + INDEX_SUPER_SIZE);
-	uint64_t faults = 0;
-	unsigned live[RIG_KEYS] = {0};
+	const struct index_subtable *head = (const void *)(base + at);
+	const struct index_bucket *b = (const void *)(head + 1);
+	uint16_t cid = index_lock_cid(head->lock);
 
-	for (uint32_t i = 0; i < g->groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS; i++) {
-		uint64_t word = b[i / INDEX_BUCKET_SLOTS].slot[i % INDEX_BUCKET_SLOTS];
-		const struct index_kv *kv = (const void *)(base + index_slot_offset(word));
-
-		if (!word)
-			continue;
-		if (!kv_whole(kv, INDEX_KV_ROOM_MAX)) {
-			faults++;
-			continue;
-		}
-		if (index_slot_pending(word)) {
-			faults += rig_line(g, kv->cid)->state != INDEX_CLIENT_DEAD &&
-				  rig_line(g, kv->cid)->epoch == kv->epoch;
-			continue;
-		}
-		for (unsigned k = 0; k < g->nkeys; k++)
-			if (kv_key_is(kv, g->key[k], (uint32_t)strlen(g->key[k])))
-				faults += live[k]++ != 0;
+	if (head->lock) {
+		l->locked++;
+		l->faults += rig_line(g, cid)->state != INDEX_CLIENT_DEAD &&
+			     rig_line(g, cid)->epoch == index_lock_epoch(head->lock);
 	}
-	return faults;
+	if (head->next) {
+		l->retired++;
+		rig_look_sub(g, l, head->next);
+		rig_look_sub(g, l, head->next + index_subtable_size(g->groups));
+		return;
+	}
+	l->leaves++;
+	for (uint32_t i = 0; i < g->groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS; i++)
+		rig_look_slot(g, l, b[i / INDEX_BUCKET_SLOTS].slot[i % INDEX_BUCKET_SLOTS], head);
+}
+
+static inline uint64_t rig_table_faults(struct rig *g)
+{
+	struct rig_look l = {0};
+
+	rig_look_sub(g, &l, INDEX_SUPER_SIZE);
+	return l.faults;
 }
 
 /* 1 if the history is one that a map could have had. */

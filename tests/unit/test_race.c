@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "clients/index/race_op.h"
 #include "tests/unit/race_rig.h"
 
 static struct rig rig;
@@ -131,6 +132,7 @@ static void test_full(void **state)
 
 	(void)state;
 	rig_open(g, 3, 1, 1, 8);
+	g->client[0].race->leaf_bits = 0; /* not to be split */
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (unsigned i = 0; i < 400; i++) {
 			char key[16];
@@ -153,6 +155,55 @@ static void test_full(void **state)
 	rig_close(g);
 }
 
+/* A table of two groups takes thousands of keys: it is split and split again, and nothing is lost. */
+static void test_growth(void **state)
+{
+	static struct sized s;
+	static struct rig_look look;
+	struct rig *g = &rig;
+	const struct atoll_index_stats *st;
+	struct atoll_index_report report;
+	unsigned n = 3000;
+	double load;
+
+	(void)state;
+	rig_open(g, 11, 2, 4, 8);
+	g->w.idle_steps = true;
+	for (unsigned pass = 0; pass < 3; pass++) {
+		for (unsigned i = 0; i < n; i++) {
+			char key[16];
+			size_t len = (size_t)snprintf(key, sizeof(key), "k%u", i);
+			enum atoll_op op = pass == 0 ? ATOLL_INSERT : ATOLL_GET;
+
+			/* the second client knows of no split until it meets it */
+			assert_int_equal(race_submit(g->client[pass == 2].race, op, key, len, "v",
+						     1, sized_done, &s),
+					 0);
+			assert_true(rig_drain(g));
+			assert_int_equal(s.result, ATOLL_OK);
+			assert_true(pass != 1 || s.trips == 2 || s.trips == 3);
+		}
+	}
+	memset(&look, 0, sizeof(look));
+	rig_look_sub(g, &look, INDEX_SUPER_SIZE);
+	assert_int_equal(look.faults, 0);
+	assert_int_equal(look.locked, 0);
+	assert_true(look.leaves >= 16 && look.retired == look.leaves - 1);
+	st = race_stats(g->client[0].race);
+	load = (double)st->split_used / (double)st->split_slots;
+	printf("%u keys in %u subtables of 8 groups, which were %.2f full when they were split\n", n,
+	       (unsigned)look.leaves, load);
+	assert_true(load > 0.85);
+	assert_int_equal(st->splits, look.retired);
+	assert_true(race_stats(g->client[1].race)->forwards >= look.retired);
+	assert_int_equal(race_dump(g->client[1].race, NULL, NULL, NULL, &report), 0);
+	assert_int_equal(report.entries, n);
+	assert_int_equal(report.subtables, look.leaves);
+	assert_int_equal(report.retired, look.retired);
+	assert_int_equal(report.torn + report.misplaced + report.duplicates + report.pending, 0);
+	rig_close(g);
+}
+
 static void test_no_space(void **state)
 {
 	struct rig *g = &rig;
@@ -169,7 +220,7 @@ static void test_no_space(void **state)
 static uint64_t *slot_of(struct rig *g, unsigned key)
 {
 	uint8_t *base = g->w.region[RIG_TABLE].base;
-	struct index_bucket *b = (void *)(base + INDEX_SUPER_SIZE);
+	struct index_bucket *b = (void *)(base + INDEX_SUPER_SIZE + INDEX_LINE);
 
 	for (uint32_t i = 0; i < g->groups * 3 * INDEX_BUCKET_SLOTS; i++) {
 		uint64_t *word = &b[i / INDEX_BUCKET_SLOTS].slot[i % INDEX_BUCKET_SLOTS];
@@ -206,11 +257,11 @@ static void test_corrupt(void **state)
 	assert_int_equal(run(g, 0, ATOLL_PUT, 0)->result, ATOLL_CORRUPT);
 	*word = good | INDEX_SLOT_UNITS_MASK; /* past the end */
 	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
-	*word = good | INDEX_SLOT_MOVE; /* of another version */
+	*word = good | INDEX_SLOT_MOVE; /* and nobody who splits */
 	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
 	*word = good;
 	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_OK);
-	((struct index_bucket *)((uintptr_t)word & ~63ull))->depth = 1;
+	((struct index_bucket *)((uintptr_t)word & ~63ull))->reserved = 1;
 	assert_int_equal(run(g, 0, ATOLL_GET, 0)->result, ATOLL_CORRUPT);
 	rig_close(g);
 }
@@ -224,6 +275,7 @@ static void test_room_of_the_dead(void **state)
 
 	(void)state;
 	rig_open(g, 6, 2, 1, 2);
+	g->client[1].race->leaf_bits = 0; /* not to be split */
 	rig_keys(g, 1, false);
 	rig_chunk(g, 0);
 	assert_non_null(rig_submit(g, 0, ATOLL_INSERT, 0));
@@ -332,7 +384,7 @@ static void test_dump(void **state)
 	unsigned count = 0;
 
 	(void)state;
-	rig_open(g, 9, 1, 2, 600); /* more than one READ */
+	rig_open(g, 9, 1, 2, 64);
 	rig_keys(g, 16, false);
 	g->w.idle_steps = true;
 	for (unsigned i = 0; i < 16; i++)
@@ -340,7 +392,7 @@ static void test_dump(void **state)
 	assert_int_equal(race_dump(g->client[0].race, count_entry, NULL, &count, &report), 0);
 	assert_int_equal(count, 16);
 	assert_int_equal(report.entries, 16);
-	assert_int_equal(report.slots, 600 * 21);
+	assert_int_equal(report.slots, 64 * 21);
 	assert_int_equal(report.torn + report.misplaced + report.duplicates + report.pending, 0);
 
 	word = slot_of(g, 3);
@@ -472,7 +524,7 @@ static void one_seed(uint64_t seed, struct tally *t)
 		g->client[slow].paused = false;
 	if (turns > 200000)
 		fail_msg("seed %llu does not end", (unsigned long long)seed);
-	if (victim < n && turns < fence_at)
+	if (victim < n && turns <= fence_at)
 		rig_declare_dead(g, victim);
 	for (unsigned k = 0; k < g->nkeys; k++)
 		run(g, victim == 0 ? 1 : 0, ATOLL_GET, k);
@@ -509,6 +561,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_full),           cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_corrupt),        cmocka_unit_test(test_room_of_the_dead),
 		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_leak),
 		cmocka_unit_test(test_evicted),        cmocka_unit_test(test_dump),

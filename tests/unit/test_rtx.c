@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transactions: chains as hardware keeps them, locks, and a log that is there or not at every cut. */
+/* Transactions: chains as hardware keeps them, locks, and a log that is there or not at every cut.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +33,11 @@ static struct fake_client *start(uint64_t seed)
 	w.random = seed * 0x9e3779b97f4a7c15ull + 1;
 	w.region[0] = (struct fake_region){table, sizeof(table)};
 	w.region[1] = (struct fake_region){local, sizeof(local)};
-	env = (struct rtx_env){.table = {0, 0}, .local = {1, 0}, .cid = 7, .epoch = 3, .ft = true,
+	env = (struct rtx_env){.table = {0, 0},
+			       .local = {1, 0},
+			       .cid = 7,
+			       .epoch = 3,
+			       .ft = true,
 			       .log_base = LOG};
 	return fake_client_add(&w);
 }
@@ -111,7 +116,8 @@ static void test_order(void **state)
 	assert_int_equal(tx.n, 0);
 }
 
-/* Killed at every step of image, record, node, unlock: the node is old, or the record says how to finish. */
+/* Killed at every step of image, record, node, unlock: the node is old, or the record says how to
+ * finish. */
 static void test_every_cut(void **state)
 {
 	const struct rtx_intent intent = {.op = INDEX_LOG_TREE_SPLIT, .target = NODE, .aux = 77};
@@ -157,7 +163,8 @@ static void test_every_cut(void **state)
 			redo++;
 		}
 	}
-	printf("%u cuts before the record, %u after it, %u when all was done\n", nothing, redo, done);
+	printf("%u cuts before the record, %u after it, %u when all was done\n", nothing, redo,
+	       done);
 	assert_true(nothing == 4 && redo == 5 && done > 10);
 }
 
@@ -187,7 +194,8 @@ static void test_judge(void **state)
 	assert_int_equal(rtx_record_judge(tx.word, slot, &record, &image), RTX_REDO);
 	assert_int_equal(record.target, 1);
 	assert_int_equal(rtx_record_judge(tx.word + 1, slot, &record, &image), RTX_NOTHING);
-	assert_int_equal(rtx_record_judge(tx.word ^ 1ull << 32, slot, &record, &image), RTX_NOTHING);
+	assert_int_equal(rtx_record_judge(tx.word ^ 1ull << 32, slot, &record, &image),
+			 RTX_NOTHING);
 }
 
 static void test_dead(void **state)
@@ -227,9 +235,9 @@ static void test_ft_off(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_locks), cmocka_unit_test(test_order),
+		cmocka_unit_test(test_locks),     cmocka_unit_test(test_order),
 		cmocka_unit_test(test_every_cut), cmocka_unit_test(test_judge),
-		cmocka_unit_test(test_dead), cmocka_unit_test(test_ft_off),
+		cmocka_unit_test(test_dead),      cmocka_unit_test(test_ft_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

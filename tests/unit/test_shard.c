@@ -26,7 +26,7 @@ struct asked {
 struct replied {
 	uint64_t req_id;
 	uint32_t status;
-	uint64_t args[8];
+	uint64_t args[11];
 	unsigned nargs;
 };
 
@@ -68,7 +68,7 @@ static void fake_reply(void *ctx, const struct proto_msg *request, uint32_t stat
 	struct replied *r = &w.replied[w.nreplied++];
 
 	assert_ptr_equal(ctx, &w);
-	assert_true(w.nreplied < REPLIES && nargs <= 8);
+	assert_true(w.nreplied < REPLIES && nargs <= 11);
 	*r = (struct replied){.req_id = request->req_id, .status = status, .nargs = nargs};
 	if (nargs)
 		memcpy(r->args, args, nargs * sizeof(*args));
@@ -94,9 +94,9 @@ static int setup(void **state)
 	(void)state;
 	memset(&w, 0, sizeof(w));
 	w.room = -1;
-	w.table = calloc(1, index_table_region_size(GROUPS, SEGMENTS));
+	w.table = calloc(1, index_table_region_size(GROUPS, 0, SEGMENTS));
 	w.control = calloc(1, index_control_region_size(SEGMENTS));
-	store_format(&w.store, w.table, w.control, GROUPS, SEGMENTS, 42);
+	store_format(&w.store, w.table, w.control, GROUPS, 0, SEGMENTS, 42);
 	w.shard = shard_new(&w.store, 3, &io, &w);
 	shard_handles_set(w.shard, &(struct shard_handles){5, 6, 7, 8});
 	return w.shard ? 0 : -1;
@@ -355,10 +355,11 @@ static void test_chunks(void **state)
 		total += last()->args[REPLY_INDEX_CHUNK_SIZE];
 	}
 	assert_int_equal(last()->status, STATUS_LIMIT);
-	assert_int_equal(total, SEGMENTS * INDEX_SEGMENT);
+	assert_int_equal(total, (SEGMENTS - 1) * INDEX_SEGMENT); /* and a log */
 	assert_int_equal(w.said, 1);
 	assert_int_equal(w.store.segment[0].run, 1);
-	assert_int_equal(w.store.segment[SEGMENTS - 1].cid, 1);
+	assert_int_equal(w.store.segment[SEGMENTS - 2].cid, 1);
+	assert_int_equal(w.store.segment[SEGMENTS - 1].run, INDEX_RUN_LOG);
 	shard_peer_gone(w.shard, 3, 30);
 	send(OP_INDEX_CHUNK, 3, args, 2);
 	assert_int_equal(last()->status, STATUS_FENCED);
@@ -411,7 +412,7 @@ static void test_restarted(void **state)
 /* The shard was restarted: it takes its regions back, and nothing that is not an index. */
 static void test_adopt(void **state)
 {
-	uint64_t ts = index_table_region_size(GROUPS, SEGMENTS), args[2] = {1, 1};
+	uint64_t ts = index_table_region_size(GROUPS, 0, SEGMENTS), args[2] = {1, 1};
 	uint64_t cs = index_control_region_size(SEGMENTS);
 	struct index_super *t = w.table, *c = w.control, good = *t;
 	struct store s;
@@ -422,6 +423,7 @@ static void test_adopt(void **state)
 		send(OP_INDEX_CHUNK, 3, args, 2);
 	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
 	assert_int_equal(s.used, 1 + 1 + 2);
+	assert_int_equal(s.logs, 1);
 	assert_int_equal(s.segments, SEGMENTS);
 	assert_int_equal(line(1)->state, INDEX_CLIENT_DEAD);
 	assert_int_equal(line(1)->epoch, 1);
@@ -463,6 +465,14 @@ static void test_sizes(void **state)
 		double load = (double)n / ((double)store_groups(n) * 21);
 
 		assert_true(load > 0.66 && load <= 0.7);
+		if (store_groups(n) < 1u << 22) {
+			unsigned depth;
+			uint64_t each = store_subtables(store_groups(n), &depth);
+
+			assert_true(each >= INDEX_GROUPS_MIN && each <= INDEX_GROUPS_MAX);
+			assert_true(each << depth >= store_groups(n) &&
+				    each << depth <= store_groups(n) + store_groups(n) / 32 + 2);
+		}
 	}
 }
 
