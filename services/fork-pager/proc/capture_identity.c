@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who a process is, where it is, what it may use; and what of it cannot be carried at all. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "services/fork-pager/proc/capture_impl.h"
+#include "services/fork-pager/proc/procfs.h"
+
+static void four(const char *status, const char *name, uint32_t out[4])
+{
+	const char *v = procfs_field(status, name);
+
+	if (!v || sscanf(v, "%u %u %u %u", &out[0], &out[1], &out[2], &out[3]) != 4)
+		memset(out, 0xff, 4 * sizeof(*out));
+}
+
+static int creds(struct image_creds *k, const char *status)
+{
+	const char *g = procfs_field(status, "Groups");
+	char *end;
+
+	four(status, "Uid", k->uid);
+	four(status, "Gid", k->gid);
+	while (g && *g && *g != '\n' && k->ngroups < IMAGE_GROUPS_MAX) {
+		unsigned long v = strtoul(g, &end, 10);
+		uint32_t *slot;
+
+		if (end == g)
+			break;
+		slot = capture_grow((void **)&k->groups, &k->ngroups, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		*slot = (uint32_t)v;
+		g = end + strspn(end, " ");
+	}
+	k->cap_inheritable = procfs_number(status, "CapInh", 16, 0);
+	k->cap_permitted = procfs_number(status, "CapPrm", 16, 0);
+	k->cap_effective = procfs_number(status, "CapEff", 16, 0);
+	k->cap_bounding = procfs_number(status, "CapBnd", 16, 0);
+	k->cap_ambient = procfs_number(status, "CapAmb", 16, 0);
+	k->no_new_privs = procfs_number(status, "NoNewPrivs", 10, 0) != 0;
+	return 0;
+}
+
+static int link_bytes(struct image_bytes *b, pid_t pid, const char *name)
+{
+	char *to = procfs_link("/proc/%d/%s", pid, name);
+	int rc = to ? capture_bytes_set(b, to, strlen(to)) : 0;
+
+	free(to);
+	return rc;
+}
+
+/* Of its group and session: whether it leads them. */
+static void session(struct capture_work *w, const char *status)
+{
+	struct image *im = &w->c->image;
+	int32_t own = im->threads[0].tid;
+
+	im->pgid = (int32_t)procfs_last(status, "NSpgid") == own ? own : 0;
+	im->sid = (int32_t)procfs_last(status, "NSsid") == own ? own : 0;
+}
+
+int capture_identity(struct capture_work *w)
+{
+	struct image *im = &w->c->image;
+	char *status = procfs_read(NULL, "/proc/%d/status", w->pid), *text;
+	int rc;
+
+	if (!status)
+		return -ESRCH;
+	rc = creds(&im->creds, status);
+	im->umask = (uint32_t)procfs_number(status, "Umask", 8, 022) & 0777;
+	session(w, status);
+	free(status);
+	for (int i = 0; i < IMAGE_LIMITS; i++) {
+		struct rlimit l = {RLIM_INFINITY, RLIM_INFINITY};
+
+		prlimit(w->pid, (enum __rlimit_resource)i, NULL, &l);
+		im->limits[i] = (struct image_limit){l.rlim_cur, l.rlim_max};
+	}
+	if (!rc)
+		rc = link_bytes(&im->cwd, w->pid, "cwd");
+	if (!rc)
+		rc = link_bytes(&im->root, w->pid, "root");
+	text = procfs_read(NULL, "/proc/%d/timerslack_ns", w->pid);
+	im->timerslack_ns = text ? (uint32_t)strtoul(text, NULL, 10) : 50000;
+	free(text);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ obstacles */
+
+static void namespaces(struct capture_work *w)
+{
+	static const char *const names[] = {"user", "mnt", "net", "cgroup"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char *theirs = procfs_link("/proc/%d/ns/%s", w->pid, names[i]);
+		char *own = procfs_link("/proc/self/ns/%s", names[i]);
+
+		if (theirs && own && strcmp(theirs, own) != 0)
+			capture_refuse(w, "it has a %s namespace of its own", names[i]);
+		free(theirs);
+		free(own);
+	}
+}
+
+static void children(struct capture_work *w)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", w->pid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		char *list = procfs_read(NULL, "/proc/%d/task/%s/children", w->pid, e->d_name);
+
+		if (list && e->d_name[0] != '.' && list[0]) {
+			list[strcspn(list, "\n")] = 0;
+			capture_refuse(w, "its child processes (%s)", list);
+		}
+		free(list);
+	}
+	if (d)
+		closedir(d);
+}
+
+int capture_obstacles(struct capture_work *w)
+{
+	char *status = procfs_read(NULL, "/proc/%d/status", w->pid);
+
+	if (!status)
+		return -ESRCH;
+	if (procfs_number(status, "Seccomp", 10, 0))
+		capture_refuse(w, "its system call filter (seccomp mode %llu)",
+			       (unsigned long long)procfs_number(status, "Seccomp", 10, 0));
+	free(status);
+	namespaces(w);
+	children(w);
+	return 0;
+}
