@@ -344,7 +344,7 @@ static const char *check_threads(const struct image *im)
 	for (uint32_t i = 0; i < im->nthreads; i++) {
 		const struct image_thread *t = &im->threads[i];
 
-		if (t->xstate.len < 576 || t->xstate.len % 64)
+		if (t->xstate.len < 576 || t->xstate.len % 8)
 			return "extended registers of an odd size";
 		if (t->comm[sizeof(t->comm) - 1])
 			return "a name that does not end";

@@ -70,7 +70,7 @@ static int xstate(struct capture_work *w, struct image_thread *t, pid_t tid)
 	memcpy(&in_use, area + XSTATE_BV, sizeof(in_use));
 	w->c->image.host.xfeatures |= in_use;
 	w->c->image.host.xstate_size = (uint32_t)iov.iov_len;
-	return capture_bytes_set(&t->xstate, area, (iov.iov_len + 63) & ~63ull);
+	return capture_bytes_set(&t->xstate, area, (iov.iov_len + 7) & ~7ull);
 }
 
 static int pending(struct image_pending **list, uint32_t *n, pid_t tid, uint32_t flags)

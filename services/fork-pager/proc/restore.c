@@ -99,7 +99,7 @@ static int vdso_here(struct restore_work *w)
 
 static int fits(struct restore_work *w)
 {
-	uint64_t missing = w->im->host.xfeatures & ~xfeatures_here();
+	uint64_t missing = w->im->host.xfeatures & ~(xfeatures_here() & ~(1ull << 18)); /* AMX tiles */
 
 	if (missing) {
 		restore_say(&w->c->report, "the processor here lacks registers that it uses (%#llx)",

@@ -23,6 +23,7 @@ enum {
 	FP_MAGIC1 = 0x46505853, /* FP_XSTATE_MAGIC1, asm/sigcontext.h */
 	FP_MAGIC2 = 0x46505845,
 	FP_SOFTWARE = 464, /* offset of struct _fpx_sw_bytes in the legacy area */
+	XTILE_DATA = 18, /* component of AMX, by permission only */
 	UC_FLAGS = 7,	   /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 };
 
@@ -66,11 +67,30 @@ static struct restore_list list_open(struct restore_work *w, unsigned room)
 
 /* ------------------------------------------------------------------ frames */
 
+/* The kernel takes extended registers from a frame of exactly the size that a task of this host has:
+ * up to the last component that needs no permission (Intel SDM, volume 1, 13.2). */
+static uint32_t xstate_size(void)
+{
+	uint32_t end = 576;
+
+	for (uint32_t i = 2; i < 63; i++) {
+		uint32_t size = 0xd, offset, flags = i, d, low = 0xd, b, c = 0, high;
+
+		__asm__("cpuid" : "+a"(low), "=b"(b), "+c"(c), "=d"(high));
+		if (i == XTILE_DATA || !(((uint64_t)high << 32 | low) >> i & 1))
+			continue;
+		__asm__("cpuid" : "+a"(size), "=b"(offset), "+c"(flags), "=d"(d));
+		if (offset + size > end)
+			end = offset + size;
+	}
+	return end;
+}
+
 uint64_t restore_frame(struct restore_work *w, const struct image_thread *t)
 {
 	/* Pretcode lies before, and rt_sigreturn looks from behind it (arch/x86/kernel/signal_64.c). */
 	ucontext_t *uc = restore_room(w, sizeof(*uc), FRAME_ALIGN);
-	uint32_t size = t->xstate.len;
+	uint32_t size = xstate_size();
 	uint8_t *fp = restore_room(w, size + sizeof(uint32_t), FRAME_ALIGN);
 	const struct image_regs *r = &t->regs;
 	uint64_t seg = 0x33 | 0x2bull << 48; /* cs, gs, fs, ss of a 64-bit program */
@@ -79,7 +99,7 @@ uint64_t restore_frame(struct restore_work *w, const struct image_thread *t)
 
 	if (!uc || !fp)
 		return 0;
-	memcpy(fp, t->xstate.data, size);
+	memcpy(fp, t->xstate.data, t->xstate.len < size ? t->xstate.len : size);
 	memcpy(&features, fp + 512, sizeof(features));
 	features |= 3; /* x87 and SSE are always there */
 	memcpy(fp + FP_SOFTWARE, &(uint32_t[2]){FP_MAGIC1, size + 4}, 8);
