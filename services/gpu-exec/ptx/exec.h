@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exec.h - between the scheduler of warps and the compiler
+ *
+ * The scheduler decides which group runs. Where a kernel was compiled, each lane of the group runs
+ * on its own up to an instruction that concerns several lanes or that the compiler does not know;
+ * that one is then interpreted for all lanes that have come there.
+ */
+#ifndef ATOLL_SERVICES_GPU_EXEC_PTX_EXEC_H
+#define ATOLL_SERVICES_GPU_EXEC_PTX_EXEC_H
+
+#include "services/gpu-exec/ptx/internal.h"
+
+/* Runs the group for about @fuel instructions; how many it were. */
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel);
+
+/* Interprets up to @fuel instructions of a group, up to @limit where other lanes are. */
+uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel);
+
+/* False: there is no compiler, or it cannot compile this kernel. */
+bool jit_prepare(struct ptx_module *m, const struct ptx_function *f);
+void jit_release(struct ptx_module *m);
+const char *jit_name(void);
+
+#endif

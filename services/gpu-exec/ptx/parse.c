@@ -1,0 +1,1098 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Directives of a text: variables, functions and what is said about them. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/gpu-exec/ptx/parse.h"
+
+#define DEPTH_MAX 64u
+
+void parse_fail(struct parser *p, int code, uint32_t line, const char *format, ...)
+{
+	if (p->error) {
+		va_list args;
+
+		va_start(args, format);
+		*p->error = (struct ptx_error){.code = code, .source = p->source, .line = line};
+		vsnprintf(p->error->text, sizeof(p->error->text), format, args);
+		va_end(args);
+	}
+	longjmp(p->fail, code);
+}
+
+void *parse_alloc(struct parser *p, size_t size)
+{
+	void *q = arena_alloc(&p->m->arena, size);
+
+	if (!q)
+		parse_fail(p, PTX_ERR_MEMORY, p->lex.line, "No memory for a module this large.");
+	return q;
+}
+
+bool text_is(const char *at, uint32_t length, const char *what)
+{
+	return strlen(what) == length && memcmp(at, what, length) == 0;
+}
+
+/* ------------------------------------------------------------------------------ symbols */
+
+static uint32_t name_hash(const char *name, uint32_t length)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (uint32_t k = 0; k < length; k++)
+		h = (h ^ (uint8_t)name[k]) * 16777619u;
+	return h;
+}
+
+static struct symbol *symbol_exact(struct parser *p, const char *name, uint32_t length,
+				   uint32_t hash)
+{
+	for (struct symbol *s = p->buckets[hash % SYMBOL_BUCKETS]; s; s = s->chain)
+		if (s->hash == hash && s->length == length && memcmp(s->name, name, length) == 0 &&
+		    s->scope != p->link_scope->id && !s->range)
+			return s;
+	return NULL;
+}
+
+struct symbol *symbol_find(struct parser *p, const char *name, uint32_t length)
+{
+	struct symbol *s = symbol_exact(p, name, length, name_hash(name, length));
+	uint32_t prefix = length, hash;
+	uint64_t index = 0, scale = 1;
+
+	if (s)
+		return s;
+	while (prefix > 1 && name[prefix - 1] >= '0' && name[prefix - 1] <= '9' && scale < 1u << 31) {
+		index += scale * (uint64_t)(name[prefix - 1] - '0');
+		scale *= 10;
+		prefix--;
+	}
+	if (prefix == length)
+		return NULL;
+	hash = name_hash(name, prefix);
+	for (s = p->buckets[hash % SYMBOL_BUCKETS]; s; s = s->chain)
+		if (s->range && s->hash == hash && s->length == prefix &&
+		    memcmp(s->name, name, prefix) == 0 && index < s->count)
+			return s;
+	return NULL;
+}
+
+static struct symbol *link_find(struct parser *p, const char *name, uint32_t length)
+{
+	uint32_t hash = name_hash(name, length);
+
+	for (struct symbol *s = p->buckets[hash % SYMBOL_BUCKETS]; s; s = s->chain)
+		if (s->hash == hash && s->length == length && memcmp(s->name, name, length) == 0 &&
+		    s->scope == p->link_scope->id)
+			return s;
+	return NULL;
+}
+
+struct symbol *symbol_add(struct parser *p, struct scope *scope, const char *name, uint32_t length,
+			  enum symbol_kind kind)
+{
+	struct symbol *s = parse_alloc(p, sizeof(*s) + length + 1);
+	char *copy = (char *)(s + 1);
+
+	memcpy(copy, name, length);
+	s->name = copy;
+	s->length = length;
+	s->hash = name_hash(name, length);
+	s->kind = (uint8_t)kind;
+	s->scope = scope->id;
+	s->in_scope = scope->symbols;
+	scope->symbols = s;
+	s->chain = p->buckets[s->hash % SYMBOL_BUCKETS];
+	p->buckets[s->hash % SYMBOL_BUCKETS] = s;
+	return s;
+}
+
+void scope_enter(struct parser *p)
+{
+	struct scope *s;
+
+	if (++p->depth > DEPTH_MAX)
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.line, "Braces are nested too deep.");
+	s = parse_alloc(p, sizeof(*s));
+	s->outer = p->scope;
+	s->id = p->scope_count++;
+	p->scope = s;
+}
+
+void scope_leave(struct parser *p)
+{
+	/* Symbols of this scope were added last in their chains, save those of the link's scope. */
+	for (struct symbol *s = p->scope->symbols; s; s = s->in_scope) {
+		struct symbol **at = &p->buckets[s->hash % SYMBOL_BUCKETS];
+
+		while (*at != s)
+			at = &(*at)->chain;
+		*at = s->chain;
+	}
+	p->scope = p->scope->outer;
+	p->depth--;
+}
+
+/* ------------------------------------------------------------------------------ tokens */
+
+bool tok_is(const struct parser *p, char c)
+{
+	const struct token *t = &p->lex.token;
+
+	return t->kind == TOK_PUNCT && t->punct == c && !t->twice;
+}
+
+bool tok_name(const struct parser *p, const char *name)
+{
+	const struct token *t = &p->lex.token;
+
+	return (t->kind == TOK_NAME || t->kind == TOK_DOTNAME) && text_is(t->at, t->length, name);
+}
+
+bool tok_accept(struct parser *p, char c)
+{
+	if (!tok_is(p, c))
+		return false;
+	lex_next(p);
+	return true;
+}
+
+static bool dot_accept(struct parser *p, const char *name)
+{
+	if (p->lex.token.kind != TOK_DOTNAME || !tok_name(p, name))
+		return false;
+	lex_next(p);
+	return true;
+}
+
+void tok_expect(struct parser *p, char c)
+{
+	if (!tok_accept(p, c))
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+			   "'%c' is missing before '%.*s'.", c,
+			   (int)(p->lex.token.length > 60 ? 60 : p->lex.token.length),
+			   p->lex.token.at);
+}
+
+static struct token need_name(struct parser *p)
+{
+	struct token t = p->lex.token;
+
+	if (t.kind != TOK_NAME)
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "A name is missing before '%.*s'.",
+			   (int)(t.length > 60 ? 60 : t.length), t.at);
+	lex_next(p);
+	return t;
+}
+
+/* ------------------------------------------------------------------------------ constants */
+
+static int64_t expr(struct parser *p, int least);
+
+static int64_t primary(struct parser *p)
+{
+	struct token t = p->lex.token;
+	int64_t v;
+
+	if (++p->depth > DEPTH_MAX)
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "An expression is nested too deep.");
+	if (t.kind == TOK_INT) {
+		lex_next(p);
+		v = (int64_t)t.value;
+	} else if (t.kind == TOK_NAME && text_is(t.at, t.length, "WARP_SZ")) {
+		lex_next(p);
+		v = PTX_LANES;
+	} else if (tok_accept(p, '(')) {
+		if (p->lex.token.kind == TOK_DOTNAME) { /* a cast: (.s64) */
+			lex_next(p);
+			tok_expect(p, ')');
+			v = primary(p);
+		} else {
+			v = expr(p, 0);
+			tok_expect(p, ')');
+		}
+	} else if (tok_accept(p, '-')) {
+		v = (int64_t)(0 - (uint64_t)primary(p));
+	} else if (tok_accept(p, '+')) {
+		v = primary(p);
+	} else if (tok_accept(p, '~')) {
+		v = ~primary(p);
+	} else if (tok_accept(p, '!')) {
+		v = !primary(p);
+	} else {
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "A number is missing before '%.*s'.",
+			   (int)(t.length > 60 ? 60 : t.length), t.at);
+	}
+	p->depth--;
+	return v;
+}
+
+static int binary_level(const struct token *t)
+{
+	if (t->kind != TOK_PUNCT)
+		return 0;
+	if (t->twice)
+		return (t->punct == '<' || t->punct == '>') && (char)t->value == t->punct ? 4 : 0;
+	switch (t->punct) {
+	case '|':
+		return 1;
+	case '^':
+		return 2;
+	case '&':
+		return 3;
+	case '+':
+	case '-':
+		return 5;
+	case '*':
+	case '/':
+	case '%':
+		return 6;
+	default:
+		return 0;
+	}
+}
+
+static int64_t expr(struct parser *p, int least)
+{
+	uint64_t a = (uint64_t)primary(p);
+
+	for (;;) {
+		struct token t = p->lex.token;
+		int level = binary_level(&t);
+		uint64_t b;
+
+		if (level == 0 || level <= least)
+			return (int64_t)a;
+		lex_next(p);
+		b = (uint64_t)expr(p, level);
+		switch (t.punct) {
+		case '|':
+			a |= b;
+			break;
+		case '^':
+			a ^= b;
+			break;
+		case '&':
+			a &= b;
+			break;
+		case '<':
+			a = b < 64 ? a << b : 0;
+			break;
+		case '>':
+			a = b < 64 ? a >> b : 0;
+			break;
+		case '+':
+			a += b;
+			break;
+		case '-':
+			a -= b;
+			break;
+		case '*':
+			a *= b;
+			break;
+		default:
+			if (b == 0)
+				parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "Division by zero.");
+			if (b == UINT64_MAX)
+				a = t.punct == '/' ? 0 - a : 0;
+			else
+				a = (uint64_t)(t.punct == '/' ? (int64_t)a / (int64_t)b
+							      : (int64_t)a % (int64_t)b);
+		}
+	}
+}
+
+int64_t parse_const(struct parser *p)
+{
+	return expr(p, 0);
+}
+
+/* ------------------------------------------------------------------------------ variables */
+
+static const char *const linkages[] = {".extern", ".visible", ".weak", ".common"};
+
+static uint64_t float_init(struct parser *p, unsigned type)
+{
+	struct token t = p->lex.token;
+	bool negative = false;
+	double d;
+	float f;
+	uint64_t bits = 0;
+
+	if (tok_accept(p, '-')) {
+		negative = true;
+		t = p->lex.token;
+	}
+	if (t.kind == TOK_INT) {
+		int64_t v = parse_const(p);
+
+		d = (double)v;
+	} else if (t.kind == TOK_FLOAT) {
+		lex_next(p);
+		if (t.float_bits == 32) {
+			uint32_t u = (uint32_t)t.value;
+
+			if (type == T_F32) /* NaNs keep their bits */
+				return u ^ (negative ? 0x80000000u : 0);
+			memcpy(&f, &u, 4);
+			d = (double)f;
+		} else {
+			memcpy(&d, &t.value, 8);
+		}
+	} else {
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "A number is missing.");
+	}
+	if (negative)
+		d = -d;
+	if (type == T_F64) {
+		memcpy(&bits, &d, 8);
+	} else if (type == T_F32) {
+		f = (float)d;
+		memcpy(&bits, &f, 4);
+	} else {
+		bits = type == T_BF16 ? bf16_from_double(d, RND_RN) : half_from_double(d, RND_RN);
+	}
+	return bits;
+}
+
+struct init {
+	struct variable *v;
+	uint8_t *bytes;
+	uint64_t at, room;
+	unsigned type;
+	unsigned element;
+};
+
+static void init_room(struct parser *p, struct init *n)
+{
+	if (n->at + n->element <= n->room)
+		return;
+	if (n->v->size) /* not of the form [] */
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+			   "%s has more initial values than elements.", n->v->name);
+	{
+		uint64_t room = n->room ? 2 * n->room : 256;
+		uint8_t *bytes = parse_alloc(p, room);
+
+		if (n->room)
+			memcpy(bytes, n->bytes, n->room);
+		n->bytes = bytes;
+		n->room = room;
+	}
+}
+
+static void init_address(struct parser *p, struct init *n, unsigned shift, bool masked)
+{
+	struct token t = need_name(p);
+	bool generic = text_is(t.at, t.length, "generic");
+	struct reloc *r = parse_alloc(p, sizeof(*r));
+
+	if (generic) {
+		tok_expect(p, '(');
+		t = need_name(p);
+	}
+	r->symbol = symbol_find(p, t.at, t.length);
+	if (!r->symbol || (r->symbol->kind != SYM_VAR && r->symbol->kind != SYM_FUNC))
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "'%.*s' is no variable or function.",
+			   (int)t.length, t.at);
+	if (tok_is(p, '+') || tok_is(p, '-'))
+		r->addend = parse_const(p);
+	if (generic) {
+		tok_expect(p, ')');
+		if (tok_is(p, '+') || tok_is(p, '-'))
+			r->addend = parse_const(p);
+	}
+	r->generic = generic;
+	r->at = n->at;
+	r->bytes = masked ? 1 : n->element;
+	r->shift = shift;
+	r->next = n->v->relocs;
+	n->v->relocs = r;
+}
+
+static void init_values(struct parser *p, struct init *n)
+{
+	if (tok_accept(p, '{')) {
+		if (++p->depth > DEPTH_MAX)
+			parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+				   "Braces are nested too deep.");
+		while (!tok_is(p, '}')) {
+			init_values(p, n);
+			if (!tok_accept(p, ','))
+				break;
+		}
+		tok_expect(p, '}');
+		p->depth--;
+		return;
+	}
+	init_room(p, n);
+	if (p->lex.token.kind == TOK_NAME && !tok_name(p, "WARP_SZ")) {
+		init_address(p, n, 0, false);
+	} else if (type_float(n->type)) {
+		uint64_t v = float_init(p, n->type);
+
+		memcpy(n->bytes + n->at, &v, n->element);
+	} else {
+		int64_t v = parse_const(p);
+
+		if (tok_accept(p, '(')) { /* 0xFF00(symbol): a byte of its address */
+			if (v == 0)
+				parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+					   "A mask is 0.");
+			init_address(p, n, (unsigned)__builtin_ctzll((uint64_t)v), true);
+			tok_expect(p, ')');
+		} else {
+			memcpy(n->bytes + n->at, &v, n->element > 8 ? 8 : n->element);
+		}
+	}
+	n->at += n->element;
+}
+
+static void var_init(struct parser *p, struct variable *v, unsigned type)
+{
+	struct init n = {.v = v, .type = type, .element = type_bytes(type)};
+
+	if (v->space != SP_GLOBAL && v->space != SP_CONST)
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+			   "Only .global and .const variables have initial values.");
+	if (v->size) {
+		n.bytes = parse_alloc(p, v->size);
+		n.room = v->size;
+	}
+	init_values(p, &n);
+	v->init = n.bytes;
+	if (v->size == 0)
+		v->size = n.at;
+}
+
+static uint64_t parse_dims(struct parser *p, bool *open)
+{
+	uint64_t count = 1;
+
+	*open = false;
+	while (tok_accept(p, '[')) {
+		if (tok_accept(p, ']')) {
+			*open = true;
+			continue;
+		}
+		{
+			int64_t n = parse_const(p);
+
+			if (n < 0 || (n > 0 && count > (UINT64_C(1) << 40) / (uint64_t)n))
+				parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+					   "An array has an impossible size.");
+			count *= (uint64_t)n;
+		}
+		tok_expect(p, ']');
+	}
+	return *open ? 0 : count;
+}
+
+static struct symbol *var_symbol(struct parser *p, const struct token *name, enum ptx_space space,
+				 bool external, bool linked, bool in_body)
+{
+	struct symbol *s = NULL, *shared = NULL;
+
+	if (!in_body) {
+		s = symbol_exact(p, name->at, name->length, name_hash(name->at, name->length));
+		if (!s && (external || linked))
+			shared = link_find(p, name->at, name->length);
+		if ((s && s->kind != SYM_VAR) || (shared && shared->kind != SYM_VAR))
+			parse_fail(p, PTX_ERR_INVALID_PTX, name->line,
+				   "'%.*s' was declared as something else.", (int)name->length,
+				   name->at);
+	}
+	if (!s) {
+		s = symbol_add(p, p->scope, name->at, name->length, SYM_VAR);
+		if (shared)
+			s->var = shared->var;
+	}
+	if (!s->var) {
+		struct variable *v = parse_alloc(p, sizeof(*v));
+
+		v->name = s->name;
+		v->space = (uint8_t)space;
+		v->line = name->line;
+		v->source = p->source;
+		s->var = v;
+		*p->m->variable_tail = v;
+		p->m->variable_tail = &v->next;
+	}
+	if (s->var->space != space)
+		parse_fail(p, PTX_ERR_INVALID_PTX, name->line,
+			   "'%.*s' was declared in another state space.", (int)name->length,
+			   name->at);
+	if ((external || linked) && !shared && !link_find(p, name->at, name->length) && !in_body)
+		symbol_add(p, p->link_scope, name->at, name->length, SYM_VAR)->var = s->var;
+	return s;
+}
+
+static void skip_attribute(struct parser *p)
+{
+	tok_expect(p, '(');
+	while (!tok_is(p, ')')) {
+		if (p->lex.token.kind == TOK_END)
+			tok_expect(p, ')');
+		lex_next(p);
+	}
+	lex_next(p);
+}
+
+/* After the state space: `.align 4 .b8 name[24] = {...}, ...;` */
+void parse_var_decl(struct parser *p, enum ptx_space space, bool external, bool weak, bool visible,
+		    bool in_body)
+{
+	uint64_t align = 0;
+	unsigned vec = 1, type = T_NONE;
+
+	while (p->lex.token.kind == TOK_DOTNAME) {
+		struct token t = p->lex.token;
+
+		lex_next(p);
+		if (text_is(t.at, t.length, ".align")) {
+			align = (uint64_t)parse_const(p);
+			if (align == 0 || (align & (align - 1)) || align > 4096)
+				parse_fail(p, PTX_ERR_INVALID_PTX, t.line,
+					   "An alignment is not a power of two up to 4096.");
+		} else if (text_is(t.at, t.length, ".attribute")) {
+			skip_attribute(p);
+		} else if (text_is(t.at, t.length, ".v2")) {
+			vec = 2;
+		} else if (text_is(t.at, t.length, ".v4")) {
+			vec = 4;
+		} else {
+			type = parse_type_name(t.at, t.length);
+			if (type == T_NONE || type == T_PRED)
+				parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
+					   "Variables of '%.*s' are not supported.", (int)t.length,
+					   t.at);
+		}
+	}
+	if (type == T_NONE)
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line, "A variable has no type.");
+	do {
+		struct token name = need_name(p);
+		struct symbol *s =
+			var_symbol(p, &name, space, external, visible || weak, in_body);
+		struct variable *v = s->var;
+		unsigned element = type_bytes(type) * vec;
+		uint64_t parametrised = 0, size;
+		bool open;
+
+		s->type = (uint8_t)type;
+		if (tok_accept(p, '<')) {
+			parametrised = (uint64_t)parse_const(p);
+			tok_expect(p, '>');
+			parse_fail(p, PTX_ERR_NOT_SUPPORTED, name.line,
+				   "Variables with a range of %llu names are not supported.",
+				   (unsigned long long)parametrised);
+		}
+		size = parse_dims(p, &open) * element;
+		if (v->defined && !external && !(v->weak || weak))
+			parse_fail(p, PTX_ERR_INVALID_PTX, name.line, "'%s' is defined twice.",
+				   v->name);
+		if (external || (v->defined && weak)) {
+			if (space == SP_SHARED && external) {
+				v->dynamic_shared = true;
+				v->defined = true;
+			}
+			if (!v->defined) {
+				v->size = size;
+				v->align = align ? align : element;
+			}
+			if (tok_accept(p, '=')) { /* of a weak one that is not taken */
+				struct variable drop = {.name = v->name, .space = v->space,
+							.size = size};
+
+				var_init(p, &drop, type);
+			}
+			continue;
+		}
+		v->size = size;
+		v->align = align ? align : element;
+		v->defined = true;
+		v->weak = weak;
+		v->constant = space == SP_CONST;
+		v->owner = in_body ? p->f : NULL;
+		if (tok_accept(p, '='))
+			var_init(p, v, type);
+		if (in_body && (space == SP_LOCAL || space == SP_FRAME)) {
+			p->frame = (p->frame + v->align - 1) & ~(v->align - 1);
+			v->offset = p->frame;
+			p->frame += v->size;
+			if (p->frame > 64u << 20)
+				parse_fail(p, PTX_ERR_NOT_SUPPORTED, name.line,
+					   "Local memory of a function is over 64 MiB.");
+		} else if (space == SP_LOCAL) {
+			parse_fail(p, PTX_ERR_NOT_SUPPORTED, name.line,
+				   "Local variables outside of functions are not supported.");
+		}
+	} while (tok_accept(p, ','));
+	tok_expect(p, ';');
+}
+
+/* ------------------------------------------------------------------------------ functions */
+
+/* One of a list of parameters, up to `,` or `)`. */
+static void parse_formal(struct parser *p, struct formal *n, struct token *name)
+{
+	unsigned type = T_NONE, vec = 1;
+	uint64_t align = 0;
+	bool in_reg = false, open;
+
+	if (dot_accept(p, ".reg"))
+		in_reg = true;
+	else if (!dot_accept(p, ".param"))
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+			   ".param or .reg is missing before '%.*s'.", (int)p->lex.token.length,
+			   p->lex.token.at);
+	while (p->lex.token.kind == TOK_DOTNAME) {
+		struct token t = p->lex.token;
+
+		lex_next(p);
+		if (text_is(t.at, t.length, ".align")) {
+			int64_t v = parse_const(p);
+
+			if (v <= 0 || (v & (v - 1)) || v > 4096)
+				parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "An impossible alignment.");
+			if (align == 0)
+				align = (uint64_t)v;
+		} else if (text_is(t.at, t.length, ".ptr")) {
+			if (align == 0)
+				align = 8;
+			while (dot_accept(p, ".global") || dot_accept(p, ".const") ||
+			       dot_accept(p, ".local") || dot_accept(p, ".shared"))
+				;
+		} else if (text_is(t.at, t.length, ".v2")) {
+			vec = 2;
+		} else if (text_is(t.at, t.length, ".v4")) {
+			vec = 4;
+		} else {
+			type = parse_type_name(t.at, t.length);
+			if (type == T_NONE)
+				parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
+					   "Parameters of '%.*s' are not supported.",
+					   (int)t.length, t.at);
+		}
+	}
+	if (type == T_NONE)
+		parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line, "A parameter has no type.");
+	*name = need_name(p);
+	n->type = (uint8_t)type;
+	n->in_reg = in_reg;
+	{
+		uint64_t count = parse_dims(p, &open), element = type_bytes(type) * vec;
+
+		if (open)
+			count = 0;
+		if (count * element > 1u << 20)
+			parse_fail(p, PTX_ERR_INVALID_PTX, name->line, "A parameter is over 1 MiB.");
+		n->size = (uint32_t)(count * element);
+		n->align = (uint32_t)(align > element && element ? align : element);
+		if (n->align == 0)
+			n->align = 1;
+	}
+}
+
+struct formal_list {
+	struct formal *list;
+	struct token *names;
+	unsigned count, room;
+};
+
+static void parse_formals(struct parser *p, struct formal_list *l)
+{
+	tok_expect(p, '(');
+	while (!tok_is(p, ')')) {
+		if (l->count == l->room) {
+			unsigned room = l->room ? 2 * l->room : 8;
+			struct formal *list = parse_alloc(p, room * sizeof(*list));
+			struct token *names = parse_alloc(p, room * sizeof(*names));
+
+			if (room > 1u << 16)
+				parse_fail(p, PTX_ERR_INVALID_PTX, p->lex.token.line,
+					   "Too many parameters.");
+			if (l->count) {
+				memcpy(list, l->list, l->count * sizeof(*list));
+				memcpy(names, l->names, l->count * sizeof(*names));
+			}
+			*l = (struct formal_list){list, names, l->count, room};
+		}
+		parse_formal(p, &l->list[l->count], &l->names[l->count]);
+		l->count++;
+		if (!tok_accept(p, ','))
+			break;
+	}
+	tok_expect(p, ')');
+}
+
+static void parse_limits(struct parser *p, struct ptx_function_info *info)
+{
+	while (p->lex.token.kind == TOK_DOTNAME) {
+		struct token t = p->lex.token;
+		uint64_t n[3] = {1, 1, 1};
+
+		lex_next(p);
+		if (text_is(t.at, t.length, ".pragma")) {
+			while (p->lex.token.kind == TOK_STRING) {
+				lex_next(p);
+				tok_accept(p, ',');
+			}
+			tok_expect(p, ';');
+			continue;
+		}
+		if (text_is(t.at, t.length, ".noreturn") ||
+		    text_is(t.at, t.length, ".explicitcluster") ||
+		    text_is(t.at, t.length, ".blocksareclusters") ||
+		    text_is(t.at, t.length, ".unique"))
+			continue;
+		if (text_is(t.at, t.length, ".attribute")) {
+			skip_attribute(p);
+			continue;
+		}
+		for (unsigned k = 0; k < 3 && p->lex.token.kind == TOK_INT; k++) {
+			n[k] = (uint64_t)parse_const(p);
+			if (n[k] > UINT32_MAX || (k < 2 && !tok_accept(p, ',')))
+				break;
+		}
+		if (n[0] > UINT32_MAX || n[1] > 65536 || n[2] > 65536)
+			parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "An impossible limit.");
+		if (text_is(t.at, t.length, ".maxntid")) {
+			uint64_t most = n[0] * n[1] * n[2];
+
+			info->max_threads = most && most < 1024 ? (uint32_t)most : 1024;
+		} else if (text_is(t.at, t.length, ".reqntid")) {
+			uint64_t most = n[0] * n[1] * n[2];
+
+			info->max_threads = most && most < 1024 ? (uint32_t)most : 1024;
+			for (unsigned k = 0; k < 3; k++)
+				info->required[k] = (uint32_t)n[k];
+		} else if (text_is(t.at, t.length, ".minnctapersm")) {
+			info->min_blocks = (uint32_t)n[0];
+		} else if (text_is(t.at, t.length, ".reqnctapercluster") ||
+			   text_is(t.at, t.length, ".reqnctapercluster")) {
+			if (n[0] * n[1] * n[2] != 1)
+				parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
+					   "Clusters of more than one block are not supported.");
+		} else if (!text_is(t.at, t.length, ".maxnreg") &&
+			   !text_is(t.at, t.length, ".maxnctapersm") &&
+			   !text_is(t.at, t.length, ".maxclusterrank") &&
+			   !text_is(t.at, t.length, ".abi_preserve") &&
+			   !text_is(t.at, t.length, ".abi_preserve_control")) {
+			parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
+				   "The directive '%.*s' is not supported.", (int)t.length, t.at);
+		}
+	}
+}
+
+static struct ptx_function *func_symbol(struct parser *p, const struct token *name, bool linked)
+{
+	struct symbol *s =
+		symbol_exact(p, name->at, name->length, name_hash(name->at, name->length));
+	struct symbol *shared = linked ? link_find(p, name->at, name->length) : NULL;
+
+	if ((s && s->kind != SYM_FUNC) || (shared && shared->kind != SYM_FUNC))
+		parse_fail(p, PTX_ERR_INVALID_PTX, name->line,
+			   "'%.*s' was declared as something else.", (int)name->length, name->at);
+	if (!s) {
+		s = symbol_add(p, p->scope, name->at, name->length, SYM_FUNC);
+		s->func = shared ? shared->func : NULL;
+	}
+	if (!s->func) {
+		struct ptx_function *f = parse_alloc(p, sizeof(*f));
+
+		f->info.name = s->name;
+		f->module = p->m;
+		f->line = name->line;
+		f->source = p->source;
+		*p->m->function_tail = f;
+		p->m->function_tail = &f->next;
+		s->func = f;
+	}
+	if (linked && !shared)
+		symbol_add(p, p->link_scope, name->at, name->length, SYM_FUNC)->func = s->func;
+	return s->func;
+}
+
+/* Offsets of what is passed in memory: in the parameter block of a kernel, else in the frame. */
+static uint64_t formals_place(struct formal_list *l, uint64_t at)
+{
+	for (unsigned k = 0; k < l->count; k++) {
+		struct formal *n = &l->list[k];
+
+		if (n->in_reg)
+			continue;
+		at = (at + n->align - 1) / n->align * n->align;
+		n->offset = (uint32_t)at;
+		at += n->size;
+	}
+	return at;
+}
+
+static void formals_declare(struct parser *p, const struct formal_list *l, bool entry)
+{
+	for (unsigned k = 0; k < l->count; k++) {
+		struct formal *n = &l->list[k];
+		const struct token *t = &l->names[k];
+		struct symbol *s;
+
+		if (text_is(t->at, t->length, "_"))
+			continue;
+		if (n->in_reg) {
+			s = symbol_add(p, p->scope, t->at, t->length, SYM_REG);
+			s->type = n->type;
+			s->count = 1;
+			s->first = (uint32_t)reg_new(p, n->type);
+			n->reg = (int32_t)s->first;
+			continue;
+		}
+		s = symbol_add(p, p->scope, t->at, t->length, SYM_PARAM);
+		s->type = n->type;
+		s->offset = n->offset;
+		s->size = n->size;
+		s->known = entry; /* lies in the launch's block, else in the frame */
+	}
+}
+
+static void parse_function(struct parser *p, bool entry, bool external, bool visible, bool weak)
+{
+	struct formal_list results = {0}, formals = {0};
+	struct ptx_function_info info = {.max_threads = 1024};
+	struct ptx_function *f;
+	struct token name;
+	uint64_t bytes;
+
+	while (!entry && p->lex.token.kind == TOK_DOTNAME && dot_accept(p, ".attribute"))
+		skip_attribute(p);
+	if (!entry && tok_is(p, '('))
+		parse_formals(p, &results);
+	name = need_name(p);
+	if (tok_is(p, '('))
+		parse_formals(p, &formals);
+	parse_limits(p, &info);
+	f = func_symbol(p, &name, external || visible || weak);
+	f->info.entry = entry;
+	if (!f->formals && !f->results) {
+		f->formals = formals.list;
+		f->results = results.list;
+		f->formal_count = formals.count;
+		f->result_count = results.count;
+	}
+	bytes = formals_place(&results, 0);
+	bytes = formals_place(&formals, bytes);
+	if (bytes > 1u << 20)
+		parse_fail(p, PTX_ERR_INVALID_PTX, name.line, "Parameters are over 1 MiB.");
+	if (tok_accept(p, ';'))
+		return;
+	if (f->defined && (f->weak || weak)) { /* the first stands */
+		unsigned depth = 0;
+
+		do {
+			if (tok_is(p, '{'))
+				depth++;
+			else if (tok_is(p, '}'))
+				depth--;
+			else if (p->lex.token.kind == TOK_END)
+				tok_expect(p, '}');
+			lex_next(p);
+		} while (depth);
+		return;
+	}
+	if (f->defined)
+		parse_fail(p, PTX_ERR_INVALID_PTX, name.line, "'%s' is defined twice.", f->info.name);
+	info.name = f->info.name;
+	info.entry = entry;
+	info.ptx_version = p->version;
+	info.target = p->target;
+	f->info = info;
+	f->defined = true;
+	f->weak = weak;
+	f->line = name.line;
+	f->source = p->source;
+	f->formals = formals.list;
+	f->results = results.list;
+	f->formal_count = formals.count;
+	f->result_count = results.count;
+	if (entry) {
+		struct ptx_param *list = parse_alloc(p, (formals.count + 1) * sizeof(*list));
+
+		for (unsigned k = 0; k < formals.count; k++)
+			list[k] = (struct ptx_param){formals.list[k].offset, formals.list[k].size,
+						     formals.list[k].align};
+		f->info.params = list;
+		f->info.param_count = formals.count;
+		f->info.param_bytes = (uint32_t)bytes;
+	}
+	p->f = f;
+	p->regs = 0;
+	p->frame = entry ? 0 : bytes;
+	p->branches = NULL;
+	for (unsigned k = 0; k < HIDDEN_REGISTERS; k++)
+		reg_new(p, T_B64);
+	scope_enter(p);
+	formals_declare(p, &results, entry);
+	formals_declare(p, &formals, entry);
+	parse_body(p, f);
+	scope_leave(p);
+	p->f = NULL;
+}
+
+struct ptx_function *parse_prototype(struct parser *p, const char *name, uint32_t length)
+{
+	struct formal_list results = {0}, formals = {0};
+	struct ptx_function *f = parse_alloc(p, sizeof(*f));
+
+	(void)name;
+	(void)length;
+	if (tok_is(p, '('))
+		parse_formals(p, &results);
+	need_name(p); /* _ */
+	if (tok_is(p, '('))
+		parse_formals(p, &formals);
+	parse_limits(p, &f->info);
+	tok_expect(p, ';');
+	formals_place(&formals, formals_place(&results, 0));
+	f->formals = formals.list;
+	f->results = results.list;
+	f->formal_count = formals.count;
+	f->result_count = results.count;
+	return f;
+}
+
+/* ------------------------------------------------------------------------------ the text */
+
+static void skip_line(struct parser *p)
+{
+	struct lexer *x = &p->lex;
+
+	/* The token after the directive may have begun another line already. */
+	while (x->token.kind != TOK_END && x->token.at < x->at &&
+	       memchr(x->token.at, '\n', (size_t)(x->at - x->token.at)))
+		break;
+	while (x->at < x->end && *x->at != '\n')
+		x->at++;
+	lex_next(p);
+}
+
+/* .version, .target, .file, .loc, .section: true if the current token was one. */
+static bool parse_header(struct parser *p)
+{
+	struct token t = p->lex.token;
+
+	if (text_is(t.at, t.length, ".version")) {
+		double v;
+		int64_t major;
+
+		lex_next(p);
+		if (p->lex.token.kind != TOK_FLOAT || p->lex.token.float_bits)
+			parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "A version is like 8.4.");
+		memcpy(&v, &p->lex.token.value, 8);
+		if (!(v >= 1 && v < 1000))
+			parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "An impossible version.");
+		major = (int64_t)(v * 10 + 0.5);
+		p->version = (unsigned)major;
+		if (p->version > PTX_VERSION_MAX)
+			parse_fail(p, PTX_ERR_PTX_VERSION, t.line,
+				   "This is PTX %u.%u; up to %u.%u is known.", p->version / 10,
+				   p->version % 10, PTX_VERSION_MAX / 10, PTX_VERSION_MAX % 10);
+		lex_next(p);
+	} else if (text_is(t.at, t.length, ".target")) {
+		lex_next(p);
+		do {
+			struct token n = need_name(p);
+
+			if (n.length > 3 && memcmp(n.at, "sm_", 3) == 0) {
+				p->target = 0;
+				for (uint32_t k = 3; k < n.length && n.at[k] >= '0' && n.at[k] <= '9';
+				     k++)
+					p->target = (p->target * 10 + (unsigned)(n.at[k] - '0')) % 1000;
+			}
+		} while (tok_accept(p, ','));
+	} else if (text_is(t.at, t.length, ".address_size")) {
+		lex_next(p);
+		if (parse_const(p) != 64)
+			parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
+				   "Only .address_size 64 is supported.");
+	} else if (text_is(t.at, t.length, ".file") || text_is(t.at, t.length, ".loc")) {
+		skip_line(p);
+	} else if (text_is(t.at, t.length, ".pragma")) {
+		while (!tok_is(p, ';') && p->lex.token.kind != TOK_END)
+			lex_next(p);
+		tok_expect(p, ';');
+	} else if (text_is(t.at, t.length, ".section")) {
+		while (!tok_is(p, '}') && p->lex.token.kind != TOK_END)
+			lex_next(p);
+		tok_expect(p, '}');
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void parse_item(struct parser *p)
+{
+	struct token t = p->lex.token;
+	bool link[4] = {false, false, false, false};
+	static const struct {
+		const char *name;
+		enum ptx_space space;
+	} spaces[] = {{".global", SP_GLOBAL}, {".const", SP_CONST}, {".shared", SP_SHARED},
+		      {".local", SP_LOCAL}};
+
+	if (tok_accept(p, ';'))
+		return;
+	if (t.kind != TOK_DOTNAME)
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, "A directive is missing before '%.*s'.",
+			   (int)(t.length > 60 ? 60 : t.length), t.at);
+	if (parse_header(p))
+		return;
+	for (unsigned k = 0; k < 4;)
+		if (dot_accept(p, linkages[k])) {
+			link[k] = true;
+			k = 0;
+		} else {
+			k++;
+		}
+	if (p->version == 0)
+		parse_fail(p, PTX_ERR_INVALID_PTX, t.line, ".version must come first.");
+	for (unsigned k = 0; k < sizeof(spaces) / sizeof(spaces[0]); k++)
+		if (dot_accept(p, spaces[k].name)) {
+			parse_var_decl(p, spaces[k].space, link[0], link[2] || link[3], link[1],
+				       false);
+			return;
+		}
+	if (dot_accept(p, ".func"))
+		parse_function(p, false, link[0], link[1], link[2]);
+	else if (dot_accept(p, ".entry"))
+		parse_function(p, true, link[0], link[1], link[2]);
+	else if (dot_accept(p, ".alias"))
+		parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line, ".alias is not supported.");
+	else
+		parse_fail(p, PTX_ERR_NOT_SUPPORTED, p->lex.token.line,
+			   "The directive '%.*s' is not supported.",
+			   (int)(p->lex.token.length > 60 ? 60 : p->lex.token.length),
+			   p->lex.token.at);
+}
+
+void parse_text(struct parser *p, const struct ptx_source *source, unsigned index)
+{
+	const char *nul = memchr(source->text, 0, source->size);
+
+	p->source = index;
+	p->version = p->target = 0;
+	p->depth = 0;
+	p->lex = (struct lexer){.text = source->text,
+				.end = nul ? nul : source->text + source->size,
+				.at = source->text,
+				.line = 1};
+	scope_enter(p);
+	lex_next(p);
+	while (p->lex.token.kind != TOK_END)
+		parse_item(p);
+	if (p->version == 0)
+		parse_fail(p, PTX_ERR_INVALID_PTX, 1, "The text is empty.");
+	scope_leave(p);
+}
