@@ -166,7 +166,7 @@ struct index_client {
 	uint16_t epoch;
 	uint8_t state; /* enum index_client_state */
 	uint8_t reserved0[3];
-	uint64_t heartbeat; /* leases: 0 */
+	uint64_t heartbeat; /* 0: it stands behind the log, where its client may write */
 	uint64_t pin_epoch; /* reuse of blocks: 0 */
 	uint64_t log_base;  /* its logs, offset in the table region; 0: none */
 	uint64_t reserved[4];
@@ -194,7 +194,11 @@ enum {
 	INDEX_LOG_SLOT = 2 * INDEX_LINE + 2 * INDEX_LOG_IMAGE,
 	INDEX_LOG_SIZE = INDEX_LOG_SLOTS * INDEX_LOG_SLOT,
 };
-_Static_assert(INDEX_LOG_SLOT == 2176 && (int)INDEX_LOG_SIZE <= (int)INDEX_SEGMENT, "a log is one segment");
+_Static_assert(INDEX_LOG_SLOT == 2176 && (int)INDEX_LOG_SIZE < (int)INDEX_SEGMENT, "a log is one segment");
+
+/* The owner's heartbeat: 8 bytes behind its log, at log_base + INDEX_BEAT. It rises while its client lives
+ * and polls; the shard looks at it when somebody suspects the client. */
+#define INDEX_BEAT INDEX_LOG_SIZE
 
 enum index_log_op {
 	INDEX_LOG_NONE = 0,

@@ -106,6 +106,9 @@ struct atoll_index_options {
 	unsigned depth;      /* READs and atomics outstanding on a lane, 1 to 128; 32 */
 	unsigned suspect_us; /* wait for another client's insert before asking about it; 2,000 */
 	unsigned busy_ms;    /* and before giving up; 2,000 */
+	unsigned cache;      /* keys whose slots are remembered, a power of two; 0 none */
+	unsigned lease_ms;   /* time between heartbeats is a quarter of it; 50 */
+	bool ft_off;         /* the control of measurements: what a death leaves is not repaired */
 	unsigned answer_ms;  /* wait for answers of the shard and the dataplane; 5,000 */
 };
 
@@ -215,6 +218,8 @@ struct atoll_index_stats {
 	uint64_t waits;       /* looks at another client's pending insert */
 	uint64_t suspicions;  /* questions to the shard */
 	uint64_t cleared;     /* pending inserts of dead clients removed */
+	uint64_t cache_hits;  /* of the slot cache */
+	uint64_t cache_misses;
 	uint64_t splits;      /* subtables split */
 	uint64_t repairs;     /* of those, begun by a client that died */
 	uint64_t split_slots; /* in subtables when they were split */

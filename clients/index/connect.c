@@ -309,6 +309,9 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.table_offset = r->arg[REPLY_INDEX_OPEN_TABLE_OFFSET],
 		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
 		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],
+		.cache = o->cache,
+		.ft_off = o->ft_off,
+		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
 		.suspect_us = o->suspect_us,
 		.busy_us = o->busy_ms * 1000,
 		.seed = ix->secret,
@@ -375,8 +378,10 @@ static int options_take(struct atoll_index *ix, const char *target,
 	o->suspect_us = o->suspect_us ? o->suspect_us : 2000;
 	o->busy_ms = o->busy_ms ? o->busy_ms : 2000;
 	o->answer_ms = o->answer_ms ? o->answer_ms : 5000;
+	o->lease_ms = o->lease_ms ? o->lease_ms : 50;
 	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > RACE_LANES_MAX ||
-	    o->depth > 128 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
+	    o->depth > 128 || (o->cache & (o->cache - 1)) || o->cache > 1u << 24 ||
+	    o->lease_ms > 60000 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
 		return fail(why, -EINVAL, "an option of the index client is out of its range");
 	if (!target || !target[0] || strlen(target) >= sizeof(ix->target))
 		return fail(why, -EINVAL, "the index is named NODE/SERVICE, or SERVICE");

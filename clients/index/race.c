@@ -53,7 +53,10 @@ int race_open(struct race **out, const struct race_config *config)
 	if (r->leaf_bits > INDEX_DEPTH_MAX)
 		r->leaf_bits = INDEX_DEPTH_MAX;
 	r->leaf = calloc((size_t)1 << r->leaf_bits, sizeof(*r->leaf));
-	if (!r->op || !r->leaf) {
+	if (config->cache)
+		r->cache = calloc(config->cache, sizeof(*r->cache));
+	if (!r->op || !r->leaf || (config->cache && !r->cache)) {
+		free(r->cache);
 		free(r->leaf);
 		free(r->op);
 		free(r);
@@ -89,6 +92,7 @@ int race_open(struct race **out, const struct race_config *config)
 void race_close(struct race *r)
 {
 	if (r) {
+		free(r->cache);
 		free(r->leaf);
 		free(r->op);
 		free(r);
@@ -341,7 +345,8 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 			return 0;
 		}
 	}
-	race_step_scan(r, op);
+	if (!race_cache_begin(r, op))
+		race_step_scan(r, op);
 	return 0;
 }
 
@@ -360,6 +365,8 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 		out.value = kv_value(kv);
 		out.value_len = kv->vlen;
 	}
+	if (result != ATOLL_OK)
+		race_cache_drop(r, op);
 	if (op->block && result != ATOLL_OK)
 		race_block_leak(r, index_kv_room(op->klen, op->vlen));
 	r->stats.results[result]++;
@@ -462,6 +469,10 @@ static void complete(struct race *r, const struct verb_completion *done)
 
 	if (index == RACE_SPLIT_INDEX)
 		race_split_done(r, done);
+	if (index == RACE_BEAT_INDEX) {
+		r->beat_out = false;
+		r->lost |= race_status_lost(done->status[0]);
+	}
 	if (index >= r->c.ops)
 		return;
 	op = &r->op[index];
@@ -469,6 +480,28 @@ static void complete(struct race *r, const struct verb_completion *done)
 		return;
 	op->posted = false;
 	race_step(r, op, done);
+}
+
+/* Says that we live, for whoever suspects that we do not. */
+static void beat(struct race *r)
+{
+	uint64_t now = race_now(r);
+	struct verb v = {
+		.op = VERB_WRITE,
+		.len = 8,
+		.remote = r->c.table,
+		.remote_offset = r->c.log_base + INDEX_BEAT,
+		.local = r->c.local,
+		.local_offset = r->split.local_offset + RACE_SPLIT_BEAT,
+	};
+
+	if (now < r->beat_at || r->beat_out)
+		return;
+	r->beat_at = now + r->c.beat_us * 1000ull;
+	r->beat++;
+	memcpy(r->split.local + RACE_SPLIT_BEAT, &r->beat, sizeof(r->beat));
+	if (r->c.verbs->ops->post(r->c.verbs, r->lane[0], &v, 1, RACE_BEAT_INDEX) == 0)
+		r->beat_out = r->doorbell = true;
 }
 
 int race_poll(struct race *r)
@@ -494,6 +527,8 @@ int race_poll(struct race *r)
 		post_unsent(r);
 	if (r->split.state != RACE_SPLIT_IDLE)
 		race_split_pump(r);
+	if (r->c.beat_us && !r->lost)
+		beat(r);
 	if (r->doorbell) {
 		r->doorbell = false;
 		r->c.verbs->ops->flush(r->c.verbs);

@@ -12,6 +12,10 @@
  *	delete	READ both | READ block with the fingerprint | CAS old -> 0
  *	insert	WRITE block, READ both | CAS 0 -> PEND, READ both | CAS PEND -> live
  *	put	update where the key is there, insert where it is not
+ *	split	CAS lock | WRITE record | READ all | FAA each slot | READ all | READ keys | WRITE
+ *halves
+ *
+ * With the slot cache (race_cache.c) a get that hits takes one round trip, an update or delete two.
  *
  * A bar is a round trip. A fingerprint that turns out to be another key's costs one more.
  *
@@ -67,7 +71,9 @@ struct race_config {
 	uint32_t groups;
 	unsigned depth;
 	uint64_t table_offset, heap_offset, heap_size, log_base;
-	bool ft_off; /* the control: no log, no epochs in locks */
+	bool ft_off;      /* the control: no log, no epochs in locks, no heartbeats */
+	uint32_t cache;   /* places of the slot cache, a power of two; 0 none */
+	uint32_t beat_us; /* time between heartbeats; 0 none */
 
 	uint32_t suspect_us, busy_us; /* see struct atoll_index_options */
 	uint64_t seed;                /* of the jitter in back-off */

@@ -33,6 +33,8 @@ enum {
 	RACE_SPLIT_KEY = 1088,  /* bytes read of a block: header and key */
 	RACE_SPLIT_RTX = 0,
 	RACE_SPLIT_NEXT = RTX_LOCAL,                   /* 8 bytes that lead on */
+	RACE_SPLIT_BEAT = RACE_SPLIT_NEXT + 8,         /* the next heartbeat */
+	RACE_BEAT_INDEX = 0xfe,                        /* its number in cookies */
 	RACE_SPLIT_OLD = RACE_SPLIT_NEXT + INDEX_LINE, /* old values */
 	RACE_SPLIT_LOG = RACE_SPLIT_OLD + RACE_SPLIT_CHAINS * 8,
 	RACE_SPLIT_SUB = RACE_SPLIT_LOG + INDEX_LOG_SLOT,
@@ -59,6 +61,7 @@ enum race_state {
 	RACE_OWNER,      /* READ line of the client table */
 	RACE_CLEAR,      /* CAS PEND of a dead client -> 0, READ both */
 	RACE_BACKOFF,    /* time to pass */
+	RACE_CACHED,     /* [WRITE block,] READ a cached block, READ its slot */
 	RACE_STATES,
 };
 
@@ -67,6 +70,12 @@ enum race_why {
 	RACE_FOR_KEY,   /* its PEND of our key is in the way */
 	RACE_FOR_ROOM,  /* its PEND takes a slot and none is free */
 	RACE_FOR_SPLIT, /* it is splitting our subtable */
+};
+
+/* Where a key was found. */
+struct race_cached {
+	uint64_t hash;
+	uint64_t at, word; /* slot and what was in it; at 0: nothing */
 };
 
 /* A subtable, as a client knows it. */
@@ -189,6 +198,9 @@ struct race {
 	struct rtx_env env;
 	struct race_split split;
 	uint64_t spare_pair;
+	struct race_cached *cache; /* c.cache places, or NULL */
+	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */
+	bool beat_out;
 	uint64_t seq;
 	uint64_t random;
 	struct atoll_index_stats stats;
@@ -206,6 +218,14 @@ void race_block_leak(struct race *r, uint64_t room);
 uint64_t race_block_alloc(struct race *r, uint64_t room);
 uint64_t race_now(struct race *r);
 uint64_t race_random(struct race *r);
+
+/* race_cache.c */
+void race_cache_put(struct race *r, const struct race_op *op, uint64_t at, uint64_t word);
+void race_cache_drop(struct race *r, const struct race_op *op);
+/* Posts the chain of an operation whose key is in the cache. */
+bool race_cache_begin(struct race *r, struct race_op *op);
+/* That chain has ended: does the cache still hold? */
+bool race_cache_hit(struct race *r, struct race_op *op);
 
 /* race_split.c */
 /* The subtable of a key, as far as this client knows. */

@@ -132,10 +132,13 @@ static void read_buckets(struct race *r, struct race_op *op)
 		race_chain_add(r, op, VERB_READ, op->sub.at + INDEX_LINE + op->place.combined[half],
 			       RACE_LOCAL_COMBINED + half * INDEX_COMBINED_SIZE,
 			       INDEX_COMBINED_SIZE);
-	/* Behind the buckets: if it does not lead on, it did not when they were read. */
+	/* Behind the buckets: if it does not lead on, it did not when they were read. The fence
+	 * costs a round trip, where a split is met; without it the lines of neighbouring READs may
+	 * come in any order. */
 	op->headed = op->head;
 	if (op->head)
-		race_chain_add(r, op, VERB_READ, op->sub.at, RACE_LOCAL_HEAD, INDEX_LINE);
+		race_chain_add(r, op, VERB_READ, op->sub.at, RACE_LOCAL_HEAD, INDEX_LINE)->flags =
+			VERB_FENCE;
 	op->head = false;
 }
 
@@ -562,6 +565,19 @@ static void evaluate(struct race *r, struct race_op *op)
 
 /* ------------------------------------------------------------------ ends of chains */
 
+/* The slot in which the last scan has seen @word, to be remembered. */
+static void remember(struct race *r, struct race_op *op, uint64_t word)
+{
+	for (unsigned i = 0; i < RACE_SLOTS && r->cache; i++) {
+		uint64_t at;
+
+		if (slot_read(r, op, i, &at) == word) {
+			race_cache_put(r, op, at, word);
+			return;
+		}
+	}
+}
+
 /* A get has read block @i whose key is ours. */
 static void found(struct race *r, struct race_op *op, unsigned i)
 {
@@ -572,6 +588,7 @@ static void found(struct race *r, struct race_op *op, unsigned i)
 	op->reading_len[0] = op->reading_len[i];
 	op->reading[0] = word;
 	if (kv_whole(kv, op->reading_len[0])) {
+		remember(r, op, word);
 		race_op_end(r, op, ATOLL_OK, 0);
 		return;
 	}
@@ -643,6 +660,7 @@ static void first_done(struct race *r, struct race_op *op)
 {
 	switch (op->state) {
 	case RACE_SCAN:
+	case RACE_CACHED:
 		if (op->chain[0].op == VERB_WRITE)
 			op->written = true;
 		break;
@@ -677,7 +695,11 @@ static void replaced(struct race *r, struct race_op *op)
 		race_step_scan(r, op);
 		return;
 	}
-	race_block_leak(r, s ? s->room : 0);
+	race_block_leak(r, s ? s->room : index_slot_units(op->target_word) * INDEX_LINE);
+	if (op->kind == ATOLL_DELETE)
+		race_cache_drop(r, op);
+	else
+		race_cache_put(r, op, op->target, op->word);
 	race_op_end(r, op, ATOLL_OK, 0);
 }
 
@@ -746,6 +768,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		break;
 	case RACE_COMMIT:
 		if (old_value(op) == (op->word | INDEX_SLOT_PEND)) {
+			race_cache_put(r, op, op->mine, op->word);
 			race_op_end(r, op, ATOLL_OK, 0);
 		} else if (old_value(op) == (op->word | INDEX_SLOT_PEND | INDEX_SLOT_MOVE)) {
 			op->held = false; /* frozen, and so left out by who splits */
@@ -760,6 +783,15 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		break;
 	case RACE_OWNER:
 		owner_read(r, op);
+		break;
+	case RACE_CACHED:
+		if (!race_cache_hit(r, op))
+			race_step_scan(r, op);
+		else if (op->kind == ATOLL_GET)
+			race_op_end(r, op, ATOLL_OK, 0);
+		else
+			cas_only(r, op, RACE_REPLACE, op->target, op->target_word,
+				 op->kind == ATOLL_DELETE ? 0 : op->word);
 		break;
 	case RACE_FREE:
 	case RACE_WANT_BLOCK:

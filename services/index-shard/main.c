@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "ipc/idle.h"
 #include "ipc/service.h"
 #include "services/index-shard/shard.h"
 
@@ -26,6 +27,8 @@ static const char usage[] =
 	"  --groups N      size of the table in groups of 21 slots, instead of --entries\n"
 	"  --heap-mib N    memory for keys and values (256)\n"
 	"  --clients N     clients at once, up to 1023 (1023)\n"
+	"  --lease-ms N    silence of a client that others wait for, until it is declared dead "
+	"(50); 0: never\n"
 	"  --state DIR     directory for the file that finds the index again after a restart of "
 	"this\n"
 	"                  process ($ATOLL_STATE; without either, a restart begins with an empty "
@@ -33,7 +36,7 @@ static const char usage[] =
 	"  --help          this text\n";
 
 struct options {
-	uint64_t groups, heap_mib, clients;
+	uint64_t groups, heap_mib, clients, lease_ms;
 	uint32_t each; /* groups of a subtable, of which there are 2^depth */
 	unsigned depth;
 	const char *state;
@@ -81,7 +84,19 @@ static void io_say(void *ctx, const char *line)
 	printf("index-shard: %s\n", line);
 }
 
-static const struct shard_io io = {io_ask, io_reply, io_random, io_say};
+static uint64_t io_now(void *ctx)
+{
+	(void)ctx;
+	return clock_now_ns();
+}
+
+static const struct shard_io io = {
+	.ask = io_ask,
+	.reply = io_reply,
+	.random = io_random,
+	.now_ns = io_now,
+	.say = io_say,
+};
 
 static void handles(struct service *s)
 {
@@ -216,8 +231,8 @@ static int regions_adopt(struct service *s, const struct options *o)
 	}
 	printf("index-shard: the index of the last run: %" PRIu64 " slots, heap %" PRIu64
 	       " of %" PRIu64 " KiB handed out\n",
-	       ((uint64_t)h->store.table->groups << h->store.table->depth) *
-		       INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS,
+	       ((uint64_t)h->store.table->groups << h->store.table->depth) * INDEX_GROUP_BUCKETS *
+		       INDEX_BUCKET_SLOTS,
 	       h->store.used * (INDEX_SEGMENT >> 10), h->store.segments * (INDEX_SEGMENT >> 10));
 	return 1;
 }
@@ -243,29 +258,33 @@ static int number(const char *name, const char *text, uint64_t min, uint64_t max
 static int options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option list[] = {
-		{"entries", 1, NULL, 'e'}, {"groups", 1, NULL, 'g'}, {"heap-mib", 1, NULL, 'm'},
-		{"clients", 1, NULL, 'c'}, {"state", 1, NULL, 's'},  {"help", 0, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"entries", 1, NULL, 'e'}, {"groups", 1, NULL, 'g'},   {"heap-mib", 1, NULL, 'm'},
+		{"clients", 1, NULL, 'c'}, {"lease-ms", 1, NULL, 'l'}, {"state", 1, NULL, 's'},
+		{"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0},
 	};
 	uint64_t entries = 200000;
 	int c, rc = 0;
 
-	*o = (struct options){
-		.heap_mib = 256, .clients = INDEX_CLIENTS - 1, .state = getenv("ATOLL_STATE")};
+	*o = (struct options){.lease_ms = 50,
+			      .heap_mib = 256,
+			      .clients = INDEX_CLIENTS - 1,
+			      .state = getenv("ATOLL_STATE")};
 	while (!rc && (c = getopt_long(argc, argv, "", list, NULL)) != -1) {
 		switch (c) {
 		case 'e':
 			rc = number("entries", optarg, 1, 1ull << 34, &entries);
 			break;
 		case 'g':
-			rc = number("groups", optarg, INDEX_GROUPS_MIN, 1 << 22,
-				    &o->groups);
+			rc = number("groups", optarg, INDEX_GROUPS_MIN, 1 << 22, &o->groups);
 			break;
 		case 'm':
 			rc = number("heap-mib", optarg, 1, 1 << 18, &o->heap_mib);
 			break;
 		case 'c':
 			rc = number("clients", optarg, 1, INDEX_CLIENTS - 1, &o->clients);
+			break;
+		case 'l':
+			rc = number("lease-ms", optarg, 0, 60000, &o->lease_ms);
 			break;
 		case 's':
 			o->state = optarg;
@@ -306,6 +325,7 @@ static int index_init(struct service *s, int argc, char **argv)
 	h->shard = shard_new(&h->store, (unsigned)o.clients, &io, s);
 	if (!h->shard)
 		return -ENOMEM;
+	shard_lease_set(h->shard, o.lease_ms * 1000000);
 	handles(s);
 	return 0;
 }

@@ -28,7 +28,8 @@ struct client {
 	uint8_t failed;  /* status that the open ends with, once it is dead */
 	uint16_t behind; /* client that must be dead before the open goes on */
 	uint16_t behind_epoch;
-	unsigned chunks; /* handed out */
+	unsigned chunks;           /* handed out */
+	uint64_t suspect_ns, beat; /* suspected since, at this heartbeat; 0 not */
 	struct proto_msg open;
 };
 
@@ -37,7 +38,8 @@ struct shard {
 	const struct shard_io *io;
 	void *ctx;
 	struct shard_handles handles;
-	unsigned limit, alive, dead;
+	unsigned limit, alive, dead, suspected;
+	uint64_t lease_ns;
 	bool short_of_heap; /* said so */
 	struct client client[INDEX_CLIENTS];
 };
@@ -61,6 +63,11 @@ struct shard *shard_new(const struct store *store, unsigned clients, const struc
 void shard_free(struct shard *s)
 {
 	free(s);
+}
+
+void shard_lease_set(struct shard *s, uint64_t lease_ns)
+{
+	s->lease_ns = lease_ns;
 }
 
 void shard_handles_set(struct shard *s, const struct shard_handles *h)
@@ -161,10 +168,47 @@ static void pump(struct shard *s, unsigned c)
 	}
 }
 
+static void fence(struct shard *s, unsigned c);
+
+/* Are those who are suspected silent for a lease? */
+static void leases_check(struct shard *s)
+{
+	uint64_t now = s->io->now_ns(s->ctx);
+
+	for (unsigned c = 1; c < INDEX_CLIENTS && s->suspected; c++) {
+		struct client *k = &s->client[c];
+
+		if (!k->suspect_ns)
+			continue;
+		if (state_of(s, c) == INDEX_CLIENT_ALIVE &&
+		    store_beat(&s->store, (uint16_t)c) == k->beat) {
+			if (now - k->suspect_ns < s->lease_ns)
+				continue;
+			fence(s, c);
+		}
+		k->suspect_ns = 0;
+		s->suspected--;
+	}
+}
+
+static void suspect_begin(struct shard *s, unsigned c)
+{
+	struct client *k = &s->client[c];
+
+	if (!s->lease_ns || k->suspect_ns)
+		return;
+	k->suspect_ns = s->io->now_ns(s->ctx) | 1;
+	k->beat = store_beat(&s->store, (uint16_t)c);
+	s->suspected++;
+}
+
 bool shard_tick(struct shard *s)
 {
 	bool more = false;
 
+	if (s->suspected)
+		leases_check(s);
+	more = s->suspected != 0;
 	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
 		if (!s->client[c].todo || s->client[c].behind)
 			continue;
@@ -196,6 +240,7 @@ static void died(struct shard *s, unsigned c)
 	state_set(s, c, INDEX_CLIENT_DEAD);
 	if (k->opening)
 		reply(s, &k->open, k->failed ? k->failed : STATUS_FAILED);
+	s->suspected -= k->suspect_ns != 0;
 	memset(k, 0, sizeof(*k));
 	for (unsigned i = 1; i < INDEX_CLIENTS; i++)
 		if (s->client[i].behind == c && s->client[i].behind_epoch == epoch_of(s, c)) {
@@ -430,6 +475,7 @@ static void suspect(struct shard *s, const struct proto_msg *m)
 		if (state == CLIENT_STATE_ALIVE && !s->client[c].opening) {
 			s->client[c].todo |= STEP_WATCH;
 			pump(s, c);
+			suspect_begin(s, c);
 		}
 	}
 	s->io->reply(s->ctx, m, STATUS_OK, &state, 1);

@@ -10,6 +10,10 @@
  *name FENCING -> DEAD		dp.fence has been acknowledged: no verb of it can land any more DEAD
  *-> ALIVE		the number is given to another client, with the next epoch
  *
+ * A client that hangs has not ended. When somebody who waits for it suspects it, the shard looks at
+ *its heartbeat: if that does not rise for a lease, by the shard's own clock, the client is declared
+ *dead as if it had ended. Nobody is looked at whom nobody waits for.
+ *
  * Everybody may believe DEAD, or a later epoch, because it is written only after the
  *acknowledgement. After a restart of the node's dataplane, or of the shard, all clients are DEAD at
  *once: the old registration of the regions is gone, and every right to them with it.
@@ -41,6 +45,7 @@ struct shard_io {
 	void (*reply)(void *ctx, const struct proto_msg *request, uint32_t status,
 		      const uint64_t *args, unsigned nargs);
 	uint64_t (*random)(void *ctx);
+	uint64_t (*now_ns)(void *ctx); /* monotonic */
 	/* Something that an operator wants to know. */
 	void (*say)(void *ctx, const char *line);
 };
@@ -57,6 +62,9 @@ struct shard;
 struct shard *shard_new(const struct store *store, unsigned clients, const struct shard_io *io,
 			void *ctx);
 void shard_free(struct shard *s);
+/* Silence of a suspected client after which it is declared dead; 0 (at first): its end alone
+ * decides. */
+void shard_lease_set(struct shard *s, uint64_t lease_ns);
 void shard_handles_set(struct shard *s, const struct shard_handles *h);
 
 /* A request has come. */

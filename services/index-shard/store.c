@@ -154,6 +154,17 @@ uint64_t store_log(struct store *s, uint16_t cid)
 	return k->log_base;
 }
 
+uint64_t store_beat(const struct store *s, uint16_t cid)
+{
+	uint64_t at = s->client[cid].log_base;
+
+	if (!at)
+		return 0;
+	return __atomic_load_n(
+		(const uint64_t *)(const void *)((const char *)s->table + at + INDEX_BEAT),
+		__ATOMIC_RELAXED);
+}
+
 bool store_log_open(const struct store *s, uint16_t cid)
 {
 	const struct index_client *k = &s->client[cid];

@@ -34,6 +34,9 @@ void store_format(struct store *s, void *table, void *control, uint32_t groups, 
 /* The log of client number @cid, which is made now if it has none. 0: there is no room for it. */
 uint64_t store_log(struct store *s, uint16_t cid);
 
+/* The heartbeat of @cid as it stands now. */
+uint64_t store_beat(const struct store *s, uint16_t cid);
+
 /* Does the log of @cid, who is dead, say what somebody still has to finish? */
 bool store_log_open(const struct store *s, uint16_t cid);
 

@@ -182,6 +182,7 @@ static inline void fake_run_begin(struct fake_world *w, struct fake_chain *f)
 	uint64_t total;
 
 	while (f->at + f->run < f->n && f->verb[f->at + f->run].op == VERB_READ &&
+	       (f->run == 0 || !(f->verb[f->at + f->run].flags & VERB_FENCE)) &&
 	       !fake_check(w, &f->verb[f->at + f->run])) {
 		f->run++;
 		if (f->run > 1 && fake_run_lines(f) > FAKE_LINES) {

@@ -62,7 +62,7 @@ struct rig {
 	unsigned segment;
 	uint16_t suspected;
 	uint64_t failures; /* what no run may show */
-	uint32_t suspect_us, busy_us;
+	uint32_t suspect_us, busy_us, cache;
 };
 
 /* The values of a history are numbers; in the table each is a block whose length and bytes follow
@@ -151,6 +151,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.heap_offset = index_heap_offset(g->groups, 0),
 		.log_base = rig_log(g, cid),
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
+		.cache = g->cache,
 		.suspect_us = g->suspect_us,
 		.busy_us = g->busy_us,
 		.seed = fake_random(&g->w),
@@ -211,6 +212,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	}
 	for (unsigned i = 1; i <= RIG_CLIENTS; i++) /* splits use the first slot */
 		memset(g->w.region[RIG_TABLE].base + rig_log(g, (uint16_t)i), 0, INDEX_LOG_SLOT);
+	g->cache = seed % 2 ? 0 : 16;
 	for (unsigned i = 0; i < clients; i++)
 		rig_client_open(g, i, (uint16_t)(i + 1), 1);
 }

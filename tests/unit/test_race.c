@@ -59,6 +59,40 @@ static void test_round_trips(void **state)
 	rig_close(g);
 }
 
+/* With the slot cache, and when what it says does not hold any more. */
+static void test_cache(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_call *put;
+
+	(void)state;
+	rig_open(g, 12, 2, 4, 64);
+	race_close(g->client[0].race);
+	g->cache = 64;
+	rig_client_open(g, 0, 1, 2);
+	rig_keys(g, 2, false);
+	run(g, 0, ATOLL_PUT, 1); /* the first chunk */
+	EXPECT(run(g, 0, ATOLL_INSERT, 0), ATOLL_OK, 3);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_OK, 1);
+	EXPECT(run(g, 0, ATOLL_UPDATE, 0), ATOLL_OK, 2);
+	EXPECT(run(g, 0, ATOLL_PUT, 0), ATOLL_OK, 2);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_OK, 1);
+	EXPECT(run(g, 0, ATOLL_DELETE, 0), ATOLL_OK, 2);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_NOT_FOUND, 1);
+	run(g, 0, ATOLL_PUT, 0);
+	put = run(g, 1, ATOLL_PUT, 0); /* somebody else */
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_OK, 3);
+	assert_int_equal(g->call[g->ncalls - 1].op.value, put->op.value);
+	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_OK, 1);
+	run(g, 1, ATOLL_DELETE, 0);
+	EXPECT(run(g, 0, ATOLL_UPDATE, 0), ATOLL_NOT_FOUND, 2);
+	assert_int_equal(rig_check(g), 1);
+	assert_int_equal(g->failures, 0);
+	assert_true(race_stats(g->client[0].race)->cache_hits == 6);
+	assert_true(race_stats(g->client[0].race)->cache_misses == 2);
+	rig_close(g);
+}
+
 struct sized {
 	bool finished;
 	enum atoll_result result;
@@ -91,7 +125,7 @@ static void test_sizes(void **state)
 	struct race *r;
 
 	(void)state;
-	rig_open(g, 2, 1, 2, 64);
+	rig_open(g, 13, 1, 2, 64);
 	r = g->client[0].race;
 	for (unsigned i = 0; i < sizeof(value); i++)
 		value[i] = (uint8_t)(i * 7 + i / 256);
@@ -155,7 +189,8 @@ static void test_full(void **state)
 	rig_close(g);
 }
 
-/* A table of two groups takes thousands of keys: it is split and split again, and nothing is lost. */
+/* A table of two groups takes thousands of keys: it is split and split again, and nothing is lost.
+ */
 static void test_growth(void **state)
 {
 	static struct sized s;
@@ -191,8 +226,8 @@ static void test_growth(void **state)
 	assert_true(look.leaves >= 16 && look.retired == look.leaves - 1);
 	st = race_stats(g->client[0].race);
 	load = (double)st->split_used / (double)st->split_slots;
-	printf("%u keys in %u subtables of 8 groups, which were %.2f full when they were split\n", n,
-	       (unsigned)look.leaves, load);
+	printf("%u keys in %u subtables of 8 groups, which were %.2f full when they were split\n",
+	       n, (unsigned)look.leaves, load);
 	assert_true(load > 0.85);
 	assert_int_equal(st->splits, look.retired);
 	assert_true(race_stats(g->client[1].race)->forwards >= look.retired);
@@ -561,7 +596,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trips),    cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_full),           cmocka_unit_test(test_no_space),
-		cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_growth),         cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_corrupt),        cmocka_unit_test(test_room_of_the_dead),
 		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_leak),
 		cmocka_unit_test(test_evicted),        cmocka_unit_test(test_dump),

@@ -39,7 +39,7 @@ static struct world {
 	struct replied replied[REPLIES];
 	unsigned nreplied;
 	int room; /* requests that the ring takes; negative: any number */
-	uint64_t random;
+	uint64_t random, now_ns;
 	unsigned said;
 } w;
 
@@ -87,7 +87,19 @@ static void fake_say(void *ctx, const char *line)
 	w.said++;
 }
 
-static const struct shard_io io = {fake_ask, fake_reply, fake_random, fake_say};
+static uint64_t fake_now(void *ctx)
+{
+	(void)ctx;
+	return w.now_ns;
+}
+
+static const struct shard_io io = {
+	.ask = fake_ask,
+	.reply = fake_reply,
+	.random = fake_random,
+	.now_ns = fake_now,
+	.say = fake_say,
+};
 
 static int setup(void **state)
 {
@@ -392,6 +404,39 @@ static void test_suspect(void **state)
 	assert_int_equal(last()->args[REPLY_INDEX_STAT_CHUNKS], SEGMENTS);
 }
 
+/* Who hangs is dead after a lease of silence, if somebody waits for it; who lives is not. */
+static void test_lease(void **state)
+{
+	uint64_t args[2] = {1, 1}, *beat;
+
+	(void)state;
+	shard_lease_set(w.shard, 50000000);
+	open_as(3, NULL);
+	beat = (uint64_t *)(void *)((char *)w.table + line(1)->log_base + INDEX_BEAT);
+	for (unsigned i = 0; i < 20; i++) { /* suspected again and again, and living */
+		send(OP_INDEX_SUSPECT, 9, args, 2);
+		answer_all(STATUS_OK);
+		w.now_ns += 30000000;
+		++*beat;
+		shard_tick(w.shard);
+		assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
+	}
+	w.now_ns += 1000000000; /* silent, but nobody minds */
+	shard_tick(w.shard);
+	assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
+	send(OP_INDEX_SUSPECT, 9, args, 2);
+	answer_all(STATUS_OK);
+	w.now_ns += 49000000;
+	assert_true(shard_tick(w.shard));
+	assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
+	w.now_ns += 2000000;
+	shard_tick(w.shard);
+	assert_int_equal(line(1)->state, INDEX_CLIENT_FENCING);
+	answer_all(STATUS_OK);
+	assert_int_equal(line(1)->state, INDEX_CLIENT_DEAD);
+	assert_false(shard_tick(w.shard));
+}
+
 /* The dataplane was restarted: every right has gone with it. */
 static void test_restarted(void **state)
 {
@@ -484,6 +529,7 @@ int main(void)
 		TEST(test_reopen),    TEST(test_numbers_again), TEST(test_open_dies),
 		TEST(test_no_room),   TEST(test_chunks),        TEST(test_suspect),
 		TEST(test_restarted), TEST(test_adopt),         TEST(test_sizes),
+		TEST(test_lease),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
