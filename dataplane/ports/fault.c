@@ -294,8 +294,17 @@ static int option(struct fault_port *f, const char *key, const char *value, char
 				return -EINVAL;
 			}
 		} else {
+			/* seeds are whole; times and rates may have a fraction: 2.5 us, 0.5 Mb/s */
 			uint64_t v = strtoull(value, &end, 10);
 
+			if (*end == '.' && keys[i].unit > 1) {
+				double d = strtod(value, &end);
+
+				if (!*end && !errno && d >= 0 && d < 9e18 / (double)keys[i].unit) {
+					*keys[i].number = (uint64_t)(d * (double)keys[i].unit + 0.5);
+					return 0;
+				}
+			}
 			if (*end || end == value || errno || v > UINT64_MAX / keys[i].unit ||
 			    value[0] == '-') {
 				snprintf(err, errlen, "fault: %s=%s: must be a number", key, value);

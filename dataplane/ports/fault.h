@@ -5,7 +5,8 @@
  * `fault:loss=0.01,dup=0.01,reorder=0.02,corrupt=0.01,delay_us=20,jitter_us=10,rate_mbps=1000,seed=7/INNER`
  * wraps any other port. Faults strike packets on their way out, drawn from the seed in the order of
  * the packets, so the same calls give the same faults. Shares are probabilities; a reordered packet
- * is held back for delay_us + 100 us more than its own time. Delays use the clock of the
+ * is held back for delay_us + 100 us more than its own time. Times and the rate may have a fraction
+ * (delay_us=2.5). Delays use the clock of the
  * configuration, or the monotonic one, and are kept by the calls of the port: a packet leaves at
  * the first rx_burst or tx_burst after its time.
  *

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/netreq/replay.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tools/netreq/replay_node.h"
+
+enum {
+	QUESTIONS = 2000,
+	PUSHES = 4000,
+	/* the link's window shrinks to this (bytes) while round trips are longer than the shortest by this: what
+	 * dataplane/roce/qp.h and requester.c call WINDOW_MIN and DELAY_TARGET_NS */
+	REPLAY_SHRUNK = 32768,
+	REPLAY_TARGET_NS = 4000,
+};
+
+static pid_t child(int core, void (*f)(const struct replay_session *), const struct replay_session *r)
+{
+	pid_t parent = getpid(), pid = fork();
+	cpu_set_t set;
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	CPU_ZERO(&set);
+	CPU_SET((size_t)core, &set);
+	sched_setaffinity(0, sizeof(set), &set); /* a core that is not there: wherever there is room */
+	/* DPDK tells of its memory at length */
+	if (!getenv("ATOLL_BENCH_LOG") && !freopen("/dev/null", "w", stderr))
+		_exit(1);
+	f(r);
+	_exit(0);
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path);
+}
+
+/* Both nodes come up, the traces are played, both go. */
+static int session(struct replay_session *r, const int core[2])
+{
+	static unsigned count;
+	uint64_t end = clock_now_ns() + 2 * REPLAY_PATIENCE_MS * 1000000ull;
+	double push_ns = r->s->push_ns;
+	pid_t pid[2];
+	int rc = 0;
+
+	memset(r->s, 0, sizeof(*r->s));
+	r->s->push_ns = push_ns;
+	strcpy(r->dir, "/tmp/netreq-XXXXXX");
+	if (!mkdtemp(r->dir))
+		return -errno;
+	r->side = (unsigned)getpid() + count++;
+	pid[1] = child(core[1], replay_service, r);
+	pid[0] = child(core[0], replay_client, r);
+	while (!__atomic_load_n(&r->s->done, __ATOMIC_ACQUIRE) && !rc) {
+		usleep(2000);
+		for (int i = 0; i < 2; i++)
+			if (pid[i] < 0 || waitpid(pid[i], NULL, WNOHANG) == pid[i]) {
+				pid[i] = -1;
+				rc = -ENODEV;
+			}
+		if (clock_now_ns() > end)
+			rc = -ETIMEDOUT;
+	}
+	for (int i = 0; i < 2; i++)
+		if (pid[i] > 0) {
+			kill(pid[i], SIGKILL);
+			waitpid(pid[i], NULL, 0);
+		}
+	nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return rc ? rc : r->s->error;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median(double *v, unsigned n)
+{
+	qsort(v, n, sizeof(*v), by_value);
+	return v[n / 2];
+}
+
+/* A trace of @n calls that are all alike, and one that waits. */
+static int alike(struct trace *t, struct trace_call c, unsigned n)
+{
+	memset(t, 0, sizeof(*t));
+	t->calls = calloc(n + 1, sizeof(*t->calls));
+	if (!t->calls)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++)
+		t->calls[i] = c;
+	t->calls[n] = (struct trace_call){.class = TRACE_SYNC};
+	t->ncalls = n + 1;
+	t->threads = t->streams = t->nnames = 1;
+	return 0;
+}
+
+/* What the transport costs when nothing is added: questions one by one, then as many pushes as go. */
+static int calibrate(struct replay_session *r, const struct replay_conf *conf, struct net *net)
+{
+	struct trace questions = {0}, pushes = {0};
+	double question, push;
+	int rc = alike(&questions, (struct trace_call){.class = TRACE_SYNC, .gap_ns = 2000}, QUESTIONS);
+
+	if (!rc)
+		rc = alike(&pushes, (struct trace_call){.class = TRACE_ASYNC}, PUSHES);
+	r->delay_ns = r->gbps = 0;
+	r->traces[0] = &questions;
+	r->traces[1] = &pushes;
+	r->ntraces = 2;
+	r->rounds = 5;
+	r->s->push_ns = 0;
+	if (!rc)
+		rc = session(r, conf->core);
+	if (!rc) {
+		question = median(r->s->total_ns[0], r->rounds) / (QUESTIONS + 1) - 2000;
+		push = median(r->s->total_ns[1], r->rounds) / (PUSHES + 1);
+		net->push_ns = r->s->push_ns;
+		net->serve_ns = push;
+		net->rtt_ns = question - net->serve_ns - net->push_ns;
+		if (net->rtt_ns < 0)
+			net->rtt_ns = 0;
+	}
+	free(questions.calls);
+	free(pushes.calls);
+	return rc;
+}
+
+static bool port_there(const char *name)
+{
+	for (const struct port_ops *const *d = port_drivers; *d; d++)
+		if (!strcmp((*d)->name, name))
+			return true;
+	return false;
+}
+
+/* The trace, and behind it a call that waits for everything. */
+static int with_end(const struct trace *t, struct trace *out)
+{
+	*out = *t;
+	out->calls = calloc(t->ncalls + 1, sizeof(*out->calls));
+	if (!out->calls)
+		return -ENOMEM;
+	memcpy(out->calls, t->calls, t->ncalls * sizeof(*out->calls));
+	for (size_t i = 0; i < t->ncalls; i++)
+		out->calls[i].thread = 0;
+	out->calls[t->ncalls] = (struct trace_call){.class = TRACE_SYNC, .flags = TRACE_WAITS_ALL};
+	out->ncalls = t->ncalls + 1;
+	out->threads = 1;
+	out->nnames = t->nnames ? t->nnames : 1;
+	return 0;
+}
+
+int replay_run(const struct trace *t, const struct replay_conf *conf, struct replay_result *out)
+{
+	static const char *const ports[] = {"shm", "uring"};
+	struct replay_session r = {.rounds = conf->rounds};
+	struct net net = net_default;
+	struct trace whole;
+	struct model m;
+	int rc = with_end(t, &whole);
+
+	if (rc)
+		return rc;
+	memset(out, 0, sizeof(*out));
+	r.s = mmap(NULL, sizeof(*r.s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r.s == MAP_FAILED) {
+		free(whole.calls);
+		return -ENOMEM;
+	}
+	rc = -ENODEV;
+	for (unsigned i = 0; i < 2 && rc == -ENODEV; i++) {
+		if ((conf->port && strcmp(conf->port, ports[i])) || !port_there(ports[i]))
+			continue;
+		r.port = ports[i];
+		rc = calibrate(&r, conf, &net);
+	}
+	net.window = REPLAY_WINDOW;
+	net.chunk_bytes = REPLAY_DATA;
+	/* uring's packets have no Ethernet head where the rate is kept */
+	net.packet_bytes = r.port && !strcmp(r.port, "uring") ? 44 : 58;
+	out->net = net;
+	out->port = r.port;
+	if (!rc) {
+		r.traces[0] = &whole;
+		r.ntraces = 1;
+		r.rounds = conf->rounds;
+		r.delay_ns = conf->delay_ns;
+		r.gbps = conf->gbps;
+		r.s->push_ns = net.push_ns;
+		rc = session(&r, conf->core);
+	}
+	if (!rc) {
+		out->measured_ns = median(r.s->total_ns[0], r.rounds);
+		net.rtt_ns += conf->delay_ns;
+		net.gbps = conf->gbps;
+		if (net.gbps > 0 && REPLAY_SHRUNK * 8 / net.gbps > REPLAY_TARGET_NS)
+			net.window_bytes = REPLAY_SHRUNK;
+		rc = model_run(&whole, &net, 0, NULL, &m);
+		out->predicted_ns = m.total_ns;
+		if (!rc)
+			rc = model_run(&whole, NULL, 0, NULL, &m);
+		out->local_ns = m.total_ns;
+		out->error = fabs(out->predicted_ns - out->measured_ns) / out->measured_ns;
+	}
+	munmap(r.s, sizeof(*r.s));
+	free(whole.calls);
+	return rc;
+}
