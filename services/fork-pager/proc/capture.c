@@ -30,7 +30,7 @@ static void say(struct capture_report *r, const char *prefix, const char *format
 	size_t at = strlen(r->text), room = sizeof(r->text) - at;
 	int n = snprintf(r->text + at, room, "%s", prefix);
 
-	if (n > 0 && (size_t)n < room) {
+	if (n >= 0 && (size_t)n < room) {
 		vsnprintf(r->text + at + n, room - (size_t)n - 1, format, ap);
 		strcat(r->text, "\n");
 	}

@@ -499,7 +499,7 @@ int restore_run(struct restore_child *c)
 	syscall(SYS_futex, &st->go, FUTEX_WAKE, IMAGE_THREADS_MAX, NULL, NULL, 0);
 	rc = unmap_stub(w);
 	/* One that has ended already has unmapped everything. */
-	return rc == -ESRCH ? 0 : rc;
+	return rc && poll(&(struct pollfd){.fd = c->pidfd, .events = POLLIN}, 1, 0) > 0 ? 0 : rc;
 }
 
 void restore_free(struct restore_child *c)

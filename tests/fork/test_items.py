@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each program of items.c, and unmodified programs, forked at random instants on this host without a pager.
+
+Both the parent and the child must come to the same good end. ATOLL_TEST_FULL=1: a thousand forks."""
+import os
+import random
+import subprocess
+import sys
+import time
+
+BUILD = os.environ.get("ATOLL_BUILD", "build")
+FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
+ITEMS = os.path.join(BUILD, "tests/fork/items")
+TWIN = os.path.join(BUILD, "tests/fork/twin")
+
+PYTHON = """
+import hashlib, threading, time
+d = {i: str(i) * 3 for i in range(50000)}
+total = [0] * 3
+def work(k):
+    for i in range(40):
+        total[k] += sum(len(d[j]) for j in range(k, 20000, 7))
+        time.sleep(0.02)
+threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(hashlib.sha256(repr((total, sorted(d.items()))).encode()).hexdigest())
+"""
+BASH = """
+declare -A table
+x=1
+for ((i = 0; i < 150000; i++)); do x=$(( (x * 31 + i) % 1000003 )); table[$((i % 100))]=$x; done
+echo $x ${table[7]} ${table[42]} $$
+"""
+
+
+def forked(command, delay):
+    """(output of the parent, output of the child, what twin said)"""
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    time.sleep(delay)
+    child = subprocess.run([TWIN, str(parent.pid)], capture_output=True, text=True, timeout=60,
+                           stdin=subprocess.DEVNULL, check=False)
+    out, _ = parent.communicate(timeout=60)
+    return (parent.returncode, out), (child.returncode, child.stdout), child.stderr
+
+
+def main():
+    if os.geteuid() != 0:
+        print("a fork that keeps its pid needs root, or a user namespace of its own")
+        return 77
+    seed = int(os.environ.get("ATOLL_SEED", time.time_ns() % 1000000))
+    rng = random.Random(seed)
+    names = subprocess.run([ITEMS], capture_output=True, text=True, check=True).stdout.split()
+    # Times of programs that know of them vary; what they say must not.
+    work = [(name, [ITEMS, name, "0.6"], 0.5) for name in names]
+    work += [("python", [sys.executable, "-S", "-c", PYTHON], 0.9), ("bash", ["bash", "-c", BASH], 0.5)]
+    rounds = 1000 // len(work) + 1 if FULL else 2
+    bad = done = 0
+    for _ in range(rounds):
+        for name, command, span in work:
+            delay = rng.uniform(0.1, span) if name != "python" else rng.uniform(0.3, span)
+            parent, child, said = forked(command, delay)
+            if parent[0] == 77:
+                continue
+            done += 1
+            if parent[0] != 0 or parent != child:
+                bad += 1
+                print(f"{name} after {delay:.3f} s: parent {parent}, child {child}: {said}")
+    print(f"{done} forks, {bad} bad (seed {seed})")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
