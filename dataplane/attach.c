@@ -55,7 +55,7 @@ static bool service_allowed(struct control *c, const struct client *cl, const ch
 {
 	for (unsigned i = 0; i < c->nservices; i++)
 		if (!strcmp(c->services[i].name, name))
-			return c->services[i].pid == cl->pid;
+			return c->services[i].pid == cl->pid && c->services[i].uid == cl->uid;
 	for (unsigned i = 0; i < c->conf.node->nservices; i++)
 		if (!strcmp(c->conf.node->services[i].name, name))
 			return false; /* the supervisor will say which process it is */

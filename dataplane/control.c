@@ -380,6 +380,7 @@ static void admin_service(struct control *c, const struct proto_ctl_request *q)
 		c->nservices++;
 	memcpy(c->services[i].name, q->name, sizeof(q->name));
 	c->services[i].pid = q->pid;
+	c->services[i].uid = q->uid;
 	admin_reply(c, q, STATUS_OK, -1);
 }
 

@@ -75,7 +75,7 @@ struct control {
 	unsigned nregions;
 	struct {
 		char name[64];
-		uint32_t pid;
+		uint32_t pid, uid; /* a number may be given to another process; a user is not */
 	} services[CONTROL_SERVICES];
 	unsigned nservices;
 	struct counters_page *page;

@@ -17,6 +17,7 @@
 #include "dataplane/control.h"
 #include "ipc/admin.h"
 #include "ipc/idle.h"
+#include "ipc/sandbox.h"
 
 static struct control *control;
 
@@ -175,6 +176,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	idle_init(&idle, nc.idle, core_shared(&nc));
+	if (sandbox_enter("dataplane"))
+		return 1;
 	fprintf(stderr, "dataplane: node %s (%u) runs, incarnation %016llx, port %s\n", nc.name, nc.id,
 		(unsigned long long)dp_incarnation(dp), port ? nc.port : "none");
 	loop(dp, control, &idle, epoll, port && port->ops->wait_fd(port) < 0 ? 1 : 100);

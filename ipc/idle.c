@@ -27,7 +27,13 @@ static void cpu_pause(void)
 
 bool idle_few_cores(void)
 {
-	return sysconf(_SC_NPROCESSORS_ONLN) < 4;
+	static _Atomic long cores;
+	long n = cores;
+
+	/* asked once: later, the process may be shut in and can look no more */
+	if (!n)
+		cores = n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n < 4;
 }
 
 /* Is the core to be kept for another look? */

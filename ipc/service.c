@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ipc/idle.h"
+#include "ipc/sandbox.h"
 #include "ipc/sock.h"
 
 enum {
@@ -263,6 +264,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		return 1;
 	s.now_ns = clock_now_ns();
 	rc = ops->init ? ops->init(&s, argc, argv) : 0;
+	if (!rc)
+		rc = sandbox_enter(name ? name : ops->name);
 	while (!rc && !s.stop && !stopped)
 		rc = turn(&s, lifeline, &busy);
 	if (ops->fini)

@@ -157,7 +157,7 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("major");
 	if (q->op < CTL_OP_ATTACH || q->op > CTL_OP_ADMIN_STATUS)
 		BAD("op");
-	if (q->reserved0 || q->reserved1 || !zeros(q->reserved2, sizeof(q->reserved2)))
+	if (q->reserved0 || !zeros(q->reserved2, sizeof(q->reserved2)))
 		BAD("reserved");
 	if (uses & USE_KIND ? q->kind < CTL_KIND_CLIENT || q->kind > CTL_KIND_SERVICE : q->kind)
 		BAD("kind");
@@ -174,6 +174,8 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("key");
 	if (!(uses & USE_PID) != !q->pid || q->pid > INT32_MAX)
 		BAD("pid");
+	if (!(uses & USE_PID) && q->uid)
+		BAD("uid");
 	if (!(uses & USE_NAME) || ((uses & USE_NO_NAME) && !q->name[0])
 		    ? !zeros(q->name, sizeof(q->name))
 		    : !name_field(q->name, sizeof(q->name), q->kind == CTL_KIND_CLIENT, false))

@@ -25,6 +25,7 @@ class Svcctl(unittest.TestCase):
         # Copies: the services' user may not be able to reach the source tree.
         shutil.copy(os.path.join(HERE, "fake_dataplane.py"), programs + "/atoll-dataplane")
         shutil.copy(os.path.join(HERE, "fake_service.py"), programs + "/fake-service")
+        shutil.copy(os.path.join(HERE, "fake_service.policy"), programs + "/fake-service.policy")
         os.symlink(os.path.join(BUILD, "ipc/atoll-keeper"), programs + "/atoll-keeper")
         os.environ["ATOLL_PATH"] = programs
 
@@ -66,7 +67,7 @@ class Svcctl(unittest.TestCase):
         self.assertIn("caps 0000000000000000", said)
         self.assertIn(f"cpus [{core}]", said)
         self.assertIn("args ['a', 'b']", said)
-        self.assertIn("fds [0, 1, 2, 6]", said)
+        self.assertIn("fds [0, 1, 2, 6, 7]", said)
         if not state["processes"]["one"]["warning"]:
             self.assertIn("net ['lo']", said)
         if os.getuid() == 0:

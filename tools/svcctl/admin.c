@@ -23,12 +23,13 @@ void admin_open(struct admin *a, int fd)
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-int admin_ask(struct admin *a, uint16_t op, int proc, pid_t pid, const char *name)
+int admin_ask(struct admin *a, uint16_t op, int proc, pid_t pid, uid_t uid, const char *name)
 {
 	struct proto_ctl_request q = {.magic = PROTO_CTL_REQUEST_MAGIC,
 				      .major = PROTO_MAJOR,
 				      .op = op,
-				      .pid = (uint32_t)pid};
+				      .pid = (uint32_t)pid,
+				      .uid = uid};
 	unsigned at = (a->head + a->count) % ADMIN_QUEUE_MAX;
 	int rc;
 

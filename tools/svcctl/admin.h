@@ -32,7 +32,7 @@ struct admin {
 /* Take over the socket of a new dataplane; forget the old one. -1: there is none. */
 void admin_open(struct admin *a, int fd);
 /* @proc: given back with the answer. 0; -EAGAIN: no room now; -ENOTCONN. */
-int admin_ask(struct admin *a, uint16_t op, int proc, pid_t pid, const char *name);
+int admin_ask(struct admin *a, uint16_t op, int proc, pid_t pid, uid_t uid, const char *name);
 /* One answer, if there is one. 0 with op, proc, status and text; -EAGAIN: none; else it has hung up. */
 int admin_read(struct admin *a, uint16_t *op, int *proc, struct proto_ctl_reply *reply);
 

@@ -264,9 +264,9 @@ static void ask(struct node *n, unsigned i)
 	if (p->asked || p->pidfd < 0 || p->state == PROC_STOPPING || p->kind == PROC_KEEPER)
 		return;
 	if (service && !p->told)
-		p->asked = admin_ask(&n->admin, CTL_OP_ADMIN_SERVICE, (int)i, p->pid, p->name) == 0;
+		p->asked = admin_ask(&n->admin, CTL_OP_ADMIN_SERVICE, (int)i, p->pid, p->uid, p->name) == 0;
 	else if (p->state == PROC_RUNNING ? n->now_ns >= ask_again(n, p) : n->now_ns >= n->ask_ns)
-		p->asked = admin_ask(&n->admin, CTL_OP_ADMIN_STATUS, (int)i, 0,
+		p->asked = admin_ask(&n->admin, CTL_OP_ADMIN_STATUS, (int)i, 0, 0,
 				     service ? p->name : NULL) == 0;
 	if (p->asked && !was)
 		p->asked_ns = n->now_ns;
@@ -341,7 +341,7 @@ static void tick(struct node *n)
 			n->ask_ns = n->now_ns + (uint64_t)TICK_SLOW_MS * MS;
 		if (n->procs[NODE_DATAPLANE].state == PROC_READY && !n->admin.counters_asked)
 			n->admin.counters_asked =
-				admin_ask(&n->admin, CTL_OP_COUNTERS, -1, 0, NULL) == 0;
+				admin_ask(&n->admin, CTL_OP_COUNTERS, -1, 0, 0, NULL) == 0;
 		check_up(n);
 	}
 	while (n->phase >= NODE_STOP_SERVICES && n->phase < NODE_OVER) {
@@ -456,7 +456,7 @@ static int node_open(struct node *n)
 	proc_init(n, "dataplane", PROC_DATAPLANE, NULL);
 	for (unsigned i = 0; i < c->nservices; i++)
 		proc_init(n, c->services[i].name, PROC_SERVICE, &c->services[i]);
-	if (node_find_programs(n) || rundir_make(c->run_dir, &c->user, n->why, sizeof(n->why)))
+	if (node_find_programs(n) || node_find_policies(n) || rundir_make(c->run_dir, &c->user, n->why, sizeof(n->why)))
 		return -1;
 	n->conf_fd = open(n->file, O_RDONLY | O_CLOEXEC);
 	n->lock = rundir_lock(c->run_dir, LOCK_MS);

@@ -53,6 +53,8 @@ struct node {
 	enum node_phase phase;
 	struct proc procs[NODE_PROCS_MAX];
 	char exec[NODE_PROCS_MAX][CONF_TEXT_MAX + 1];
+	struct policy *policy[NODE_PROCS_MAX]; /* NULL: it has no page */
+	int filter[NODE_PROCS_MAX];	       /* the page, compiled: a sealed memory file */
 	unsigned nprocs;
 	struct admin admin;
 	struct guard guard;
@@ -82,6 +84,8 @@ int node_proc_find(const struct node *n, const char *name);
 /* node_start.c */
 /* Absolute paths of all programs, in n->exec. 0, or -ENOENT with a sentence in n->why. */
 int node_find_programs(struct node *n);
+/* Every program's policy page, read and compiled. 0, or -EINVAL with a sentence in n->why. */
+int node_find_policies(struct node *n);
 /* Start it now; if that fails, plan it again. */
 void node_proc_start(struct node *n, unsigned i);
 /* When it is started next: later each time that it did not live long. */

@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <linux/filter.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ipc/keeper.h"
+#include "ipc/sandbox.h"
 #include "ipc/sock.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
@@ -37,6 +41,8 @@ static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
 			      .core = CONF_NO_CORE,
 			      .user = n->conf->user,
 			      .isolate = true,
+			      .policy = n->policy[i],
+			      .filter = n->policy[i] ? n->filter[i] : -1,
 			      .run_dir = n->conf->run_dir,
 			      .lifeline = n->lifeline[0],
 			      .fds = {fd3, fd4, fd5, -1}};
@@ -63,6 +69,8 @@ static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
 			return rc;
 		break;
 	}
+	if (s.policy)
+		s.caps |= s.policy->start_caps;
 	s.log = rundir_log_open(n->conf->run_dir, p->name);
 	if (s.log < 0)
 		return s.log;
@@ -187,6 +195,55 @@ int node_find_programs(struct node *n)
 			snprintf(n->why, sizeof(n->why), "there is no program %.60s next to svcctl; is the"
 				 " build complete? (./atoll build)", name);
 		return -ENOENT;
+	}
+	return 0;
+}
+
+/* Compiled, in a memory file that nobody can change any more. */
+static int filter_make(const struct policy *p)
+{
+	static struct sock_filter code[SANDBOX_FILTER_MAX];
+	int count = policy_compile(p, code, SANDBOX_FILTER_MAX), fd;
+	size_t size;
+
+	if (count < 0)
+		return count;
+	size = (size_t)count * sizeof(code[0]);
+	fd = memfd_create("atoll-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, code, size) == (ssize_t)size &&
+	    !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return fd;
+	close(fd);
+	return -EIO;
+}
+
+int node_find_policies(struct node *n)
+{
+	char path[CONF_TEXT_MAX + 16], shared[CONF_TEXT_MAX + 64], err[192];
+
+	for (unsigned i = 0; i < n->nprocs; i++) {
+		const struct proc *p = &n->procs[i];
+		const char *name = n->exec[i];
+
+		if (p->kind == PROC_DATAPLANE && n->conf->port[0] && !strstr(n->conf->port, "uring:"))
+			name = "atoll-dataplane-dpdk";
+		if (policy_find(name, path, sizeof(path), shared, sizeof(shared)))
+			continue; /* status says so */
+		n->policy[i] = malloc(sizeof(*n->policy[i]));
+		if (!n->policy[i])
+			return -ENOMEM;
+		if (policy_read(path, shared, n->policy[i], err, sizeof(err))) {
+			snprintf(n->why, sizeof(n->why), "%s", err);
+			return -EINVAL;
+		}
+		n->filter[i] = filter_make(n->policy[i]);
+		if (n->filter[i] < 0) {
+			snprintf(n->why, sizeof(n->why), "%.200s: too long, or no memory: %s", path,
+				 strerror(-n->filter[i]));
+			return -EINVAL;
+		}
 	}
 	return 0;
 }

@@ -20,6 +20,8 @@
 
 #include "ipc/admin.h"
 #include "ipc/idle.h"
+#include "ipc/sandbox.h"
+#include "tools/svcctl/confine.h"
 
 enum {
 	STOP_MS = 2000,	 /* from SIGTERM to SIGKILL */
@@ -90,6 +92,7 @@ static void child_fds(const struct proc_spec *s, int report_fd)
 	for (int i = 0; i < 3; i++)
 		want[3 + i] = s->fds[i];
 	want[ADMIN_FD_LIFELINE] = s->lifeline;
+	want[SANDBOX_FD] = s->filter;
 	want[FD_PROGRAM] = program;
 	want[FD_REPORT] = report_fd;
 	/* Out of the way first: a wanted number may be in use by another one. */
@@ -152,18 +155,37 @@ static int caps_set(uint64_t caps)
 	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
+static void child_user(const struct proc_spec *s, bool root)
+{
+	if (s->user.set && root &&
+	    (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setgroups(0, NULL) ||
+	     setresgid(s->user.gid, s->user.gid, s->user.gid) ||
+	     setresuid(s->user.uid, s->user.uid, s->user.uid)))
+		child_fail("cannot become its user");
+}
+
+/* A file system of its own. @flags: the namespaces that it was cloned into. */
+static void child_files(const struct proc_spec *s, int flags)
+{
+	char state[CONF_PATH_MAX + CONF_NAME_MAX + 32];
+	const char *what;
+	int rc;
+
+	snprintf(state, sizeof(state), "%s/state/%s", s->run_dir, s->name);
+	if (flags & CLONE_NEWNS) {
+		rc = confine_files(s->policy, s->run_dir, s->kind == PROC_SERVICE ? state : NULL,
+				   FD_PROGRAM, s->exec, &what);
+		if (rc)
+			report('~', "sees the node's files: %s: %s", what, strerror(-rc));
+	}
+}
+
 static void child_drop(const struct proc_spec *s)
 {
 	/* Fails where there is nothing to drop; then exec gives nothing either. */
 	for (int c = 0; c <= CAP_LAST_CAP; c++)
 		if (!(s->caps & 1ull << c))
 			prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
-	if (s->user.set && geteuid() == 0) {
-		if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || setgroups(0, NULL) ||
-		    setresgid(s->user.gid, s->user.gid, s->user.gid) ||
-		    setresuid(s->user.uid, s->user.uid, s->user.uid))
-			child_fail("cannot become its user");
-	}
 	if (caps_set(s->caps))
 		child_fail("cannot drop capabilities");
 	for (int c = 0; c <= CAP_LAST_CAP; c++)
@@ -195,6 +217,14 @@ static void child_env(const struct proc_spec *s)
 	setenv(ADMIN_ENV_SOCKET, text, 1);
 	snprintf(text, sizeof(text), "%d", ADMIN_FD_LIFELINE);
 	setenv(ADMIN_ENV_LIFELINE, text, 1);
+	unsetenv(SANDBOX_ENV_FILTER);
+	unsetenv(SANDBOX_ENV_CAPS);
+	if (s->policy) {
+		snprintf(text, sizeof(text), "%d", SANDBOX_FD);
+		setenv(SANDBOX_ENV_FILTER, text, 1);
+		snprintf(text, sizeof(text), "%llx", (unsigned long long)s->policy->hold_caps);
+		setenv(SANDBOX_ENV_CAPS, text, 1);
+	}
 	if (s->kind != PROC_SERVICE) {
 		unsetenv(ADMIN_ENV_SERVICE);
 		unsetenv(ADMIN_ENV_STATE);
@@ -205,7 +235,8 @@ static void child_env(const struct proc_spec *s)
 	setenv(ADMIN_ENV_STATE, text, 1);
 }
 
-static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t supervisor)
+static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t supervisor, int flags,
+				bool root)
 {
 	char args[CONF_ARGS_MAX + 1], *argv[ARGS_MAX + 3], *save = NULL, go;
 	sigset_t none;
@@ -213,14 +244,27 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 
 	setpgid(0, 0);
 	umask(022);
+	/* Who it is, in a user namespace, the supervisor says. */
+	if (recv(report_fd, &go, 1, 0) != 1)
+		_exit(0);
 	child_fds(s, report_fd);
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	child_pin(s->core);
-	if (s->isolate)
+	if (!s->policy && s->isolate)
 		child_isolate();
+	/* In a user namespace its user has all capabilities; outside only root can mount. */
+	if (flags & CLONE_NEWUSER) {
+		child_user(s, root);
+		child_files(s, flags);
+	} else {
+		child_files(s, flags);
+		child_user(s, root);
+	}
+	if (s->policy)
+		confine_limits(s->policy);
 	child_env(s);
 	child_drop(s);
 	argv[n++] = (char *)(uintptr_t)s->exec;
@@ -231,7 +275,8 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 	     a = strtok_r(NULL, " \t", &save))
 		argv[n++] = a;
 	argv[n] = NULL;
-	if (recv(FD_REPORT, &go, 1, 0) != 1 || getppid() != supervisor)
+	if (recv(FD_REPORT, &go, 1, 0) != 1 ||
+	    (getppid() != supervisor && !(flags & CLONE_NEWPID)))
 		_exit(0); /* the supervisor is gone */
 	execve(s->exec, argv, environ);
 	/* Its user may not be able to walk the path to it, as in a clone below /root. */
@@ -243,14 +288,36 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 
 /* ---------------------------------------------------------------- in the supervisor */
 
+/* fork, into namespaces of its own as far as the kernel goes along. @flags: those that it is in. */
+static pid_t fork_into(const struct proc_spec *s, int *flags)
+{
+	bool root = geteuid() == 0;
+	pid_t pid;
+
+	*flags = s->policy ? confine_flags(s->policy) : 0;
+	if (!(*flags & CLONE_NEWUSER) && !root)
+		*flags = 0;
+	pid = (pid_t)syscall(SYS_clone, *flags | SIGCHLD, 0, 0, 0, 0);
+	if (pid < 0 && *flags && root) {
+		*flags &= ~CLONE_NEWUSER;
+		pid = (pid_t)syscall(SYS_clone, *flags | SIGCHLD, 0, 0, 0, 0);
+	}
+	if (pid < 0 && *flags) {
+		*flags = 0;
+		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	}
+	return pid;
+}
+
 int proc_start(struct proc *p, const struct proc_spec *spec)
 {
+	bool root = geteuid() == 0;
 	pid_t self = getpid(), pid;
-	int sv[2], rc;
+	int sv[2], rc, flags;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv))
 		return -errno;
-	pid = fork();
+	pid = fork_into(spec, &flags);
 	if (pid < 0) {
 		rc = -errno;
 		close(sv[0]);
@@ -258,12 +325,15 @@ int proc_start(struct proc *p, const struct proc_spec *spec)
 		return rc;
 	}
 	if (pid == 0)
-		child_run(spec, sv[1], self);
+		child_run(spec, sv[1], self, flags, root);
 	close(sv[1]);
 	setpgid(pid, pid); /* here too: whoever comes first */
 	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p->pidfd < 0) {
-		rc = -errno;
+	rc = p->pidfd < 0 ? -errno : flags & CLONE_NEWUSER ? confine_map(pid, &spec->user) : 0;
+	if (rc) {
+		if (p->pidfd >= 0)
+			close(p->pidfd);
+		p->pidfd = -1;
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 		close(sv[0]);
@@ -271,11 +341,19 @@ int proc_start(struct proc *p, const struct proc_spec *spec)
 	}
 	fcntl(sv[0], F_SETFL, O_NONBLOCK);
 	p->pid = pid;
+	p->uid = root && spec->user.set ? spec->user.uid : geteuid();
 	p->report = sv[0];
 	p->state = PROC_HELD;
 	p->started_ns = p->since_ns = clock_now_ns();
 	p->told = p->asked = p->again = false;
 	p->warning[0] = p->failure[0] = 0;
+	if (!spec->policy && spec->kind == PROC_SERVICE)
+		snprintf(p->warning, sizeof(p->warning), "has no policy page: it sees the node's files, and"
+			 " no filter is on its system calls");
+	else if (spec->policy && !flags && !(spec->policy->keep & KEEP_USER))
+		snprintf(p->warning, sizeof(p->warning), "has no namespaces of its own: the kernel refuses"
+			 " them");
+	send(sv[0], "m", 1, MSG_NOSIGNAL);
 	return 0;
 }
 
@@ -307,7 +385,9 @@ void proc_stop(struct proc *p, uint64_t now_ns)
 {
 	if (p->pidfd < 0 || p->state == PROC_STOPPING)
 		return;
-	kill(-p->pid, SIGTERM);
+	/* One that waits for its go has nothing to tidy up, and as the first process of its namespace it
+	 * would not even see a signal that it has no handler for. */
+	kill(-p->pid, p->state == PROC_HELD ? SIGKILL : SIGTERM);
 	/* One that was stopped by a signal would not see it. */
 	kill(-p->pid, SIGCONT);
 	p->state = PROC_STOPPING;

@@ -3,7 +3,7 @@
  * proc.h - one process of a node: how it is started, shut in, and ended.
  *
  * A process is forked, shuts itself in (own process group, log as stdout and stderr, nothing open but
- * what it is given, core, user, capabilities, network namespace, no_new_privs), and then waits until
+ * what it is given, core, user, capabilities, network namespace, no_new_privs; with a policy page, all that confine.h does), and then waits until
  * the supervisor says go before it runs its program: so its pid is known, and can be told to the
  * dataplane, before any of its code has run. Until the program runs, a report socket carries what
  * went wrong, line by line: `!` begins a failure, `~` a warning.
@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #include "ipc/conf.h"
+#include "tools/svcctl/policy.h"
 
 enum proc_kind { PROC_KEEPER, PROC_DATAPLANE, PROC_SERVICE };
 
@@ -43,7 +44,9 @@ struct proc_spec {
 	int core;
 	struct conf_user user;
 	uint64_t caps;	    /* capability bits that are kept */
-	bool isolate;	    /* an empty network namespace */
+	const struct policy *policy; /* NULL: only an empty network namespace, where isolate says so */
+	int filter;	    /* descriptor of the compiled policy, -1 none */
+	bool isolate;
 	const char *run_dir;
 	int log;	    /* descriptor for stdout and stderr */
 	int lifeline;	    /* read end */
@@ -56,6 +59,7 @@ struct proc {
 	enum proc_state state;
 	const struct conf_service *conf; /* of a service */
 	pid_t pid;
+	uid_t uid;  /* its user, as the dataplane sees it */
 	int pidfd;  /* -1: no process */
 	int report; /* -1 once the program runs */
 	uint64_t started_ns, retry_ns, kill_ns, asked_ns;

@@ -13,6 +13,7 @@
 
 #include "ipc/admin.h"
 #include "ipc/idle.h"
+#include "tools/svcctl/confine.h"
 
 enum { PATH_MAX_HERE = CONF_PATH_MAX + CONF_NAME_MAX + 32, LOCK_RETRY_US = 10000 };
 
@@ -51,6 +52,8 @@ int rundir_make(const char *dir, const struct conf_user *owner, char *err, size_
 		rc = -errno;
 	if (!rc)
 		rc = mkdir(in_dir(dir, "log", path), 0755) && errno != EEXIST ? -errno : 0;
+	if (!rc)
+		rc = mkdir(in_dir(dir, CONFINE_ROOT, path), 0755) && errno != EEXIST ? -errno : 0;
 	if (rc)
 		snprintf(err, errlen, "run_dir %s cannot be used: %s", dir, strerror(-rc));
 	return rc;
