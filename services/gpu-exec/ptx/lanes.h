@@ -55,10 +55,16 @@ static inline uint64_t f64_bits(double d)
 	return d != d ? UINT64_C(0xfff8000000000000) : u;
 }
 
+#ifdef __clang__
+#define LANES_APART
+#else
+#define LANES_APART _Pragma("GCC ivdep")
+#endif
+
 #define LANES_DO(EXPR)                                                                             \
 	do {                                                                                       \
 		if (mask == UINT32_MAX) {                                                          \
-			_Pragma("GCC ivdep") for (uint32_t l = 0; l < PTX_LANES; l++) d[l] =       \
+			LANES_APART for (uint32_t l = 0; l < PTX_LANES; l++) d[l] =                \
 				(uint64_t)(EXPR);                                                  \
 		} else {                                                                           \
 			FOR_LANES(mask, l)                                                         \
