@@ -156,7 +156,8 @@ int atoll_index_poll(struct atoll_index *ix);
  */
 void atoll_index_idle(struct atoll_index *ix);
 
-/* Operations that have not ended. */
+/* Operations that have not ended, and one more while this client splits a part of the table: others may wait
+ * for that, so poll until it is 0 before doing something else for long. */
 unsigned atoll_index_pending(const struct atoll_index *ix);
 
 /**

@@ -526,6 +526,14 @@ static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const voi
 		else if (rc < 0)
 			break;
 	}
+	/* Whoever waits does not poll for long: a subtable is not left half split. */
+	while (w->done && ix->race && race_splitting(ix->race)) {
+		rc = atoll_index_poll(ix);
+		if (rc < 0)
+			break;
+		if (rc == 0)
+			atoll_index_idle(ix);
+	}
 	return w->done ? w->result : ATOLL_IN_DOUBT;
 }
 

@@ -106,7 +106,12 @@ uint64_t race_now(struct race *r)
 
 unsigned race_pending(const struct race *r)
 {
-	return r->active + (r->split.state != RACE_SPLIT_IDLE);
+	return r->active + race_splitting(r);
+}
+
+bool race_splitting(const struct race *r)
+{
+	return r->split.state != RACE_SPLIT_IDLE && !r->lost && !r->gone;
 }
 
 bool race_lost(const struct race *r)

@@ -116,6 +116,9 @@ void race_chunk_none(struct race *r, enum atoll_result result, unsigned status);
 
 unsigned race_pending(const struct race *r);
 
+/* Is this client splitting a subtable, on which others may wait? It counts as pending, too. */
+bool race_splitting(const struct race *r);
+
 /* Has a status been seen after which the lanes are of no use? */
 bool race_lost(const struct race *r);
 
