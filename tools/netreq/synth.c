@@ -8,7 +8,7 @@
 #include <string.h>
 
 /*
- * Layers, parameters and operations as the models' papers and model cards give them; operations of one pass with
+ * Layers, parameters and operations as they are commonly given, not checked against a source; operations of one pass with
  * the batch named. Kernels of a layer: one for each operator that an eager framework launches (a transformer's
  * block: 2 norms, 4 products with their biases, attention's scale, mask, softmax and 2 products, activation, 2
  * residual sums, and copies between layouts; a residual network's convolution: convolution, norm, activation).
@@ -209,7 +209,7 @@ int synth_make(struct trace *out, const char *app, unsigned steps, const struct 
 	}
 	snprintf(out->notes, 1024,
 		 "Synthesized, not recorded: %s; %u step(s).\n"
-		 "From published counts: %u layers, %.4g million parameters, %.4g GFLOP for a pass forwards.\n"
+		 "Commonly given, not checked against a source: %u layers, %.4g million parameters, %.4g GFLOP for a pass forwards.\n"
 		 "Assumed: %u kernels for a layer and %u besides%s; a device of %.4g TFLOP/s whose shortest kernel "
 		 "takes %.3g us; copies at %.3g GB/s; %.3g us of the program and %.3g us inside each launch.",
 		 a->text, steps, a->layers, a->parameters, a->gflops, a->kernels, a->other_kernels,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * synth.h - traces that were not recorded: of well-known models, from published counts, and random ones.
+ * synth.h - traces that were not recorded: of well-known models, from their size, and random ones.
  *
- * A model's trace is made from what is published of it (layers, parameters, operations of a step, sizes of input
- * and output), from the kernels that a layer takes when each operator is launched by itself, and from assumed
+ * A model's trace is made from its size (layers, parameters, operations of a step, sizes of input and output; as
+ * they are commonly given, not yet checked against a source), from the kernels that a layer takes when each operator is launched by itself, and from assumed
  * speeds of the device and of the host program. It is a stand-in until the program itself has been recorded, it
  * is marked TRACE_SYNTHETIC, and its notes say what was assumed.
  */
