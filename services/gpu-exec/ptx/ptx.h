@@ -233,6 +233,8 @@ unsigned ptx_function_occupancy(const struct ptx_machine *machine,
 
 /* ------------------------------------------------------------------------------ textures */
 
+/* What a texture will be; nothing makes one yet, and a kernel that reads one is refused at load. */
+
 enum ptx_channel { PTX_CHANNEL_SIGNED, PTX_CHANNEL_UNSIGNED, PTX_CHANNEL_FLOAT };
 enum ptx_wrap { PTX_WRAP_REPEAT, PTX_WRAP_CLAMP, PTX_WRAP_MIRROR, PTX_WRAP_BORDER };
 
@@ -258,16 +260,5 @@ struct ptx_texture {
 	bool read_float; /* 8 and 16 bit integers are read as 0..1 or -1..1 */
 	float border[4];
 };
-
-/*
- * Handles are what kernels get as cudaTextureObject_t and cudaSurfaceObject_t; never 0.
- * -EINVAL: cannot be; -ENOMEM.
- */
-int ptx_texture_create(struct ptx_machine *machine, const struct ptx_texture *texture,
-		       uint64_t *handle);
-int ptx_surface_create(struct ptx_machine *machine, const struct ptx_image *image,
-		       uint64_t *handle);
-/* Of either kind. -ENOENT. */
-int ptx_object_destroy(struct ptx_machine *machine, uint64_t handle);
 
 #endif
