@@ -388,7 +388,8 @@ static void locked(struct race *r)
 	} else {
 		if (s->pair == r->spare_pair)
 			r->spare_pair = 0; /* it may be used from here on */
-		enter(s, s->expect ? RACE_SPLIT_LOOK : RACE_SPLIT_RECORD);
+		/* Without fault tolerance there is nothing to say before. */
+		enter(s, s->expect || r->c.ft_off ? RACE_SPLIT_LOOK : RACE_SPLIT_RECORD);
 	}
 }
 

@@ -295,9 +295,11 @@ static void wait_split(struct race *r, struct race_op *op)
 	}
 	ask = wait_more(r, op, head.lock, &over);
 	op->lock = head.lock;
+	/* Without epochs in locks (the control) nobody can be told from the dead, not even oneself. */
 	if (over)
 		end_or_withdraw(r, op, ATOLL_BUSY);
-	else if (ask && may_ask(r, index_lock_cid(head.lock), index_lock_epoch(head.lock)))
+	else if (ask && !r->c.ft_off &&
+		 may_ask(r, index_lock_cid(head.lock), index_lock_epoch(head.lock)))
 		ask_owner(r, op, RACE_FOR_SPLIT, index_lock_cid(head.lock),
 			  index_lock_epoch(head.lock));
 	else

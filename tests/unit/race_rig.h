@@ -65,6 +65,9 @@ struct rig {
 	uint32_t suspect_us, busy_us, cache;
 };
 
+/* Clients that are opened from here on do without fault tolerance. */
+static bool rig_ft_off;
+
 /* The values of a history are numbers; in the table each is a block whose length and bytes follow
  * from the number, so that a torn one is known. */
 static inline uint32_t rig_value_size(uint64_t v)
@@ -152,6 +155,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.log_base = rig_log(g, cid),
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
 		.cache = g->cache,
+		.ft_off = rig_ft_off,
 		.suspect_us = g->suspect_us,
 		.busy_us = g->busy_us,
 		.seed = fake_random(&g->w),

@@ -237,7 +237,9 @@ static void one_seed(uint64_t seed, struct tally *t)
 	rig_open(g, seed, n, 1 + (unsigned)(seed / 3 % 4), 2);
 	rig_keys(g, KEYS, false);
 	when = 100 + fake_below(&g->w, 3000);
-	if (seed % 4 == 1)
+	if (rig_ft_off) /* nobody dies */
+		cut = n;
+	else if (seed % 4 == 1)
 		victim = fake_below(&g->w, n);
 	else if (seed % 4 == 2)
 		slow = fake_below(&g->w, n);
@@ -315,12 +317,29 @@ static void test_side_by_side(void **state)
 	assert_true(t.splits > n && t.repairs && t.forwards && t.unknown);
 }
 
+/* The control: it splits, too, and takes nobody for dead, neither itself. */
+static void test_ft_off(void **state)
+{
+	uint64_t n = getenv("ATOLL_TEST_FULL") ? 2000 : 100;
+	struct tally t = {0};
+
+	(void)state;
+	rig_ft_off = true;
+	for (uint64_t seed = 1; seed <= n; seed++)
+		one_seed(seed, &t);
+	rig_ft_off = false;
+	assert_true(t.splits > n && t.forwards);
+	assert_int_equal(t.repairs, 0);
+	assert_int_equal(t.unknown, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crash_points),
 		cmocka_unit_test(test_double_crash),
 		cmocka_unit_test(test_side_by_side),
+		cmocka_unit_test(test_ft_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
