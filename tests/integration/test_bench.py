@@ -19,7 +19,8 @@ KEYS = {
     "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
              "wire.detect_ms.node", "wire.read64_rate", "wire.read1m_bytes"],
     "index": ["index.rtts.get", "index.rtts.put", "index.rtts.insert", "index.rtts.delete",
-              "index.get_rate"],
+              "index.get_rate", "index.load_factor", "index.splits", "index.ycsb_rate.A",
+              "index.ycsb_rate_ft_off.A", "index.ycsb_rate.insert"],
 }
 
 
@@ -50,7 +51,9 @@ class Bench(unittest.TestCase):
         self.run_one("wire")
 
     def test_index(self):
-        trips = self.run_one("index")["rtts"]
+        index = self.run_one("index")
+        self.assertEqual(sorted(index["ft_overhead"]), ["A", "B", "C", "D", "F", "insert"])
+        trips = index["rtts"]
         self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
 
     def test_usage(self):

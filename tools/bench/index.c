@@ -16,12 +16,14 @@
 #include <unistd.h>
 
 #include "clients/index/atoll_index.h"
+#include "tools/bench/ycsb_run.h"
 
 enum {
 	ENTRIES = 20000,
 	VALUE = 64,
 	IN_FLIGHT = 16,
 	OPEN_MS = 15000,
+	YCSB_RECORDS = 10000,
 };
 
 struct load {
@@ -195,38 +197,117 @@ static int measure(struct bench *b, struct atoll_index *ix)
 	return 0;
 }
 
+/* ---------------------------------------------------------------- YCSB, fault tolerance on and off */
+
+/* One round of a workload on either table, the one that was second last time first. */
+static int ycsb_round(struct bench *b, struct ycsb_table t[2], const struct ycsb_workload *w, unsigned i,
+		      struct rounds rate[2], struct rounds *lost)
+{
+	uint64_t ns = b->quick ? 30000000 : 100000000;
+	double v[2] = {0, 0};
+	int rc = 0;
+
+	for (unsigned k = 0; k < 2 && !rc; k++) {
+		unsigned side = k ^ (i & 1);
+
+		rc = ycsb_run(&t[side], w, IN_FLIGHT, i + 1, ns, &v[side]);
+	}
+	if (rc)
+		return rc;
+	rounds_add(&rate[0], v[0]);
+	rounds_add(&rate[1], v[1]);
+	rounds_add(lost, 1 - v[0] / v[1]);
+	return 0;
+}
+
+/* @t: with fault tolerance, without. */
+static int ycsb_measure(struct bench *b, struct ycsb_table t[2])
+{
+	struct atoll_index_stats stats;
+	int rc = 0;
+
+	for (unsigned side = 0; side < 2 && !rc; side++)
+		rc = ycsb_load(&t[side], YCSB_RECORDS, IN_FLIGHT);
+	for (unsigned i = 0; i <= YCSB_WORKLOADS && !rc; i++) {
+		const struct ycsb_workload *w = i < YCSB_WORKLOADS ? &ycsb_workloads[i] : NULL;
+		struct rounds rate[2] = {0}, lost = {0};
+		char key[64];
+
+		if (w && w->percent[YCSB_SCAN])
+			continue;
+		for (unsigned k = 0; k < b->rounds && !rc; k++)
+			rc = ycsb_round(b, t, w, k, rate, &lost);
+		if (rc)
+			return rc;
+		snprintf(key, sizeof(key), "index.ft_overhead.%s", w ? w->name : "insert");
+		result(key, &lost, "of the rate", w ? 0.10 : 0.20);
+		snprintf(key, sizeof(key), "index.ycsb_rate.%s", w ? w->name : "insert");
+		result(key, &rate[0], "op/s", 0);
+		snprintf(key, sizeof(key), "index.ycsb_rate_ft_off.%s", w ? w->name : "insert");
+		result(key, &rate[1], "op/s", 0);
+	}
+	if (rc)
+		return rc;
+	atoll_index_stats(t[0].ix, &stats);
+	if (stats.split_slots)
+		result_one("index.load_factor", (double)stats.split_used / (double)stats.split_slots,
+			   "of the slots", -0.85);
+	result_one("index.splits", (double)stats.splits, "subtables", 0);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- nodes */
+
+static int open_table(struct atoll_index **ix, const char *target, const struct atoll_index_options *o)
+{
+	uint64_t end = clock_now_ns() + OPEN_MS * 1000000ull;
+	const char *why = NULL;
+	int rc;
+
+	while ((rc = atoll_index_open(ix, target, o, &why)) != 0 && clock_now_ns() < end)
+		usleep(20000); /* the link and the shard may still be on their way up */
+	if (rc)
+		fprintf(stderr, "atoll-bench: %s\n", why ? why : strerror(-rc));
+	return rc;
+}
+
 int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
+	struct ycsb_table t[2] = {{.name = "ft"}, {.name = "ft off"}};
 	bool shm = nodes_shm_works(b);
-	char services[512];
+	char services[1024];
 	struct atoll_index *ix = NULL;
-	const char *why = NULL;
 	struct nodes n;
-	uint64_t end;
 	int rc = nodes_begin(b, &n, shm);
 
 	if (rc)
 		return rc;
 	result_text("index.port", b->port);
 	snprintf(services, sizeof(services),
-		 "\n[service index]\nexec = index-shard\nargs = --entries 100000 --heap-mib 128\ncore = %d\n",
-		 b->core[1]);
+		 "\n[service index]\nexec = index-shard\nargs = --entries 100000 --heap-mib 128\ncore = %d\n"
+		 "\n[service ft]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
+		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n",
+		 b->core[1], b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
-	end = clock_now_ns() + OPEN_MS * 1000000ull;
-	while (!rc && (rc = atoll_index_open(&ix, "b/index", &options, &why)) != 0 &&
-	       clock_now_ns() < end) {
-		usleep(20000); /* the link and the shard may still be on their way up */
-		rc = 0;
-	}
-	if (rc && why)
-		fprintf(stderr, "atoll-bench: %s\n", why);
+	if (!rc)
+		rc = open_table(&ix, "b/index", &options);
 	if (!rc)
 		rc = measure(b, ix);
 	if (ix)
 		atoll_index_close(ix);
+	if (!rc)
+		rc = open_table(&t[0].ix, "b/ft", &options);
+	options.ft_off = true;
+	if (!rc)
+		rc = open_table(&t[1].ix, "b/ft-off", &options);
+	if (!rc)
+		rc = ycsb_measure(b, t);
+	for (unsigned side = 0; side < 2; side++)
+		if (t[side].ix)
+			atoll_index_close(t[side].ix);
 	nodes_down(&n);
 	return rc;
 }
