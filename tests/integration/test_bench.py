@@ -52,7 +52,8 @@ class Bench(unittest.TestCase):
 
     def test_index(self):
         index = self.run_one("index")
-        self.assertEqual(sorted(index["ft_overhead"]), ["A", "B", "C", "D", "F", "insert"])
+        self.assertLessEqual({"A", "B", "C", "D", "F", "insert"}, set(index["ft_overhead"]))
+        self.assertNotIn("E", index["ft_overhead"])
         trips = index["rtts"]
         self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
 
