@@ -9,7 +9,7 @@ enum {
 	CM_PORT = 4792,		  /* of the RDMA CM's TCP port space: what a link is asked for */
 	CM_RETRY_NS = 50000000,	  /* between REQs, and REPs that were not answered */
 	TICK_NS = 50000,	  /* between looks at links' timers */
-	ACK_DELAY_NS = 3000,	  /* of messages: below what the window takes for a queue */
+	ACK_DELAY_NS = 20000,	  /* of messages: nobody waits for it; far below a time-out */
 	CM_RETRIES = 4,		  /* then the attempt starts anew, with a new QP */
 	CM_REJECTED_NS = 200000000, /* after a REJ: somebody must mend something */
 	HEADERS = 20 + 8 + 12 + 16 + 4, /* IPv4, UDP, BTH, RETH, ICRC */

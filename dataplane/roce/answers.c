@@ -13,25 +13,11 @@ static inline bool is_read(const struct answer *a)
 	return a->kind == ANSWER_READ || a->kind == ANSWER_ATOMIC;
 }
 
-/* May the acknowledgement that was just queued wait? It is then sent by a timer, or with the next. */
-static bool ack_waits(struct roce_qp *qp)
-{
-	struct roce_dev *dev = qp->dev;
-
-	if (!qp->conf.ack_delay_ns || qp->rs.answers_tail - qp->rs.answers_head != 1 ||
-	    ++qp->acks_held >= ACKS_HELD_MAX)
-		return false;
-	if (!qp->ack_at) {
-		qp->ack_at = dev->now + qp->conf.ack_delay_ns;
-		timer_set(dev, qp, qp->ack_at);
-	}
-	return true;
-}
-
 void answers_push(struct roce_qp *qp, const struct answer *a)
 {
 	struct responder *rs = &qp->rs;
 	struct answer *last = answers_pending(rs) ? at(rs, rs->answers_tail - 1) : NULL;
+	bool due = last && !qp->ack_at;
 
 	if (a->kind == ANSWER_ACK && last && last->kind == ANSWER_ACK) {
 		last->psn = a->psn;
@@ -40,8 +26,13 @@ void answers_push(struct roce_qp *qp, const struct answer *a)
 		*at(rs, rs->answers_tail++) = *a;
 		rs->reads += is_read(a);
 	}
-	if (a->kind == ANSWER_ACK && ack_waits(qp))
+	if (a->kind == ANSWER_ACK && a->code == ACK_MAY_WAIT && !due) {
+		if (!qp->ack_at) {
+			qp->ack_at = qp->dev->now + qp->conf.ack_delay_ns;
+			timer_set(qp->dev, qp, qp->ack_at);
+		}
 		return;
+	}
 	qp->ack_at = 0;
 	dev_run(qp->dev, qp);
 }
@@ -144,7 +135,6 @@ int answers_output(struct roce_qp *qp)
 	}
 	if (!answers_pending(rs) || qp->ack_at)
 		return 0;
-	qp->acks_held = 0;
 	pkt = dev_packet(qp->dev);
 	if (!pkt)
 		return -ENOBUFS;

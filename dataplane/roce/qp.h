@@ -24,7 +24,7 @@ enum {
 	TURN_PACKETS = 16,
 	BULK_AFTER = 8, /* turns of QPs fresh in the queue between turns of those long in it */
 	CNP_INTERVAL_NS = 50000,
-	ACKS_HELD_MAX = 4,	   /* packets that one delayed acknowledgement stands for */
+	ACK_EVERY = 16, /* with delayed acknowledgements: packets sent before one asks */
 };
 
 struct wqe {
@@ -62,6 +62,12 @@ struct requester {
 	uint64_t rnr_until; /* 0: not waiting */
 };
 
+/* Of an ACK: is it awaited, or may it come with a later one? */
+enum ack {
+	ACK_ASKED,
+	ACK_MAY_WAIT,
+};
+
 enum answer_kind {
 	ANSWER_ACK,
 	ANSWER_NAK,
@@ -73,7 +79,7 @@ enum answer_kind {
 
 struct answer {
 	uint8_t kind;      /* enum answer_kind */
-	uint8_t code;      /* NAK: code; STATUS: enum status and VERB_STATUS_LATE */
+	uint8_t code;      /* NAK: code; STATUS: enum status and VERB_STATUS_LATE; ACK: enum ack */
 	bool begun;        /* READ: the first response has gone out */
 	uint32_t psn;      /* of the next packet */
 	uint32_t last_psn; /* READ: of the last response */
@@ -142,7 +148,6 @@ struct roce_qp {
 	uint8_t state;   /* enum roce_qp_state */
 	uint8_t running; /* enum run_list */
 	bool answers_turn;
-	uint8_t acks_held; /* acknowledgements that one which waits stands for */
 	uint64_t ack_at;   /* when it goes out at the latest; 0: none waits */
 	struct requester rq;
 	struct responder rs;

@@ -428,16 +428,21 @@ static bool window_open(const struct roce_qp *qp, uint32_t packets, uint32_t byt
 	       (flying + packets <= ROCE_WINDOW_PACKETS && rq->flight_bytes + bytes <= rq->window);
 }
 
-/* Ask for an ACK at the end of a message, and before the window closes for want of one. */
+/* Ask for an ACK at the end of a message, or of every few where they may wait, and before the window
+ * closes for want of one. What is sent again asks for itself. */
 static bool ask_ack(struct roce_qp *qp, bool last, uint32_t bytes)
 {
 	struct requester *rq = &qp->rq;
 
 	rq->unasked_bytes += bytes;
 	rq->unasked_packets++;
-	if (!last && rq->unasked_packets < ROCE_WINDOW_PACKETS / 2 &&
-	    rq->unasked_bytes + qp->mtu <= rq->window / 2)
+	if (last && (!qp->conf.ack_delay_ns || rq->unasked_packets >= ACK_EVERY ||
+		     psn_diff(rq->send_psn, rq->end_psn) < 0)) {
+		/* ask */
+	} else if (rq->unasked_packets < ROCE_WINDOW_PACKETS / 2 &&
+		   rq->unasked_bytes + qp->mtu <= rq->window / 2) {
 		return false;
+	}
 	rq->unasked_bytes = rq->unasked_packets = 0;
 	return true;
 }

@@ -148,6 +148,15 @@ static bool refused(struct roce_qp *qp, uint8_t status)
 	return true;
 }
 
+/* A packet of a SEND or a WRITE was taken. */
+static void acknowledge(struct roce_qp *qp, const struct roce_rx *rx, bool last)
+{
+	if (rx->ack_req)
+		push_simple(qp, ANSWER_ACK, ACK_ASKED, rx->psn);
+	else if (last && qp->conf.ack_delay_ns)
+		push_simple(qp, ANSWER_ACK, ACK_MAY_WAIT, rx->psn);
+}
+
 static void take_send(struct roce_qp *qp, const struct roce_rx *rx)
 {
 	struct responder *rs = &qp->rs;
@@ -188,8 +197,8 @@ static void take_send(struct roce_qp *qp, const struct roce_rx *rx)
 	rs->recv_len += rs->status == STATUS_OK ? rx->payload_len : 0;
 	rs->message = last ? MESSAGE_NONE : MESSAGE_SEND;
 	accept(qp, rx, rx->psn, last, rs->status);
-	if (rx->ack_req && (!last || rs->status == STATUS_OK))
-		push_simple(qp, ANSWER_ACK, 0, rx->psn);
+	if (!last || rs->status == STATUS_OK)
+		acknowledge(qp, rx, last);
 }
 
 static void store(uint8_t *at, const uint8_t *data, uint32_t len)
@@ -230,8 +239,8 @@ static void take_write(struct roce_qp *qp, const struct roce_rx *rx)
 	rs->write_left -= rx->payload_len;
 	rs->message = last ? MESSAGE_NONE : MESSAGE_WRITE;
 	accept(qp, rx, rx->psn, last, rs->status);
-	if (rx->ack_req && (!last || rs->status == STATUS_OK))
-		push_simple(qp, ANSWER_ACK, 0, rx->psn);
+	if (!last || rs->status == STATUS_OK)
+		acknowledge(qp, rx, last);
 }
 
 static uint32_t read_last_psn(const struct roce_qp *qp, const struct roce_rx *rx)

@@ -148,7 +148,9 @@ struct roce_qp_conf {
 	uint8_t rnr_retry;   /* 0 to 7, 7: for ever */
 	uint64_t timeout_ns; /* of one try */
 	bool atoll;          /* per-verb status agreed */
-	uint32_t ack_delay_ns; /* acknowledgements may wait so long for company; 0: none does */
+	uint32_t ack_delay_ns; /* 0: every message asks for its acknowledgement and gets it at once. Else
+				* one packet in 16 asks, and what did not ask is acknowledged
+				* with what did, or this long after. On both sides or on none. */
 	uint32_t recv_max;   /* largest SEND accepted, bytes; 0: only empty ones */
 	uint32_t window;     /* bytes in flight at most; 0: ROCE_WINDOW_DEFAULT */
 };

@@ -152,6 +152,7 @@ static struct roce_qp_conf draw_conf(struct wire *w, bool atoll)
 	conf.mtu = 256u << wire_draw(w) % 5;
 	conf.read_depth = conf.peer_depth = (uint16_t)(1u << wire_draw(w) % 6);
 	conf.timeout_ns = 300000;
+	conf.ack_delay_ns = atoll && wire_draw(w) % 2 ? 20000 : 0;
 	return conf;
 }
 

@@ -413,6 +413,39 @@ static void test_silence_ends_the_qp(void **state)
 	finish(p);
 }
 
+static void note_time(struct pair_host *h, uint64_t cookie, uint8_t status)
+{
+	(void)status;
+	((uint64_t *)h->test)[cookie] = h->pair->wire->now;
+}
+
+/* One packet in 16 asks for its acknowledgement; the rest is acknowledged with it, or later. */
+static void test_delayed_acks(void **state)
+{
+	struct pair *p = pair_new(9, 4096);
+	struct roce_qp_conf conf = pair_conf();
+	struct pair_host *a = &p->host[0];
+	uint8_t data[8] = {1};
+	uint64_t begun, at[40] = {0};
+
+	(void)state;
+	a->test = at;
+	a->on_complete = note_time;
+	conf.ack_delay_ns = 50000;
+	assert_int_equal(pair_connect(p, &conf), 0);
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(pair_post(a, ROCE_WR_SEND, 0, data, sizeof(data), i, 0), 0);
+	begun = p->wire->now;
+	assert_true(pair_settle(p, 1000));
+	assert_int_equal(a->done_count, 40);
+	assert_true(at[31] - begun < conf.ack_delay_ns);
+	assert_true(at[32] - begun >= conf.ack_delay_ns);
+	assert_int_equal(counters(p, 1)[ROCE_C_RX], 40);
+	assert_in_range(counters(p, 0)[ROCE_C_RX], 2, 3);
+	assert_int_equal(counters(p, 0)[ROCE_C_TIMEOUT], 0);
+	finish(p);
+}
+
 static void test_destroy_in_flight(void **state)
 {
 	for (unsigned steps = 0; steps < 40; steps++) {
@@ -518,6 +551,7 @@ int main(void)
 		cmocka_unit_test(test_rnr_waits),
 		cmocka_unit_test(test_rnr_gives_up),
 		cmocka_unit_test(test_silence_ends_the_qp),
+		cmocka_unit_test(test_delayed_acks),
 		cmocka_unit_test(test_destroy_in_flight),
 		cmocka_unit_test(test_old_packets_do_not_reach_new_qp),
 		cmocka_unit_test(test_datagram),
