@@ -141,6 +141,7 @@ struct race_op {
 	bool headed;   /* the last scan read the first line of the subtable, too */
 	bool head;     /* the next one is to */
 	bool frozen;   /* the last scan met MOVE */
+	uint32_t match; /* slots with our fingerprint in it, a bit each */
 	enum race_why why;
 	uint16_t owner_cid, owner_epoch;
 	uint64_t lock; /* of the subtable, as the owner was asked about */
@@ -242,9 +243,39 @@ void race_split_done(struct race *r, const struct verb_completion *done);
 /* Chunks have come, or will not. */
 void race_split_room(struct race *r, bool none);
 
-/* race_step.c */
+/* race_scan.c */
+/* Reads the combined buckets, behind the WRITE of the own block if that is not yet out. */
 void race_step_scan(struct race *r, struct race_op *op);
+/* Sums up the combined buckets that were read: `match` and `frozen`. False: they are damaged. */
+bool race_scan_take(struct race_op *op);
+/* Slot i of the two combined buckets: its word as read, its place in the table region. */
+uint64_t race_slot_read(const struct race_op *op, unsigned i, uint64_t *at);
+/* What the last CAS found. */
+uint64_t race_old_value(const struct race_op *op);
+bool race_word_good(const struct race *r, uint64_t word);
+struct race_seen *race_seen_find(struct race_op *op, uint64_t word);
+void race_seen_add(struct race_op *op, uint64_t word, const struct index_kv *kv, bool same);
+/* Adds the block of @word to those that are read next. False: no room in this chain. */
+bool race_read_block(struct race *r, struct race_op *op, uint64_t word, uint32_t len);
+/* Posts a CAS of a slot; a CAS and then the buckets; the line of a client. */
+void race_cas_only(struct race *r, struct race_op *op, enum race_state state, uint64_t slot,
+		   uint64_t from, uint64_t to);
+void race_cas_look(struct race *r, struct race_op *op, enum race_state state, uint64_t slot,
+		   uint64_t from, uint64_t to);
+void race_ask_owner(struct race *r, struct race_op *op, enum race_why why, uint16_t cid,
+		    uint16_t epoch);
+
+/* race_decide.c */
+/* The buckets are there: reads the blocks that must be known, or decides. */
+void race_evaluate(struct race *r, struct race_op *op);
+void race_decide(struct race *r, struct race_op *op);
+/* Something that cannot be was read. Once it may be the network; twice it is the memory. */
+void race_bad_read(struct race *r, struct race_op *op);
+
+/* race_step.c */
 void race_step(struct race *r, struct race_op *op, const struct verb_completion *done);
+
+/* race_status.c */
 /* Result of an operation that a verb with this status has ended before it changed anything. */
 enum atoll_result race_result_of(unsigned status);
 bool race_status_lost(unsigned status);
