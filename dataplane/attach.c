@@ -107,7 +107,7 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 	uint32_t arena = q->arena ? q->arena : CHANNEL_ARENA_DEFAULT;
 	struct command cmd = {.op = CMD_ATTACH};
 	struct proto_ctl_reply r;
-	int fds[4] = {-1, -1, -1, -1}, rc;
+	int fds[4] = {-1, -1, -1, -1}, wake[2], rc;
 	bool sent;
 
 	if (cl->attached)
@@ -127,7 +127,12 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 	cl->peer = half_make(c, slots, arena, false, &fds[0]);
 	cl->own = half_make(c, slots, arena, true, &fds[1]);
 	cl->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	cl->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/* A pipe, for its ends are two open files. Of an event descriptor the process would hold the same one as
+	 * we, and could make it one that blocks: the loop's next wake would be its last. */
+	if (!pipe2(wake, O_CLOEXEC | O_NONBLOCK)) {
+		fds[3] = wake[0];
+		cl->event_fd = wake[1];
+	}
 	rc = -ENOMEM;
 	if (cl->peer && cl->own && cl->wake_fd >= 0 && cl->event_fd >= 0) {
 		struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
@@ -150,6 +155,8 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 			close(fds[0]);
 		if (fds[1] >= 0)
 			close(fds[1]);
+		if (fds[3] >= 0)
+			close(fds[3]);
 		if (cl->own)
 			munmap(cl->own, cl->half_size);
 		if (cl->peer)
@@ -178,10 +185,10 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 	r.heartbeat_ms = c->conf.node->heartbeat_ms;
 	r.idle = c->conf.node->idle;
 	fds[2] = cl->wake_fd;
-	fds[3] = cl->event_fd;
 	sent = sock_send(cl->sock, &r, sizeof(r), fds, 4) == 0;
 	close(fds[0]);
 	close(fds[1]);
+	close(fds[3]);
 	return sent;
 }
 

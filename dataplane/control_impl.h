@@ -26,7 +26,7 @@ struct client {
 	void *own, *peer; /* halves, as mapped here */
 	size_t half_size;
 	int wake_fd;  /* the dataplane's: in the loop's epoll */
-	int event_fd; /* the process's: written by the loop */
+	int event_fd; /* the process's: write end of a pipe, for the loop */
 };
 
 struct region {

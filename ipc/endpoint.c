@@ -478,11 +478,12 @@ bool atoll_sleep_begin(struct atoll_endpoint *ep)
 
 void atoll_sleep_end(struct atoll_endpoint *ep)
 {
-	uint64_t n;
+	char wakes[64];
 
 	channel_sleep_end(&ep->ch);
-	if (ep->event_fd >= 0 && read(ep->event_fd, &n, sizeof(n)) < 0)
-		return; /* nobody woke us: nothing to take back */
+	if (ep->event_fd >= 0)
+		while (read(ep->event_fd, wakes, sizeof(wakes)) == (ssize_t)sizeof(wakes))
+			; /* take back all of them: one that stays would end the next sleep at once */
 }
 
 int atoll_wait_fds(struct atoll_endpoint *ep, int fds[2])

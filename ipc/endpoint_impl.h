@@ -58,7 +58,7 @@ struct atoll_endpoint {
 	uint64_t secret; /* resume */
 	int sock;	 /* control socket, -1 in a simulation */
 	int wake_fd;	 /* write: wakes the dataplane */
-	int event_fd;	 /* read: wakes us */
+	int event_fd;	 /* read end of a pipe: wakes us */
 	bool dirty;	 /* published since the last flush */
 	bool lost;	 /* the dataplane is gone */
 	int broken;	 /* -EPROTO, once the channel made no sense */
