@@ -146,6 +146,11 @@ int atoll_lookup(struct atoll_endpoint *ep, const char *name, struct atoll_handl
 int atoll_lane_open(struct atoll_endpoint *ep, uint32_t node, uint32_t depth, uint32_t *lane,
 		    int timeout_ms);
 
+/* Close it, also after a loss of the session. What was outstanding on it has completed when this returns,
+ * NOT_SENT or IN_DOUBT. Waits. 0, -EINVAL (no such lane), or -ENOTCONN, -ETIMEDOUT, -EHOSTUNREACH: then the
+ * other node was not asked, and notices with the client's end at the latest. Its number is free in any case. */
+int atoll_lane_close(struct atoll_endpoint *ep, uint32_t lane, int timeout_ms);
+
 /* Regions; through the control socket, they wait up to two seconds. */
 int atoll_region_alloc(struct atoll_endpoint *ep, uint64_t size, uint32_t flags,
 		       struct atoll_region *out, char *err, size_t errlen);

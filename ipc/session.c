@@ -281,6 +281,22 @@ int atoll_lane_open(struct atoll_endpoint *ep, uint32_t node, uint32_t depth, ui
 	return -ENOSPC;
 }
 
+int atoll_lane_close(struct atoll_endpoint *ep, uint32_t lane, int timeout_ms)
+{
+	struct proto_msg q = {.opcode = OP_DP_LANE_CLOSE, .nargs = 1}, r;
+	struct ep_lane *l = lane < EP_LANES ? &ep->lanes[lane] : NULL;
+	int rc = 0;
+
+	if (!l || !l->used)
+		return -EINVAL;
+	l->used = false;
+	if (l->open) {
+		q.arg[ARG_DP_LANE_CLOSE_LANE] = l->number;
+		rc = atoll_call(ep, ATOLL_DATAPLANE, &q, NULL, &r, NULL, timeout_ms);
+	}
+	return rc || !l->open ? rc : atoll_status_errno(r.status);
+}
+
 int atoll_lookup(struct atoll_endpoint *ep, const char *name, struct atoll_handle *out,
 		 uint32_t *node, int timeout_ms)
 {

@@ -136,6 +136,27 @@ static void requests(void **state)
 	assert_int_equal(r->h.m.status, STATUS_FAILED);
 }
 
+static void lane_close(void **state)
+{
+	struct rig *r = *state;
+	struct proto_msg got;
+	char data[16];
+
+	assert_int_equal(atoll_lane_close(r->ep, 1, 1), -EINVAL);
+	assert_int_equal(atoll_lane_close(r->ep, 64, 1), -EINVAL);
+	/* nobody answers here: its number is free all the same */
+	assert_int_equal(atoll_lane_close(r->ep, 0, 1), -ETIMEDOUT);
+	assert_true(pair_recv(&r->p.a, &got, data));
+	assert_int_equal(got.opcode, OP_DP_LANE_CLOSE);
+	assert_int_equal(got.arg[0], 9);
+	assert_int_equal(proto_message_check(&got, PROTO_TO_DATAPLANE), STATUS_OK);
+	assert_int_equal(atoll_lane_close(r->ep, 0, 1), -EINVAL);
+	/* one that the session's loss has closed already is not asked for */
+	r->ep->lanes[3] = (struct ep_lane){.node = 2, .number = 4, .used = true};
+	assert_int_equal(atoll_lane_close(r->ep, 3, 1), 0);
+	assert_int_equal(r->ep->lanes[3].used, false);
+}
+
 static void request_limits(void **state)
 {
 	struct rig *r = *state;
@@ -464,7 +485,7 @@ static void calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(requests), T(request_limits), T(services), T(events), T(chains),
+		T(requests), T(lane_close), T(request_limits), T(services), T(events), T(chains),
 		T(provider), T(nonsense),	T(lost),     T(lost_after_answer), T(calls),
 	};
 
