@@ -204,14 +204,33 @@ void source_gone(struct dp *dp, uint32_t source, uint32_t epoch, uint32_t why)
 
 /* ---------------------------------------------------------------- coming and going */
 
+/* Its place in the table of users, or -1. What has ended is charged to nobody: then the place is free. */
+static int user_find(const struct dp *dp, uint32_t uid, bool trusted)
+{
+	int unused = -1;
+
+	for (int i = 0; i < DP_USERS_MAX; i++) {
+		const struct dp_user *u = &dp->users[i];
+
+		if (!u->endpoints && !u->lanes && !u->requests && !u->chains)
+			unused = unused < 0 ? i : unused;
+		else if (u->uid == uid && u->trusted == trusted)
+			return i;
+	}
+	return unused;
+}
+
 int dp_endpoint_add(struct dp *dp, const struct dp_attach *a, uint32_t *endpoint, uint32_t *epoch)
 {
 	struct dp_endpoint *ep;
 	uint32_t i;
-	int rc;
+	int rc, user;
 
 	if (a->kind == CTL_KIND_SERVICE && service_find(dp, a->name))
 		return -EEXIST;
+	user = user_find(dp, a->uid, a->trusted);
+	if (user < 0)
+		return -EUSERS;
 	for (i = 1; i < DP_ENDPOINTS_MAX && dp->endpoints[i]; i++)
 		;
 	if (i == DP_ENDPOINTS_MAX)
@@ -230,6 +249,11 @@ int dp_endpoint_add(struct dp *dp, const struct dp_attach *a, uint32_t *endpoint
 	ep->epoch = ++dp->epoch;
 	ep->kind = a->kind;
 	ep->uid = a->uid;
+	ep->user = (uint16_t)user;
+	dp->users[user].uid = a->uid;
+	dp->users[user].trusted = a->trusted;
+	dp->users[user].quota = a->quota;
+	dp->users[user].endpoints++;
 	ep->pid = a->pid;
 	snprintf(ep->name, sizeof(ep->name), "%s", a->name);
 	ep->wake_fd = a->wake_fd;
@@ -294,6 +318,7 @@ int dp_endpoint_close(struct dp *dp, uint32_t endpoint, uint32_t epoch, uint32_t
 	source_gone(dp, source, epoch, why);
 	/* phase two: chains that still name its regions hold those by reference; the halves are free */
 	cookie = ep->cookie;
+	dp->users[ep->user].endpoints--;
 	endpoint_free(ep);
 	dp->counters[DPC_ENDPOINTS] = dp->nendpoints;
 	dp_count(dp, DPC_CLOSED);
@@ -309,14 +334,18 @@ static unsigned endpoint_drain(struct dp *dp, struct dp_endpoint *ep)
 {
 	uint64_t slots[CHANNEL_RECORD_SLOTS * 8];
 	unsigned done = 0;
+	bool stuck = false;
 	uint16_t magic;
 	int n;
 
-	if (ep->nevents)
+	if (ep->nevents) {
 		events_retry(dp, ep);
+		stuck = ep->nevents != 0;
+	}
 	while (done < DP_BUDGET && !ep->poison) {
 		if (!ep->build_ready && !channel_pending(&ep->ch))
 			break;
+		stuck = true;
 		/* what is taken can always be answered */
 		if (!endpoint_room(dp, ep, DP_DRAIN_SLOTS, DP_DRAIN_BYTES))
 			break;
@@ -325,6 +354,7 @@ static unsigned endpoint_drain(struct dp *dp, struct dp_endpoint *ep)
 				break;
 			continue;
 		}
+		stuck = false;
 		n = channel_pop(&ep->ch, slots);
 		if (n <= 0) {
 			if (n < 0) {
@@ -347,6 +377,12 @@ static unsigned endpoint_drain(struct dp *dp, struct dp_endpoint *ep)
 	if (done && !ep->poison) {
 		channel_consumed(&ep->ch);
 		ep->active_ns = dp->now;
+	}
+	if (done || !stuck || ep->poison) {
+		ep->stalled_ns = 0;
+	} else if (!ep->stalled_ns) {
+		ep->stalled_ns = dp->now;
+		dp_count(dp, DPC_STALLS);
 	}
 	return done;
 }
@@ -371,8 +407,8 @@ static unsigned endpoints_run(struct dp *dp)
 	for (; n; n--, ep = next) {
 		next = ep->next;
 		done += endpoint_drain(dp, ep);
-		if (dp->now - ep->active_ns > DP_IDLE_AFTER_NS && !ep->build_ready && !ep->nevents &&
-		    !ep->again) {
+		if (dp->now - ep->active_ns > DP_IDLE_AFTER_NS && !ep->stalled_ns && !ep->build_ready &&
+		    !ep->nevents && !ep->again) {
 			ring_unlink(dp, ep);
 			ring_link(dp, ep, true);
 		}
@@ -495,19 +531,27 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 	return done;
 }
 
-/* A full endpoint that makes room need not wake us: look again. */
-static bool again_waits(const struct dp *dp)
+/* A full endpoint that makes room need not wake us: when to look again. */
+static uint64_t next_look(const struct dp *dp)
 {
 	const struct dp_endpoint *first = dp->active, *ep = first;
+	uint64_t shortest = UINT64_MAX;
 
 	if (!ep)
-		return false;
+		return UINT64_MAX;
 	do {
-		if (ep->again)
-			return true;
+		uint64_t since = ep->stalled_ns ? ep->stalled_ns : ep->again ? ep->again_ns : dp->now;
+		uint64_t lasted = dp->now - since;
+
+		if (lasted < DP_LOOK_MIN_NS)
+			lasted = DP_LOOK_MIN_NS;
+		if (lasted > DP_LOOK_MAX_NS)
+			lasted = DP_LOOK_MAX_NS;
+		if ((ep->stalled_ns || ep->again) && lasted < shortest)
+			shortest = lasted;
 		ep = ep->next;
 	} while (ep != first);
-	return false;
+	return shortest == UINT64_MAX ? shortest : dp->now + shortest;
 }
 
 bool dp_delivered(const struct dp *dp)
@@ -517,13 +561,14 @@ bool dp_delivered(const struct dp *dp)
 
 uint64_t dp_next_timer(const struct dp *dp)
 {
-	uint64_t t = links_next_timer(dp);
+	uint64_t t = links_next_timer(dp), look;
 
 	if (dp->roce && roce_next_timer(dp->roce) < t)
 		t = roce_next_timer(dp->roce);
-	if ((dp->ndeadlines || again_waits(dp)) && dp->now + 1000000 < t)
-		t = dp->now + 1000000;
-	return t;
+	if (dp->ndeadlines && dp->deadline_scan_ns < t)
+		t = dp->deadline_scan_ns;
+	look = next_look(dp);
+	return look < t ? look : t;
 }
 
 bool dp_sleep_begin(struct dp *dp)
@@ -533,7 +578,9 @@ bool dp_sleep_begin(struct dp *dp)
 	for (unsigned i = 0; sleep && i < DP_ENDPOINTS_MAX; i++) {
 		struct dp_endpoint *ep = dp->endpoints[i];
 
-		if (ep && (ep->build_ready || ep->nevents || !channel_sleep_begin(&ep->ch))) {
+		/* one that has no room would keep us awake for as long as it likes */
+		if (ep && !ep->stalled_ns &&
+		    (ep->build_ready || ep->nevents || !channel_sleep_begin(&ep->ch))) {
 			if (channel_pending(&ep->ch))
 				endpoint_activate(dp, ep);
 			sleep = false;
@@ -663,90 +710,3 @@ bool dp_service_there(struct dp *dp, const char *name)
 #ifdef ATOLL_PLANTED_BUGS
 unsigned dp_planted;
 #endif
-
-bool dp_quiet(const struct dp *dp)
-{
-	return dp->npending == 0 && dp->nchains == 0;
-}
-
-/* A service that was started again under the same number has taken the place of its earlier life, whose
- * requests are about to fail. */
-static bool link_has_service(const struct dp_link *l, uint32_t endpoint, uint32_t epoch)
-{
-	for (uint32_t i = 0; i < l->nservices; i++)
-		if (l->services[i].endpoint == endpoint)
-			return l->services[i].epoch == epoch;
-	return false;
-}
-
-const char *dp_check(const struct dp *dp)
-{
-	uint32_t pending = 0, chains = 0, refs = 0, held = 0, here[256] = {0};
-
-	for (uint32_t i = 0; i < DP_PENDING_MAX; i++) {
-		const struct dp_pending *p = &dp->pending[i];
-
-		if (!p->used)
-			continue;
-		pending++;
-		if (p->from == PARTY_NODE)
-			here[p->from_index]++;
-		if (p->from == PARTY_ENDPOINT && (!dp->endpoints[p->from_index] ||
-						  dp->endpoints[p->from_index]->epoch != p->from_epoch))
-			return "a request outlives its origin";
-		if (p->to == PARTY_ENDPOINT && (!dp->endpoints[p->to_index] ||
-						dp->endpoints[p->to_index]->epoch != p->to_epoch))
-			return "a request waits for an endpoint that has gone";
-	}
-	if (pending != dp->npending)
-		return "requests are lost or counted twice";
-	for (uint32_t i = 0; i < dp->nlinks; i++) {
-		const struct dp_link *l = dp->link_list[i];
-		uint32_t used = 0, mine = 0;
-
-		if (l->requests_here != here[l->peer.node])
-			return "requests of a peer are counted wrongly";
-		for (uint32_t k = 0; k < l->nservices; k++)
-			used += l->services[k].used;
-		for (uint32_t k = l->to_list.next; k != DP_NONE; k = dp->pending[k].by_to.next)
-			mine += dp->pending[k].job == JOB_FORWARD &&
-				link_has_service(l, dp->pending[k].to_handle,
-						 dp->pending[k].to_epoch);
-		if (used != mine)
-			return "credits are lost or made up";
-		if (l->state != LINK_UP && (here[l->peer.node] || mine || l->responders))
-			return "a link is down and something still waits on it";
-	}
-	for (uint32_t i = 0; i < DP_CHAINS_MAX; i++)
-		if (dp->chains[i].used) {
-			chains++;
-			held += dp->chains[i].sent;
-		}
-	if (chains != dp->nchains)
-		return "chains are lost or counted twice";
-	for (uint32_t i = 0; i < DP_REGIONS_MAX; i++)
-		if (dp->regions[i].used)
-			refs += dp->regions[i].refs;
-	if (refs != held)
-		return "references to regions are lost or made up";
-	for (uint32_t i = 0; i < DP_ENDPOINTS_MAX; i++) {
-		const struct dp_endpoint *ep = dp->endpoints[i];
-		uint32_t slots, bytes = 0, asked = 0, posted = 0;
-
-		if (!ep)
-			continue;
-		for (uint32_t k = ep->from_list.next; k != DP_NONE; k = dp->pending[k].by_from.next) {
-			asked++;
-			bytes += channel_payload_room(dp->pending[k].max_reply);
-		}
-		for (uint32_t k = 0; k < DP_CHAINS_MAX; k++)
-			posted += dp->chains[k].used && dp->chains[k].endpoint == i &&
-				  dp->chains[k].epoch == ep->epoch;
-		if (asked != ep->nasked || posted != ep->nchains)
-			return "an endpoint's requests or chains are counted wrongly";
-		slots = asked * DP_REPLY_SLOTS + posted;
-		if (slots != ep->ch.reserved_slots || bytes != ep->ch.reserved_bytes)
-			return "an endpoint's reservations do not match what it waits for";
-	}
-	return NULL;
-}

@@ -33,6 +33,7 @@ enum {
 	DP_PENDING_MAX = 8192,
 	DP_CHAINS_MAX = 8192,
 	DP_CREDITS = 64, /* requests that one node may have outstanding at one service */
+	DP_USERS_MAX = 256, /* with endpoints at a time */
 	DP_HEARTBEATS_MISSED = 3,
 };
 
@@ -90,10 +91,20 @@ bool dp_link_up(const struct dp *dp, uint8_t node);
 int dp_ping(struct dp *dp, uint8_t node);
 bool dp_ping_done(const struct dp *dp);
 
+/* What all endpoints of one user may have at a time; 0: no limit but the core's own. */
+struct dp_quota {
+	uint32_t lanes;	   /* open */
+	uint32_t requests; /* unanswered */
+	uint32_t chains;   /* not yet completed; more wait in their rings */
+	uint32_t credits;  /* of the DP_CREDITS at a service of another node */
+};
+
 struct dp_attach {
 	uint16_t kind;	/* CTL_KIND_* */
 	const char *name;
 	uint32_t uid, pid;
+	bool trusted;	       /* charged apart from the user's other processes */
+	struct dp_quota quota; /* of whom it is charged to, from now on */
 	void *own;	  /* half that the core writes, formatted */
 	const void *peer; /* half that the process writes, formatted */
 	uint32_t slots, arena;
@@ -102,7 +113,7 @@ struct dp_attach {
 };
 
 /* Return: 0 and the endpoint's number and epoch; -EEXIST (a service of that name is there); -ENOSPC;
- * -EPROTO (bad halves). On the polled thread, like all of these. */
+ * -EUSERS (of too many users); -EPROTO (bad halves). On the polled thread, like all of these. */
 int dp_endpoint_add(struct dp *dp, const struct dp_attach *a, uint32_t *endpoint, uint32_t *epoch);
 /* @why: enum gone. Outstanding requests at it end PEER_DIED, its own are dropped, its lanes closed. Its
  * regions are closed too. -ENOENT if it is not there (any more). */

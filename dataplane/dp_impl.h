@@ -26,6 +26,8 @@ enum {
 	DP_PORT_BUDGET = 8,	 /* packets sent a turn: a stream holds up others by a few microseconds */
 	DP_INPUT_BUDGET = 8,	 /* packets received before rings are looked at */
 	DP_SLICE = 65536,	 /* bytes of a local verb between polls */
+	DP_LOOK_MIN_NS = 1000000,   /* who has no room is looked at again after so long, */
+	DP_LOOK_MAX_NS = 50000000,  /* or as long as that has lasted, but no longer than this */
 	DP_IDLE_AFTER_NS = 1000000, /* then an endpoint is polled in turn with the other idle ones */
 	DP_REQUESTS_MAX = 1024, /* of one endpoint outstanding; so many its library keeps count of */
 	DP_CHAINS_OF_ONE = 1024,
@@ -45,7 +47,8 @@ enum dp_counter {
 	DPC_FORGED_SOURCE, DPC_BAD_REPLY, DPC_BAD_VERB, DPC_BAD_RING, DPC_TIMED_OUT, DPC_CANCELLED,
 	DPC_PEER_DIED, DPC_UNREACHABLE, DPC_LINKS_UP, DPC_LINK_UPS, DPC_LINK_DOWNS, DPC_LINK_BAD,
 	DPC_LINK_TX, DPC_LINK_RX, DPC_HEARTBEATS, DPC_LANES, DPC_FENCES, DPC_REVOKES, DPC_GRANTS,
-	DPC_GRANTS_LOST, DPC_EVENTS_LATE, DPC_WAKES, DPC_CM_REJECTS, DPC_MAX_TURN_NS,
+	DPC_GRANTS_LOST, DPC_LIMIT, DPC_QUOTA_LANES, DPC_QUOTA_REQUESTS, DPC_QUOTA_CHAINS,
+	DPC_QUOTA_CREDITS, DPC_STALLS, DPC_EVENTS_LATE, DPC_WAKES, DPC_CM_REJECTS, DPC_MAX_TURN_NS,
 	DPC_OWN_COUNT,
 	DPC_COUNT = DPC_OWN_COUNT + ROCE_C_COUNT,
 };
@@ -95,6 +98,7 @@ struct dp_pending {
 	uint8_t from, to;     /* enum dp_party */
 	uint8_t job;	      /* enum dp_job */
 	uint8_t used;
+	uint16_t user; /* number of the one that it is charged to, and one; 0: none */
 	uint16_t opcode;
 	uint16_t max_reply;
 	uint32_t from_index; /* endpoint number or node */
@@ -148,7 +152,7 @@ struct dp_responder {
 struct dp_chain {
 	uint32_t gen;
 	uint32_t endpoint, epoch; /* endpoint DP_NONE: its owner has gone */
-	uint16_t lane;
+	uint16_t lane, user;
 	uint8_t used, count, sent, done;
 	uint64_t cookie;
 	uint8_t status[PROTO_CHAIN_MAX];
@@ -162,9 +166,18 @@ struct dp_chain {
 
 /* ---------------------------------------------------------------- endpoints */
 
+/* What the endpoints of one user have together. Free when all of it is 0. */
+struct dp_user {
+	uint32_t uid;
+	bool trusted;
+	uint32_t endpoints, lanes, requests, chains;
+	struct dp_quota quota;
+};
+
 struct dp_endpoint {
 	uint32_t index, epoch;
 	uint16_t kind;
+	uint16_t user; /* its number */
 	uint32_t uid, pid;
 	char name[64];
 	struct channel ch;
@@ -173,7 +186,9 @@ struct dp_endpoint {
 	bool dirty;   /* published since its last wake check */
 	bool poison;  /* to be closed at the end of the turn */
 	bool fenced;  /* its verbs on regions of this node are refused */
+	uint64_t stalled_ns; /* since when it has not been served: it does not read what it is given; 0: it is */
 	bool again;   /* a local sender was told AGAIN for want of room here */
+	uint64_t again_ns; /* since when */
 	uint8_t again_nodes[32]; /* ... or a remote one: bitmap of nodes */
 	uint8_t waits; /* some handle of its own is marked again */
 	bool idle;
@@ -215,6 +230,7 @@ struct link_buf {
 /* Credits for one service of the peer. */
 struct link_service {
 	uint32_t endpoint, epoch, credits, used;
+	uint16_t by_user[DP_USERS_MAX]; /* of those used */
 };
 
 struct dp_link {
@@ -259,6 +275,8 @@ struct dp {
 	struct dp_endpoint *endpoints[DP_ENDPOINTS_MAX];
 	struct dp_endpoint *active, *idle, *idle_next;
 	uint32_t nendpoints;
+
+	struct dp_user users[DP_USERS_MAX];
 
 	struct dp_region regions[DP_REGIONS_MAX];
 
@@ -307,6 +325,20 @@ static inline void dp_count(struct dp *dp, enum dp_counter c)
 }
 
 uint64_t dp_random(struct dp *dp);
+static inline struct dp_user *dp_user_of(struct dp *dp, const struct dp_endpoint *ep)
+{
+	return &dp->users[ep->user];
+}
+
+/* Has it as much as its quota allows? Counted. */
+static inline bool dp_over(struct dp *dp, uint32_t has, uint32_t quota, enum dp_counter c)
+{
+	if (!quota || has < quota)
+		return false;
+	dp_count(dp, c);
+	return true;
+}
+
 void dp_log(struct dp *dp, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline uint32_t dp_source(const struct dp *dp, uint32_t endpoint)
 {
@@ -355,6 +387,8 @@ void pending_fail(struct dp *dp, struct dp_pending *p, uint8_t status);
 /* The same, and tell the node that works on it. */
 void pending_cancel(struct dp *dp, struct dp_pending *p, uint8_t status);
 void pendings_of_gone(struct dp *dp, struct dp_list *from, struct dp_list *to, uint8_t status);
+/* Fail it TIMED_OUT unless it is answered in @budget_us; 0: never. */
+void pending_deadline(struct dp *dp, struct dp_pending *p, uint32_t budget_us);
 void pending_deadlines(struct dp *dp);
 /* Answer a record of @ep that never became a pending request. */
 void reply_now(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m, uint8_t status,

@@ -100,6 +100,7 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 	for (unsigned i = 0; i < c->count; i++)
 		if (c->status[i])
 			status_count(dp, c->status[i]);
+	dp->users[c->user].chains--;
 	c->used = 0;
 	c->next = dp->free_chain;
 	dp->free_chain = (uint32_t)(c - dp->chains);
@@ -231,6 +232,7 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 {
 	struct dp_handle *remote[PROTO_CHAIN_MAX], *local[PROTO_CHAIN_MAX];
 	struct dp_lane *l = ep->build_lane < DP_LANES_MAX ? ep->lanes[ep->build_lane] : NULL;
+	struct dp_user *user = dp_user_of(dp, ep);
 	unsigned n = ep->build_count, formed = 0, good = 0;
 	uint8_t status = STATUS_OK;
 	struct dp_chain *c;
@@ -254,7 +256,8 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 			break;
 	}
 	if (dp->free_chain == DP_NONE || ep->nchains >= DP_CHAINS_OF_ONE ||
-	    (good && l->q.qp && roce_sq_room(l->q.qp) < good))
+	    (good && l->q.qp && roce_sq_room(l->q.qp) < good) ||
+	    dp_over(dp, user->chains, user->quota.chains, DPC_QUOTA_CHAINS))
 		return false;
 	c = &dp->chains[dp->free_chain];
 	dp->free_chain = c->next;
@@ -265,6 +268,8 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 	c->endpoint = ep->index;
 	c->epoch = ep->epoch;
 	c->lane = ep->build_lane;
+	c->user = ep->user;
+	user->chains++;
 	c->cookie = ep->build_cookie;
 	c->count = (uint8_t)n;
 	c->sent = (uint8_t)good;
@@ -410,6 +415,7 @@ struct dp_lane *lane_new(struct dp *dp, struct dp_endpoint *ep, uint8_t node, ui
 		}
 	}
 	ep->lanes[n] = l;
+	dp_user_of(dp, ep)->lanes++;
 	dp_count(dp, DPC_LANES);
 	return l;
 }
@@ -501,6 +507,7 @@ void lane_free(struct dp *dp, struct dp_endpoint *ep, struct dp_lane *l)
 {
 	lane_kill(dp, l, STATUS_NOT_SENT);
 	ep->lanes[l->number] = NULL;
+	dp_user_of(dp, ep)->lanes--;
 	dp->counters[DPC_LANES]--;
 	free(l);
 }

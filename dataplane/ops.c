@@ -42,10 +42,17 @@ static bool pairs_add(uint32_t **list, uint32_t *n, uint32_t source, uint32_t ep
 static struct dp_pending *ask_node(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
 				   struct dp_link *l, uint8_t job, uint64_t *token)
 {
-	struct dp_pending *p = ep->nasked < DP_REQUESTS_MAX ? pending_new(dp, token) : NULL;
+	struct dp_user *user = dp_user_of(dp, ep);
+	struct dp_pending *p;
 
+	if (ep->nasked >= DP_REQUESTS_MAX ||
+	    dp_over(dp, user->requests, user->quota.requests, DPC_QUOTA_REQUESTS))
+		return NULL;
+	p = pending_new(dp, token);
 	if (!p)
 		return NULL;
+	p->user = (uint16_t)(ep->user + 1);
+	user->requests++;
 	p->from = PARTY_ENDPOINT;
 	p->from_index = ep->index;
 	p->from_epoch = ep->epoch;
@@ -57,10 +64,8 @@ static struct dp_pending *ask_node(struct dp *dp, struct dp_endpoint *ep, const 
 	p->to = PARTY_NODE;
 	p->to_index = l->peer.node;
 	/* a lane is opened or not, or the link goes down: given up, it would stay at the other node */
-	if (m->budget_us && job == JOB_LOOKUP) {
-		p->deadline_ns = dp->now + (uint64_t)m->budget_us * 1000;
-		dp->ndeadlines++;
-	}
+	if (job == JOB_LOOKUP)
+		pending_deadline(dp, p, m->budget_us);
 	pending_link_from(dp, p, &ep->from_list);
 	pending_link_to(dp, p, &l->to_list);
 	channel_reserve(&ep->ch, DP_REPLY_SLOTS, m->max_reply);
@@ -244,6 +249,10 @@ static void op_lane_open(struct dp *dp, struct dp_endpoint *ep, const struct pro
 	struct proto_msg ask;
 	uint64_t args[3], token;
 
+	if (dp_over(dp, dp_user_of(dp, ep)->lanes, dp_user_of(dp, ep)->quota.lanes, DPC_QUOTA_LANES)) {
+		done(dp, ep, m, STATUS_LIMIT);
+		return;
+	}
 	if (depth > dp->conf.verb_depth)
 		depth = dp->conf.verb_depth;
 	if (node != dp->conf.node) {

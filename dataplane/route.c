@@ -7,6 +7,8 @@
  */
 #include "dataplane/dp_impl.h"
 
+enum { DEADLINE_SCAN_NS = 1000000 };
+
 /* ---------------------------------------------------------------- table and lists */
 
 void list_init(struct dp_list *head)
@@ -125,6 +127,13 @@ static struct dp_list *list_of(struct dp *dp, uint8_t party, uint32_t index, uin
 	return NULL;
 }
 
+static void credit_back(const struct dp_pending *p, struct link_service *s)
+{
+	s->used--;
+	if (p->user)
+		s->by_user[p->user - 1]--;
+}
+
 /* Take it off both lists and give back what it holds; the origin's reservation is the caller's. */
 static void pending_end(struct dp *dp, struct dp_pending *p)
 {
@@ -138,6 +147,8 @@ static void pending_end(struct dp *dp, struct dp_pending *p)
 		list_remove(dp, to, i, false);
 	if (p->from == PARTY_NODE)
 		dp->links[p->from_index]->requests_here--;
+	if (p->user)
+		dp->users[p->user - 1].requests--;
 	if (p->deadline_ns)
 		dp->ndeadlines--;
 	if (p->job == JOB_PING)
@@ -151,7 +162,7 @@ static void pending_end(struct dp *dp, struct dp_pending *p)
 			s = NULL;
 #endif
 		if (s && s->used) {
-			s->used--;
+			credit_back(p, s);
 			credit_arrived(dp, l->peer.node, s->endpoint);
 		}
 	}
@@ -221,7 +232,7 @@ void status_count(struct dp *dp, uint8_t status)
 		[STATUS_RANGE] = DPC_RANGE,	    [STATUS_ALIGN] = DPC_ALIGN,
 		[STATUS_FENCED] = DPC_FENCED,	    [STATUS_TIMED_OUT] = DPC_TIMED_OUT,
 		[STATUS_CANCELLED] = DPC_CANCELLED, [STATUS_PEER_DIED] = DPC_PEER_DIED,
-		[STATUS_UNREACHABLE] = DPC_UNREACHABLE,
+		[STATUS_UNREACHABLE] = DPC_UNREACHABLE, [STATUS_LIMIT] = DPC_LIMIT,
 	};
 
 	if (status < STATUS_COUNT && counter[status])
@@ -291,18 +302,28 @@ void pendings_of_gone(struct dp *dp, struct dp_list *from, struct dp_list *to, u
 								  p->to_handle, p->to_epoch, false);
 
 			if (s && s->used)
-				s->used--;
+				credit_back(p, s);
 		}
 		p->to = PARTY_NONE;
 		pending_fail(dp, p, status);
 	}
 }
 
+void pending_deadline(struct dp *dp, struct dp_pending *p, uint32_t budget_us)
+{
+	if (!budget_us)
+		return;
+	p->deadline_ns = dp->now + (uint64_t)budget_us * 1000;
+	if (!dp->ndeadlines++ || p->deadline_ns < dp->deadline_scan_ns)
+		dp->deadline_scan_ns = p->deadline_ns;
+}
+
 void pending_deadlines(struct dp *dp)
 {
+	uint64_t next = UINT64_MAX;
+
 	if (dp->now < dp->deadline_scan_ns)
 		return;
-	dp->deadline_scan_ns = dp->now + 1000000;
 	for (uint32_t i = 0, left = dp->ndeadlines; left && i < DP_PENDING_MAX; i++) {
 		struct dp_pending *p = &dp->pending[i];
 
@@ -311,7 +332,11 @@ void pending_deadlines(struct dp *dp)
 		left--;
 		if (dp->now >= p->deadline_ns)
 			pending_cancel(dp, p, STATUS_TIMED_OUT);
+		else if (p->deadline_ns < next)
+			next = p->deadline_ns;
 	}
+	/* a walk over the table a millisecond is enough */
+	dp->deadline_scan_ns = next > dp->now + DEADLINE_SCAN_NS ? next : dp->now + DEADLINE_SCAN_NS;
 }
 
 /* ---------------------------------------------------------------- requests off a ring */
@@ -359,6 +384,8 @@ static uint8_t deliver(struct dp *dp, struct dp_endpoint *to, struct proto_msg *
 /* It has no room: looked at each turn until it has, then whoever was refused is told. */
 static void again_note(struct dp *dp, struct dp_endpoint *to)
 {
+	if (!to->again)
+		to->again_ns = dp->now;
 	to->again = dp->full = true;
 	endpoint_activate(dp, to);
 }
@@ -373,6 +400,7 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 {
 	struct dp_handle *h = handle_get(ep, m->dst_slot, m->dst_gen);
 	bool async = m->flags & MESSAGE_FLAG_ASYNC;
+	struct dp_user *user = dp_user_of(dp, ep);
 	struct proto_msg ask = *m;
 	struct dp_pending *p = NULL;
 	struct link_service *s = NULL;
@@ -400,10 +428,14 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 			status = STATUS_NOT_SENT;
 		else if (!s)
 			status = STATUS_BAD_HANDLE; /* of an earlier link */
-		else if ((!async && s->used >= s->credits) || !link_can_send(l, false))
+		else if ((!async && s->used >= s->credits) || !link_can_send(l, false) ||
+			 (!async && dp_over(dp, s->by_user[ep->user], user->quota.credits,
+					    DPC_QUOTA_CREDITS)))
 			status = STATUS_AGAIN;
 	}
-	if (status == STATUS_OK && !async && ep->nasked >= DP_REQUESTS_MAX)
+	if (status == STATUS_OK && !async &&
+	    (ep->nasked >= DP_REQUESTS_MAX ||
+	     dp_over(dp, user->requests, user->quota.requests, DPC_QUOTA_REQUESTS)))
 		status = STATUS_LIMIT;
 	if (status == STATUS_OK && !async) {
 		p = pending_new(dp, &token);
@@ -435,6 +467,8 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 	if (!p)
 		return;
 	p->from = PARTY_ENDPOINT;
+	p->user = (uint16_t)(ep->user + 1);
+	user->requests++;
 	p->from_index = ep->index;
 	p->from_epoch = ep->epoch;
 	p->from_id = ask.req_id;
@@ -442,10 +476,7 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 	p->max_reply = ask.max_reply;
 	p->trace_id = ask.trace_id;
 	p->job = JOB_FORWARD;
-	if (ask.budget_us) {
-		p->deadline_ns = dp->now + (uint64_t)ask.budget_us * 1000;
-		dp->ndeadlines++;
-	}
+	pending_deadline(dp, p, ask.budget_us);
 	if (to) {
 		p->to = PARTY_ENDPOINT;
 		p->to_index = to->index;
@@ -457,6 +488,7 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 		p->to_handle = h->index;
 		p->to_epoch = h->id;
 		s->used++;
+		s->by_user[ep->user]++;
 		pending_link_to(dp, p, &l->to_list);
 	}
 	pending_link_from(dp, p, &ep->from_list);

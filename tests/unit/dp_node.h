@@ -9,6 +9,7 @@
 #ifndef ATOLL_TESTS_UNIT_DP_NODE_H
 #define ATOLL_TESTS_UNIT_DP_NODE_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -61,6 +62,10 @@ struct node {
 	uint64_t now;
 	struct proc proc[NODE_PROCS];
 	unsigned unused_endpoints, unused_regions, lines;
+	bool ignore_unused;
+	uint32_t uid; /* of the next process that attaches, */
+	bool trusted; /* whether it is, */
+	struct dp_quota quota; /* and what it may have */
 	char said[256]; /* last line of the log */
 };
 
@@ -79,6 +84,8 @@ static inline void node_endpoint_unused(void *arg, uint32_t endpoint, uint32_t e
 
 	(void)epoch;
 	n->unused_endpoints++;
+	if (n->ignore_unused)
+		return;
 	assert_int_equal(p->endpoint, endpoint);
 	/* so that a use after this is seen */
 	free(p->own);
@@ -176,6 +183,9 @@ static inline struct proc *proc_new_sized(struct node *n, unsigned i, uint16_t k
 	struct proc *p = &n->proc[i];
 	struct dp_attach a = {.kind = kind,
 			      .name = name,
+			      .uid = n->uid,
+			      .trusted = n->trusted,
+			      .quota = n->quota,
 			      .slots = slots,
 			      .arena = arena,
 			      .wake_fd = -1,
