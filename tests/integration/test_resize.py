@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A table that grows from 168 slots over a real link, while its clients are killed and stopped."""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from node import BUILD, Dir, svcctl, wait_for  # noqa: E402
+
+INDEX = os.path.join(BUILD, "clients/index/atoll-index")
+LINES = 12000
+rng = random.Random(int(os.environ.get("ATOLL_SEED", "1")))
+FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
+
+CONF = """[node]
+name = {name}
+id = {id}
+run_dir = {dir}/{name}
+[port]
+port = uring:
+address = 127.0.0.{host}
+udp_port = {port}
+[peer {peer}]
+id = {peer_id}
+address = 127.0.0.{peer_host}
+"""
+SHARD = """[service index]
+exec = index-shard
+args = --groups 8 --heap-mib 64
+"""
+
+
+class Resize(unittest.TestCase):
+    def setUp(self):
+        os.environ.pop("ATOLL_PATH", None)
+        self.dir = Dir()
+        self.addCleanup(self.dir.remove)
+        port = random.randrange(20000, 60000)
+        for i, name in enumerate("ab"):
+            os.mkdir(f"{self.dir.path}/{name}", 0o755)
+            text = CONF.format(name=name, id=i + 1, host=i + 2, dir=self.dir.path, port=port,
+                               peer="ba"[i], peer_id=2 - i, peer_host=3 - i)
+            conf = self.dir.file(f"{name}/node.conf", text + (SHARD if name == "b" else ""))
+            out = svcctl("up", "-d", conf)
+            self.assertEqual(out.returncode, 0, out.stderr)
+        self.words = self.dir.file("words", "".join(f"word-{i * 7919}\n" for i in range(LINES)))
+        self.assertTrue(wait_for(lambda: self.index("stat").returncode == 0, 15, 0.1))
+
+    def args(self, *args, node="a"):
+        return [INDEX, "--socket", f"{self.dir.path}/{node}/dataplane.sock", "--target", "b/index",
+                *args]
+
+    def index(self, *args, **more):
+        return subprocess.run(self.args(*args, **more), capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    def start(self, *args, **more):
+        return subprocess.Popen(self.args(*args, **more), stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def assert_whole(self):
+        out = self.index("verify", self.words)
+        self.assertIn(f"{LINES} right, 0 missing, 0 different", out.stdout + out.stderr)
+        out = self.index("dump", "--check")
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIn("torn 0, duplicate 0, misplaced 0, pending 0", out.stdout)
+        entries, slots = re.match(r"(\d+) entries in (\d+) slots", out.stdout).groups()
+        self.assertEqual(int(entries), LINES)
+        self.assertGreater(int(slots), 64 * 168, "it has not been split")
+
+    def test_clients(self):
+        """Two clients fill it, from either node."""
+        loads = [self.start("load", self.words, node=n) for n in "ab"]
+        for load in loads:
+            out, _ = load.communicate(timeout=60)
+            self.assertEqual(load.returncode, 0, out)
+        self.assert_whole()
+
+    def test_kills(self):
+        """Of those who fill it some are killed at any moment, maybe in the middle of a split."""
+        load = self.start("--in-flight", "4", "load", self.words)
+        victims = []
+        for _ in range(40 if FULL else 6):
+            victims.append(self.start("--in-flight", "64", "load", self.words,
+                                      node=rng.choice("ab")))
+            time.sleep(rng.uniform(0.02, 0.2))
+            victims[-1].kill()
+        out, _ = load.communicate(timeout=60)
+        for v in victims:
+            v.communicate()
+        self.assertEqual(load.returncode, 0, out)
+        self.assert_whole()
+
+    def test_stops(self):
+        """One of them is stopped for longer than a lease, again and again: a zombie, which must do no harm
+        when it wakes, and finishes under a new identity if it was fenced."""
+        load = self.start("--in-flight", "4", "load", self.words)
+        zombie = self.start("--in-flight", "64", "load", self.words, node="b")
+        for _ in range(20 if FULL else 4):
+            time.sleep(rng.uniform(0.02, 0.15))
+            if zombie.poll() is not None:
+                break
+            zombie.send_signal(signal.SIGSTOP)
+            time.sleep(0.2)
+            zombie.send_signal(signal.SIGCONT)
+        for p in (load, zombie):
+            out, _ = p.communicate(timeout=60)
+            self.assertEqual(p.returncode, 0, out)
+        self.assert_whole()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
