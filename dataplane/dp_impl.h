@@ -463,6 +463,9 @@ void linkops_answer(struct dp *dp, struct dp_link *l, struct dp_pending *p, stru
 /* trace.c */
 void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
 		  const void *slots, unsigned n, const void *payload, uint32_t len);
+/* A message off @ep's ring; m->src is who that is. */
+void trace_from_ring(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
+		     const void *slots, unsigned n, const void *payload);
 void trace_message(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
 		   const struct proto_msg *m, const void *payload);
 void status_count(struct dp *dp, uint8_t status);

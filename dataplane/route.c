@@ -537,7 +537,7 @@ void route_message(struct dp *dp, struct dp_endpoint *ep, const void *slots, uns
 		}
 	}
 	if (dp->trace)
-		trace_record(dp, TRACE_POINT_FROM_RING, m.src, 0, slots, n, payload, m.length);
+		trace_from_ring(dp, ep, &m, slots, n, payload);
 	dp_count(dp, DPC_MESSAGES);
 	if (status != STATUS_OK) {
 		if (m.max_reply > PROTO_PAYLOAD_MAX)

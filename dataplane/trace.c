@@ -4,6 +4,7 @@
  * waits for: an entry's seq is 0 while it is written and its position + 1 when it is whole, so a reader
  * copies, looks again, and knows whether it was overwritten meanwhile.
  */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "dataplane/dp_impl.h"
@@ -32,6 +33,8 @@ void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint
 	e->peer = peer;
 	e->captured = payload ? keep : 0;
 	memcpy(e->slot0, slots, sizeof(e->slot0));
+	if (point == TRACE_POINT_FROM_RING) /* the sender's own is not believed */
+		memcpy(e->slot0 + offsetof(struct proto_message, src), &endpoint, sizeof(endpoint));
 	if (n > 1)
 		memcpy(e->slot1, (const uint8_t *)slots + 64, sizeof(e->slot1));
 	else
@@ -49,6 +52,31 @@ void trace_message(struct dp *dp, enum proto_trace_point point, uint32_t endpoin
 	uint64_t slots[PROTO_SLOTS_MAX * 8] = {0};
 
 	trace_record(dp, point, endpoint, peer, slots, proto_msg_pack(m, slots), payload, m->length);
+}
+
+/* Who will get it; 0 if that is not to be seen yet. */
+static uint32_t destination(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m)
+{
+	const struct dp_handle *h;
+	const struct dp_pending *p;
+
+	if (m->flags & MESSAGE_FLAG_REPLY) {
+		p = pending_find(dp, m->req_id);
+		if (!p || p->from == PARTY_NONE)
+			return 0;
+		return p->from == PARTY_NODE ? p->from_index << 24 : dp_source(dp, p->from_index);
+	}
+	if (m->dst_slot == 0)
+		return dp_source(dp, 0);
+	h = handle_get(ep, m->dst_slot, m->dst_gen);
+	return h && h->object == OBJECT_ENDPOINT ? (uint32_t)h->node << 24 | h->index : 0;
+}
+
+void trace_from_ring(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
+		     const void *slots, unsigned n, const void *payload)
+{
+	trace_record(dp, TRACE_POINT_FROM_RING, m->src, destination(dp, ep, m), slots, n, payload,
+		     m->length);
 }
 
 #define C(name, unit, help) {name, unit, help}

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """msgdump on a node that echoes: lines, filters, the loss of its dataplane, clear errors."""
+import json
 import os
 import random
 import re
@@ -28,7 +29,10 @@ class Errors(unittest.TestCase):
                                  (["--point", "moon", "/"], 2, "--point moon"),
                                  (["--status", "GREAT", "/"], 2, "--status GREAT"),
                                  (["--endpoint", "x", "/"], 2, "--endpoint x"),
-                                 (["--count", "0", "/"], 2, "--count 0")):
+                                 (["--count", "0", "/"], 2, "--count 0"),
+                                 (["/", "status", "fine"], 2, "no status 'fine'\n  status fine\n         ^"),
+                                 (["--names", "/dev/null", "/"], 1, "/dev/null"),
+                                 (["/nowhere.conf"], 1, "neither a run_dir")):
             out = msgdump(*args)
             self.assertEqual((out.returncode, out.stdout), (code, ""), args)
             self.assertIn(text, out.stderr)
@@ -72,6 +76,22 @@ class Live(unittest.TestCase):
         request = re.search(r"request (0x[0-9a-f]+)", "\n".join(
             self.lines("--opcode", "echo.delay", "--point", "from-ring"))).group(1)
         self.assertGreater(int(request, 16), -1)
+
+    def test_filter_and_json(self):
+        out = msgdump("--count", "20", "--json", self.run_dir, "opcode echo.* and dst b and request")
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        records = [json.loads(line) for line in out.stdout.splitlines()]
+        self.assertEqual(len(records), 20)
+        for r in records:
+            self.assertEqual((r["node"], r["kind"]), (1, "request"), r)
+            self.assertRegex(r["name"], r"^echo\.")
+            self.assertRegex(r["dst"], "^2")
+            self.assertRegex(r["src"], "^1/")
+            self.assertIn(r["point"], ("from-ring", "to-link"))
+        self.assertEqual({r["point"] for r in records}, {"from-ring", "to-link"})
+        out = msgdump("--count", "5", "--json", self.run_dir, "reply", "and", "status", "=", "ok")
+        for line in out.stdout.splitlines():
+            self.assertEqual(json.loads(line)["status"], "OK")
 
     def test_ends_with_the_dataplane(self):
         with subprocess.Popen([MSGDUMP, "--heartbeats", self.run_dir], stdout=subprocess.DEVNULL,
