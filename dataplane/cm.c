@@ -96,6 +96,7 @@ static int qp_start(struct dp *dp, struct dp_link *l, uint32_t qpn, uint32_t psn
 	if (l->peer_incarnation != h->incarnation)
 		fences_forget(dp, l->peer.node);
 	l->peer_incarnation = h->incarnation;
+	l->peer_features = h->features;
 	l->peer_heartbeat_ms = h->heartbeat_ms ? h->heartbeat_ms : dp->conf.heartbeat_ms;
 	return roce_qp_ready(l->q.qp, &qc);
 }

@@ -86,7 +86,7 @@ static inline uint32_t region_rkey(uint32_t index, uint32_t gen)
 /* ---------------------------------------------------------------- requests */
 
 enum dp_party { PARTY_NONE, PARTY_ENDPOINT, PARTY_NODE, PARTY_SELF };
-enum dp_job { JOB_FORWARD, JOB_LOOKUP, JOB_LANE_OPEN, JOB_LANE_CLOSE, JOB_PING };
+enum dp_job { JOB_FORWARD, JOB_LOOKUP, JOB_LANE_OPEN, JOB_LANE_CLOSE, JOB_GRANT, JOB_PING };
 
 struct dp_list {
 	uint32_t prev, next;
@@ -248,7 +248,7 @@ struct dp_link {
 	uint64_t next_ns;  /* next REQ or heartbeat */
 	uint64_t heard_ns; /* last packet of the peer's */
 	uint64_t beat;
-	uint32_t peer_heartbeat_ms;
+	uint32_t peer_heartbeat_ms, peer_features;
 	struct link_buf *bufs;
 	uint32_t free_buf, nfree;
 	uint32_t open_buf; /* being filled */

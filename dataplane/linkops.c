@@ -52,21 +52,26 @@ static void op_grant(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 			      .rights = (uint8_t)m->arg[ARG_LINK_GRANT_RIGHTS],
 			      .node = (uint8_t)m->arg[ARG_LINK_GRANT_OWNER],
 			      .size = m->arg[ARG_LINK_GRANT_SIZE]};
+	uint8_t status = STATUS_OK;
 
 	/* a node can give away what is its own; what is a third one's would need that one's word */
-	if (!to || h.node != l->peer.node) {
-		dp_count(dp, DPC_GRANTS_LOST);
-		return;
-	}
+	if (!to)
+		status = STATUS_PEER_DIED;
+	else if (h.node != l->peer.node)
+		status = STATUS_NO_RIGHT;
 	if (h.object == OBJECT_ENDPOINT) {
 		h.index = (uint32_t)key;
 		h.id = (uint32_t)(key >> 32);
-		link_service_get(l, h.index, h.id, true);
+		if (status == STATUS_OK && !link_service_get(l, h.index, h.id, true))
+			status = STATUS_LIMIT;
 	} else {
 		h.id = (uint32_t)key;
 	}
-	if (ops_grant_local(dp, to, &h, m->arg[ARG_LINK_GRANT_TAG]) != STATUS_OK)
+	if (status == STATUS_OK)
+		status = ops_grant_local(dp, to, &h, m->arg[ARG_LINK_GRANT_TAG]);
+	if (status != STATUS_OK)
 		dp_count(dp, DPC_GRANTS_LOST);
+	link_reply(dp, l, m, status, NULL, 0);
 }
 
 static void op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_msg *m)

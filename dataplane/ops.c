@@ -230,11 +230,19 @@ static void op_grant(struct dp *dp, struct dp_endpoint *ep, const struct proto_m
 	g.arg[ARG_LINK_GRANT_TAG] = m->arg[ARG_DP_GRANT_TAG];
 	g.arg[ARG_LINK_GRANT_OWNER] = h->node;
 	g.nargs = 8;
+	if (!(l->peer_features & FEATURE_GRANT_ANSWER)) {
+		g.flags = MESSAGE_FLAG_ASYNC;
+	} else if (!ask_node(dp, ep, m, l, JOB_GRANT, &g.req_id)) {
+		done(dp, ep, m, STATUS_LIMIT);
+		return;
+	}
 	if (r)
 		r->exported[l->peer.node] |= rights;
 	link_send(dp, l, &g, NULL);
 	dp_count(dp, DPC_GRANTS);
-	done(dp, ep, m, STATUS_OK);
+	/* else when that node has answered: its client may have gone, or not read what it was given */
+	if (g.flags & MESSAGE_FLAG_ASYNC)
+		done(dp, ep, m, STATUS_OK);
 }
 
 /* ---------------------------------------------------------------- lanes */

@@ -7,7 +7,10 @@
  */
 #include "dataplane/dp_impl.h"
 
-enum { DEADLINE_SCAN_NS = 1000000 };
+enum {
+	DEADLINE_SCAN_NS = 1000000,
+	HOP_US = 1, /* what every hop takes of a budget: two rings, and a turn between them */
+};
 
 /* ---------------------------------------------------------------- table and lists */
 
@@ -367,6 +370,16 @@ void reply_now(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
 	endpoint_push(dp, ep, &r, payload);
 }
 
+/* What a message may still take after a hop of @us microseconds; false: nothing is left of it. */
+static bool budget_hop(struct proto_msg *m, uint64_t us)
+{
+	if (m->budget_us && m->budget_us <= us)
+		return false;
+	if (m->budget_us)
+		m->budget_us -= (uint32_t)us;
+	return true;
+}
+
 /* Put a request into a service's ring. STATUS_OK, or why not. */
 static uint8_t deliver(struct dp *dp, struct dp_endpoint *to, struct proto_msg *m, uint64_t token,
 		       const void *payload)
@@ -433,6 +446,8 @@ static void forward(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, 
 					    DPC_QUOTA_CREDITS)))
 			status = STATUS_AGAIN;
 	}
+	if (status == STATUS_OK && !budget_hop(m, HOP_US))
+		status = STATUS_TIMED_OUT;
 	if (status == STATUS_OK && !async &&
 	    (ep->nasked >= DP_REQUESTS_MAX ||
 	     dp_over(dp, user->requests, user->quota.requests, DPC_QUOTA_REQUESTS)))
@@ -600,6 +615,11 @@ static void link_forward(struct dp *dp, struct dp_link *l, struct proto_msg *m, 
 	}
 	if (!to || to->kind != CTL_KIND_SERVICE) {
 		link_refuse(dp, l, m, STATUS_BAD_HANDLE);
+		return;
+	}
+	/* the way here took half a round trip at least */
+	if (!budget_hop(m, HOP_US + roce_qp_rtt_ns(l->q.qp) / 2000)) {
+		link_refuse(dp, l, m, STATUS_TIMED_OUT);
 		return;
 	}
 	if (!async) {

@@ -288,6 +288,11 @@ enum roce_qp_state roce_qp_state(const struct roce_qp *qp)
 	return qp->state;
 }
 
+uint64_t roce_qp_rtt_ns(const struct roce_qp *qp)
+{
+	return qp->rq.shortest_rtt == UINT64_MAX ? 0 : qp->rq.shortest_rtt;
+}
+
 const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp)
 {
 	return &qp->stats;

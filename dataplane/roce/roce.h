@@ -206,6 +206,8 @@ void roce_qp_fail(struct roce_qp *qp, enum roce_error why);
 /* Fails it if need be and frees it: no callback for it comes after. */
 void roce_qp_destroy(struct roce_qp *qp);
 const struct roce_qp_stats *roce_qp_stats(const struct roce_qp *qp);
+/* The shortest round trip that was seen lately, nanoseconds; 0: none yet. */
+uint64_t roce_qp_rtt_ns(const struct roce_qp *qp);
 /* Memory that @memory gave out goes away: READs being answered from [@base, @base + @len) end with
  * STATUS_BAD_HANDLE, WRITEs of which a part has been received into it with STATUS_IN_DOUBT (stock
  * peers: NAK and error). After it returns no packet touches that memory, unless @memory gives it out

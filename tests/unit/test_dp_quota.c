@@ -217,6 +217,13 @@ static void budgets(void **state)
 	n->now = dp_next_timer(n->dp);
 	node_run(n);
 	proc_expect_reply(a, 1, STATUS_TIMED_OUT);
+	/* a hop takes its part, and nothing goes on that has nothing left */
+	assert_int_equal(s->heard[0].m.budget_us, 899999);
+	assert_int_equal(s->heard[1].m.budget_us, 19999);
+	assert_int_equal(proc_send(a, to, 3, 0, 0, 1), 0);
+	node_run(n);
+	proc_expect_reply(a, 3, STATUS_TIMED_OUT);
+	assert_int_equal(s->nheard, 2);
 	s->seen = s->nheard;
 	node_end(n);
 }
