@@ -43,9 +43,9 @@ refuse(struct control *c, struct client *cl, const struct proto_ctl_request *q, 
 	return sock_send(cl->sock, &r, sizeof(r), NULL, 0) == 0;
 }
 
-static bool is_owner(const struct client *cl)
+static bool is_owner(uint32_t uid)
 {
-	return cl->uid == 0 || cl->uid == geteuid();
+	return uid == 0 || uid == geteuid();
 }
 
 /* ---------------------------------------------------------------- attach */
@@ -59,20 +59,41 @@ static bool service_allowed(struct control *c, const struct client *cl, const ch
 	for (unsigned i = 0; i < c->conf.node->nservices; i++)
 		if (!strcmp(c->conf.node->services[i].name, name))
 			return false; /* the supervisor will say which process it is */
-	return is_owner(cl);
+	return is_owner(cl->uid);
 }
 
-/* Over the user's limit? */
-static bool endpoints_full(struct control *c, const struct client *cl)
+bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid)
 {
-	const struct conf_limits *l = conf_limits_of(c->conf.node, cl->uid);
+	for (unsigned i = 0; i < c->nservices; i++)
+		if (c->services[i].pid == pid && c->services[i].uid == uid)
+			return true;
+	return is_owner(uid);
+}
+
+/* What is left of its user's limits, with a sentence and a counter where nothing is. Of @half bytes two. */
+static const char *over_limits(struct control *c, const struct client *cl, const struct conf_limits *l,
+			       size_t half)
+{
+	uint64_t bytes = 2 * half;
 	unsigned n = 0;
 
-	if (!l || !l->endpoints)
-		return false;
-	for (unsigned i = 0; i < c->top; i++)
-		n += c->clients[i].attached && c->clients[i].uid == cl->uid;
-	return n >= l->endpoints;
+	for (unsigned i = 0; i < c->top; i++) {
+		const struct client *o = &c->clients[i];
+
+		if (o == cl || o->uid != cl->uid || o->trusted != cl->trusted)
+			continue;
+		n += o->attached;
+		bytes += o->own ? 2 * o->half_size : 0;
+	}
+	if (l->endpoints && n >= l->endpoints) {
+		control_count(c, CC_QUOTA_ENDPOINTS);
+		return "endpoints";
+	}
+	if (l->ring_mib && bytes > (uint64_t)l->ring_mib << 20) {
+		control_count(c, CC_QUOTA_RINGS);
+		return "MiB of rings (ring_mib)";
+	}
+	return NULL;
 }
 
 /* A half: made by the keeper, formatted here, mapped as @prot. */
@@ -108,6 +129,8 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 	struct command cmd = {.op = CMD_ATTACH};
 	struct proto_ctl_reply r;
 	int fds[4] = {-1, -1, -1, -1}, wake[2], rc;
+	struct conf_limits l;
+	const char *over;
 	bool sent;
 
 	if (cl->attached)
@@ -116,9 +139,12 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 		return refuse(c, cl, q, STATUS_BAD_MESSAGE,
 			      "ring slots must be a power of two of 64 to 16384, the arena one of 64 KiB "
 			      "to 16 MiB");
-	if (endpoints_full(c, cl))
-		return refuse(c, cl, q, STATUS_LIMIT,
-			      "user %u has as many endpoints as [limits] allows", cl->uid);
+	cl->trusted = client_trusted(c, cl->pid, cl->uid); /* it may have been told since it connected */
+	l = conf_limits_for(c->conf.node, cl->uid, cl->trusted);
+	over = over_limits(c, cl, &l, channel_half_size(slots, arena));
+	if (over)
+		return refuse(c, cl, q, STATUS_LIMIT, "user %u has as many %s as [limits] allows",
+			      cl->uid, over);
 	if (q->kind == CTL_KIND_SERVICE && !service_allowed(c, cl, q->name))
 		return refuse(c, cl, q, STATUS_DENIED,
 			      "process %u may not be the service %s: start it by svcctl", cl->pid,
@@ -141,6 +167,8 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 						.name = q->name,
 						.uid = cl->uid,
 						.pid = cl->pid,
+						.trusted = cl->trusted,
+						.quota = {l.lanes, l.requests, l.chains, l.credits},
 						.own = cl->own,
 						.peer = cl->peer,
 						.slots = slots,
@@ -196,22 +224,25 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 
 static bool regions_full(struct control *c, const struct client *cl, uint64_t size)
 {
-	const struct conf_limits *l = conf_limits_of(c->conf.node, cl->uid);
+	struct conf_limits l = conf_limits_for(c->conf.node, cl->uid, cl->trusted);
 	uint64_t bytes = size;
 	unsigned n = 1;
 
-	if (!l)
-		return false;
+	if (!l.region_mib && !cl->trusted)
+		l.region_mib = c->half_mib;
 	for (unsigned i = 0; i < c->nregions; i++)
-		if (c->regions[i].uid == cl->uid) {
+		if (c->regions[i].uid == cl->uid && c->regions[i].trusted == cl->trusted) {
 			bytes += c->regions[i].size;
 			n++;
 		}
-	return (l->regions && n > l->regions) ||
-	       (l->region_mib && bytes > (uint64_t)l->region_mib << 20);
+	if ((!l.regions || n <= l.regions) &&
+	    (!l.region_mib || bytes <= (uint64_t)l.region_mib << 20))
+		return false;
+	control_count(c, CC_QUOTA_REGIONS);
+	return true;
 }
 
-/* Map, publish, answer. @fd is closed. */
+/* All of it is there: publish, answer. @fd is closed. */
 static bool region_publish(struct control *c, struct client *cl, const struct proto_ctl_request *q,
 			   struct region *g, int fd)
 {
@@ -219,31 +250,16 @@ static bool region_publish(struct control *c, struct client *cl, const struct pr
 			      .endpoint = cl->endpoint,
 			      .epoch = cl->epoch,
 			      .key = g->key,
-			      .size = g->size};
-	bool fresh = q->op == CTL_OP_REGION_ALLOC;
+			      .size = g->size,
+			      .base = g->base};
 	struct proto_ctl_reply r;
 	bool sent;
 	int rc;
 
-	/* every page is there before the loop can touch it */
-	g->base = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (g->base != MAP_FAILED && !file_present(g->base, g->size)) {
-		munmap(g->base, g->size);
-		g->base = MAP_FAILED;
-	}
-	if (g->base == MAP_FAILED) {
-		g->base = NULL;
-		close(fd);
-		region_forget(c, g, fresh);
-		return refuse(c, cl, q, STATUS_LIMIT, "no memory for a region of %llu bytes",
-			      (unsigned long long)q->size);
-	}
-	cmd.base = g->base;
-	g->client = (int)(cl - c->clients);
 	rc = command_run(c, &cmd);
 	if (rc) {
 		close(fd);
-		region_forget(c, g, fresh);
+		region_forget(c, g, q->op == CTL_OP_REGION_ALLOC);
 		return refuse(c, cl, q, STATUS_LIMIT, "no room for another region: %s", strerror(-rc));
 	}
 	reply_init(c, &r, q, STATUS_OK);
@@ -254,6 +270,58 @@ static bool region_publish(struct control *c, struct client *cl, const struct pr
 	sent = sock_send(cl->sock, &r, sizeof(r), &fd, 1) == 0;
 	close(fd);
 	return sent;
+}
+
+/* Every page is there before the loop can touch it. That may take long: others are served in between. */
+static bool region_begin(struct control *c, struct client *cl, const struct proto_ctl_request *q,
+			 struct region *g, int fd)
+{
+	g->base = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (g->base == MAP_FAILED) {
+		g->base = NULL;
+		close(fd);
+		region_forget(c, g, q->op == CTL_OP_REGION_ALLOC);
+		return refuse(c, cl, q, STATUS_LIMIT, "no room for a region of %llu bytes",
+			      (unsigned long long)q->size);
+	}
+	g->client = (int)(cl - c->clients);
+	cl->grow.under_way = true;
+	cl->grow.q = *q;
+	cl->grow.key = g->key;
+	cl->grow.done = 0;
+	cl->grow.fd = fd;
+	return client_grow(c, cl);
+}
+
+void client_grow_end(struct control *c, struct client *cl)
+{
+	struct region *g = region_find(c, cl->grow.key);
+
+	cl->grow.under_way = false;
+	close(cl->grow.fd);
+	if (g)
+		region_forget(c, g, cl->grow.q.op == CTL_OP_REGION_ALLOC);
+}
+
+bool client_grow(struct control *c, struct client *cl)
+{
+	struct region *g = region_find(c, cl->grow.key);
+	uint64_t left = g->size - cl->grow.done;
+	size_t n = left < CONTROL_SLICE ? (size_t)left : CONTROL_SLICE;
+	uint8_t *at = (uint8_t *)g->base + cl->grow.done;
+
+	if (!file_present(at, n) ||
+	    (errno == EINVAL && mmap(at, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED,
+				     cl->grow.fd, (off_t)cl->grow.done) == MAP_FAILED)) {
+		client_grow_end(c, cl);
+		return refuse(c, cl, &cl->grow.q, STATUS_LIMIT, "no memory for a region of %llu bytes",
+			      (unsigned long long)cl->grow.q.size);
+	}
+	cl->grow.done += n;
+	if (cl->grow.done < g->size)
+		return true;
+	cl->grow.under_way = false;
+	return region_publish(c, cl, &cl->grow.q, g, cl->grow.fd);
 }
 
 static bool region_alloc(struct control *c, struct client *cl, const struct proto_ctl_request *q)
@@ -279,8 +347,9 @@ static bool region_alloc(struct control *c, struct client *cl, const struct prot
 		return refuse(c, cl, q, STATUS_LIMIT, "the keeper gives no memory: %s", strerror(-fd));
 	g = &c->regions[c->nregions++];
 	*g = (struct region){
-		.key = key, .size = size, .flags = q->flags, .uid = cl->uid, .client = -1};
-	return region_publish(c, cl, q, g, fd);
+		.key = key, .size = size, .flags = q->flags, .uid = cl->uid, .trusted = cl->trusted,
+		.client = -1};
+	return region_begin(c, cl, q, g, fd);
 }
 
 static bool region_claim(struct control *c, struct client *cl, const struct proto_ctl_request *q)
@@ -298,7 +367,8 @@ static bool region_claim(struct control *c, struct client *cl, const struct prot
 	if (fd < 0)
 		return refuse(c, cl, q, STATUS_NOT_FOUND, "the keeper has lost the region: %s",
 			      strerror(-fd));
-	return region_publish(c, cl, q, g, fd);
+	g->trusted = cl->trusted;
+	return region_begin(c, cl, q, g, fd);
 }
 
 static bool region_free(struct control *c, struct client *cl, const struct proto_ctl_request *q)
@@ -323,7 +393,7 @@ static bool trace(struct control *c, struct client *cl, const struct proto_ctl_r
 	struct command cmd = {.op = CMD_TRACE, .entries = entries};
 	struct proto_ctl_reply r;
 
-	if (!is_owner(cl))
+	if (!is_owner(cl->uid))
 		return refuse(c, cl, q, STATUS_DENIED, "only the node's owner may see its messages");
 	if (!entries)
 		return refuse(c, cl, q, STATUS_UNSUPPORTED,

@@ -153,6 +153,7 @@ int file_seal_writes(int fd)
 bool file_present(void *p, size_t size)
 {
 	/* EINVAL: a kernel before 5.14, where MAP_POPULATE has done what it could */
+	errno = 0;
 	return madvise(p, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
 }
 
@@ -202,8 +203,29 @@ void region_forget(struct control *c, struct region *r, bool drop)
 	}
 }
 
+/* What it has besides its endpoint ends. */
+static void client_hang_up(struct control *c, struct client *cl)
+{
+	if (cl->traces) {
+		cl->traces = false;
+		if (--c->tracers == 0) {
+			struct command off = {.op = CMD_TRACE};
+
+			command_run(c, &off);
+		}
+	}
+	if (cl->grow.under_way)
+		client_grow_end(c, cl);
+	if (cl->sock >= 0) {
+		close(cl->sock);
+		c->connected--;
+	}
+	cl->sock = -1;
+}
+
 static void client_release(struct control *c, struct client *cl)
 {
+	client_hang_up(c, cl);
 	/* the process may hold the same event: it must not go on waking the loop */
 	if (cl->wake_fd >= 0)
 		epoll_ctl(c->conf.epoll, EPOLL_CTL_DEL, cl->wake_fd, NULL);
@@ -216,8 +238,6 @@ static void client_release(struct control *c, struct client *cl)
 		close(cl->wake_fd);
 	if (cl->event_fd >= 0)
 		close(cl->event_fd);
-	if (cl->sock >= 0)
-		close(cl->sock);
 	memset(cl, 0, sizeof(*cl));
 	cl->sock = cl->wake_fd = cl->event_fd = -1;
 }
@@ -287,16 +307,7 @@ void client_close(struct control *c, struct client *cl, uint32_t why)
 			      .epoch = cl->epoch,
 			      .why = why};
 
-	if (cl->traces) {
-		cl->traces = false;
-		if (--c->tracers == 0) {
-			struct command off = {.op = CMD_TRACE};
-
-			command_run(c, &off);
-		}
-	}
-	close(cl->sock);
-	cl->sock = -1;
+	client_hang_up(c, cl);
 	if (!cl->attached) {
 		client_release(c, cl);
 		return;
@@ -307,33 +318,62 @@ void client_close(struct control *c, struct client *cl, uint32_t why)
 	garbage_collect(c);
 }
 
-static void client_accept(struct control *c)
+/* Told before it has asked: most would attach. */
+static void connection_refuse(struct control *c, int fd, uint32_t uid)
+{
+	struct proto_ctl_reply r = {.magic = PROTO_CTL_REPLY_MAGIC,
+				    .major = PROTO_MAJOR,
+				    .op = CTL_OP_ATTACH,
+				    .status = STATUS_LIMIT,
+				    .incarnation = c->incarnation};
+
+	control_count(c, CC_QUOTA_CONNECTIONS);
+	snprintf(r.text, sizeof(r.text), "user %u has as many connections as [limits] allows, or as there are",
+		 uid);
+	sock_send(fd, &r, sizeof(r), NULL, 0);
+	close(fd);
+}
+
+static bool client_accept(struct control *c)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	int fd = accept4(c->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	unsigned same = 0, unused = CONTROL_CLIENTS;
+	struct conf_limits l;
+	bool trusted;
 
 	if (fd < 0)
-		return;
+		return false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
 		close(fd);
-		return;
+		return true;
 	}
+	trusted = client_trusted(c, (uint32_t)cred.pid, cred.uid);
+	l = conf_limits_for(c->conf.node, cred.uid, trusted);
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++) {
-		struct client *cl = &c->clients[i];
+		const struct client *cl = &c->clients[i];
 
-		if (cl->sock >= 0 || cl->own)
-			continue;
-		*cl = (struct client){.sock = fd,
-				      .uid = cred.uid,
-				      .pid = (uint32_t)cred.pid,
-				      .wake_fd = -1,
-				      .event_fd = -1};
-		if (i >= c->top)
-			c->top = i + 1;
-		return;
+		if (cl->sock < 0 && !cl->own)
+			unused = i < unused ? i : unused;
+		else if (cl->sock >= 0 && cl->uid == cred.uid && cl->trusted == trusted)
+			same++;
 	}
-	close(fd); /* full: the process is told by the hang-up */
+	if (unused == CONTROL_CLIENTS || (l.connections && same >= l.connections) ||
+	    (!trusted && c->connected >= CONTROL_CLIENTS - CONTROL_RESERVED)) {
+		connection_refuse(c, fd, cred.uid);
+		return true;
+	}
+	c->clients[unused] = (struct client){.sock = fd,
+					     .uid = cred.uid,
+					     .pid = (uint32_t)cred.pid,
+					     .trusted = trusted,
+					     .wake_fd = -1,
+					     .event_fd = -1};
+	c->connected++;
+	if (unused >= c->top)
+		c->top = unused + 1;
+	return true;
 }
 
 static void client_read(struct control *c, struct client *cl)
@@ -425,13 +465,18 @@ static void *control_thread(void *arg)
 
 	while (p && !atomic_load(&c->stopped)) {
 		unsigned top = c->top;
+		bool growing = false;
 
 		p[0] = (struct pollfd){.fd = c->listen, .events = POLLIN};
 		p[1] = (struct pollfd){.fd = c->conf.admin, .events = POLLIN};
 		p[2] = (struct pollfd){.fd = c->conf.lifeline, .events = POLLIN};
-		for (unsigned i = 0; i < top; i++)
-			p[3 + i] = (struct pollfd){.fd = c->clients[i].sock, .events = POLLIN};
-		if (poll(p, 3 + top, 50) < 0 && errno != EINTR)
+		for (unsigned i = 0; i < top; i++) {
+			bool waits = c->clients[i].grow.under_way;
+
+			p[3 + i] = (struct pollfd){.fd = c->clients[i].sock, .events = waits ? 0 : POLLIN};
+			growing |= waits;
+		}
+		if (poll(p, 3 + top, growing ? 0 : 50) < 0 && errno != EINTR)
 			break;
 		garbage_collect(c);
 		regions_expire(c);
@@ -440,15 +485,20 @@ static void *control_thread(void *arg)
 		for (unsigned i = 0; i < top; i++) {
 			struct client *cl = &c->clients[i];
 
-			if (!p[3 + i].revents || cl->sock != p[3 + i].fd)
+			if (cl->sock < 0 || cl->sock != p[3 + i].fd)
 				continue;
+			if (!p[3 + i].revents) {
+				if (cl->grow.under_way && !client_grow(c, cl))
+					client_close(c, cl, GONE_DIED);
+				continue;
+			}
 			if (p[3 + i].revents & POLLIN)
 				client_read(c, cl);
 			else
 				client_close(c, cl, GONE_DIED);
 		}
-		if (p[0].revents)
-			client_accept(c);
+		for (unsigned i = 0; p[0].revents && i < CONTROL_ACCEPTS && client_accept(c); i++)
+			;
 	}
 	free(p);
 	control_stop(c);
@@ -459,6 +509,10 @@ static const struct counter_info control_counter_info[CC_COUNT] = {
 	[CC_REQUESTS] = {"control.requests", "requests", "on the control socket"},
 	[CC_MALFORMED] = {"control.malformed", "requests", "cut short or with a field out of range"},
 	[CC_REFUSED] = {"control.refused", "requests", "answered with another status than OK"},
+	[CC_QUOTA_CONNECTIONS] = {"quota.connections", "connections", "beyond the user's quota, or all"},
+	[CC_QUOTA_ENDPOINTS] = {"quota.endpoints", "requests", "for endpoints beyond the user's quota"},
+	[CC_QUOTA_RINGS] = {"quota.rings", "requests", "for ring memory beyond the user's quota"},
+	[CC_QUOTA_REGIONS] = {"quota.regions", "requests", "for regions beyond the user's quota"},
 };
 
 int control_new(struct control **out, const struct control_conf *conf)
@@ -471,6 +525,7 @@ int control_new(struct control **out, const struct control_conf *conf)
 		return -ENOMEM;
 	c->conf = *conf;
 	c->page_fd = c->trace_fd = c->listen = -1;
+	c->half_mib = (uint32_t)((uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) >> 21);
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
 		c->clients[i].sock = c->clients[i].wake_fd = c->clients[i].event_fd = -1;
 	c->regions = calloc(KEEPER_REGIONS_MAX, sizeof(*c->regions));

@@ -14,6 +14,9 @@
 enum {
 	CONTROL_CLIENTS = DP_ENDPOINTS_MAX,
 	CONTROL_SERVICES = CONF_SERVICES_MAX,
+	CONTROL_RESERVED = 64, /* connections kept for those who are trusted */
+	CONTROL_SLICE = 16 << 20, /* bytes of a region made between two looks at everybody else */
+	CONTROL_ACCEPTS = 16,	  /* connections taken between them */
 	CONTROL_GRACE_MS = 10000, /* for regions of a dataplane that ended to be claimed */
 };
 
@@ -22,10 +25,17 @@ struct client {
 	int sock; /* -1: free */
 	uint32_t uid, pid;
 	bool attached, traces;
+	bool trusted; /* the node's owner, or a service that svcctl started: charged apart */
 	uint32_t endpoint, epoch;
 	void *own, *peer; /* halves, as mapped here */
 	size_t half_size;
 	int wake_fd;  /* the dataplane's: in the loop's epoll */
+	struct {
+		bool under_way;
+		struct proto_ctl_request q; /* that will be answered when it is all there */
+		uint64_t key, done;
+		int fd;
+	} grow; /* a region whose pages are fetched a slice at a time */
 	int event_fd; /* the process's: write end of a pipe, for the loop */
 };
 
@@ -33,6 +43,7 @@ struct region {
 	uint64_t key, size;
 	uint32_t flags, uid;
 	void *base; /* NULL: held by the keeper only */
+	bool trusted; /* whose it was last */
 	int client; /* index of the owner; -1 none */
 	uint64_t since_ns; /* without an owner since */
 };
@@ -59,7 +70,10 @@ struct command {
 };
 
 /* Counted by this thread alone; on the page behind the counters of the core. */
-enum control_counter { CC_REQUESTS, CC_MALFORMED, CC_REFUSED, CC_COUNT };
+enum control_counter {
+	CC_REQUESTS, CC_MALFORMED, CC_REFUSED, CC_QUOTA_CONNECTIONS, CC_QUOTA_ENDPOINTS, CC_QUOTA_RINGS,
+	CC_QUOTA_REGIONS, CC_COUNT
+};
 
 struct control {
 	struct control_conf conf;
@@ -71,6 +85,8 @@ struct control {
 	uint32_t node;
 	struct client clients[CONTROL_CLIENTS];
 	unsigned top; /* clients in use are below */
+	unsigned connected;
+	uint32_t half_mib; /* half of the machine's memory: what regions of one user may have, if not said */
 	struct region *regions;
 	unsigned nregions;
 	struct {
@@ -106,6 +122,12 @@ int keeper_file(struct control *c, uint16_t op, uint64_t key, uint64_t size, uin
 		uint32_t uid);
 /* One request of a process. Closes nothing; the answer is sent. Return: false to hang up. */
 bool client_request(struct control *c, struct client *cl, const struct proto_ctl_request *q);
+/* One more slice of the region that it waits for; the last is answered. False to hang up. */
+bool client_grow(struct control *c, struct client *cl);
+/* It hangs up meanwhile. */
+void client_grow_end(struct control *c, struct client *cl);
+/* Is a process the node's owner's, or a service's that svcctl started? */
+bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid);
 void client_close(struct control *c, struct client *cl, uint32_t why);
 struct region *region_find(struct control *c, uint64_t key);
 void region_forget(struct control *c, struct region *r, bool drop);

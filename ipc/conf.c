@@ -495,3 +495,21 @@ const struct conf_limits *conf_limits_of(const struct node_conf *conf, uint32_t 
 	}
 	return any;
 }
+
+struct conf_limits conf_limits_for(const struct node_conf *conf, uint32_t uid, bool trusted)
+{
+	const struct conf_limits *l = conf_limits_of(conf, uid);
+	struct conf_limits r = l && !(trusted && l->any_user) ? *l : (struct conf_limits){.uid = uid};
+
+	if (trusted)
+		return r;
+	r.connections = r.connections ? r.connections : CONF_CONNECTIONS;
+	r.endpoints = r.endpoints ? r.endpoints : CONF_ENDPOINTS;
+	r.ring_mib = r.ring_mib ? r.ring_mib : CONF_RING_MIB;
+	r.lanes = r.lanes ? r.lanes : CONF_LANES;
+	r.requests = r.requests ? r.requests : CONF_REQUESTS;
+	r.chains = r.chains ? r.chains : CONF_CHAINS;
+	r.credits = r.credits ? r.credits : CONF_CREDITS;
+	r.regions = r.regions ? r.regions : CONF_REGIONS;
+	return r;
+}

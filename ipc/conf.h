@@ -68,12 +68,23 @@ struct conf_rule {
 	char pattern[CONF_NAME_MAX + 1]; /* a name, or a prefix and * */
 };
 
-/* What one user's processes may hold together. 0: no limit but the dataplane's own. */
+/* What one user's processes may hold together; conf_limits_for says what 0 means. */
 struct conf_limits {
 	bool any_user; /* [limits]: for users without a section of their own */
 	uint32_t uid;
-	uint32_t endpoints, lanes, regions, region_mib;
+	uint32_t connections, endpoints, ring_mib, lanes, requests, chains, credits, regions, region_mib;
 	unsigned line;
+};
+
+enum { /* where nothing is configured: one user leaves room for others */
+	CONF_CONNECTIONS = 256,
+	CONF_ENDPOINTS = 128,
+	CONF_RING_MIB = 1024,
+	CONF_LANES = 1024,
+	CONF_REQUESTS = 2048,
+	CONF_CHAINS = 2048,
+	CONF_CREDITS = 48,
+	CONF_REGIONS = 1024,
 };
 
 struct node_conf {
@@ -135,8 +146,12 @@ int conf_read(const char *path, const struct conf_host *host, struct node_conf *
 
 /* May a process of @uid look up @service of this node? */
 bool conf_lookup_allowed(const struct node_conf *conf, uint32_t uid, const char *service);
-/* The limits of a user; NULL: none are configured. */
+/* The limits of a user as they stand there; NULL: none are configured. */
 const struct conf_limits *conf_limits_of(const struct node_conf *conf, uint32_t uid);
+/* What holds for a process of @uid. @trusted, the node's owner and the services that svcctl started, have no
+ * limits but those of a section that names their user: 0 is no limit. Others have the defaults, too; a region_mib
+ * of 0 is the caller's to fill in. */
+struct conf_limits conf_limits_for(const struct node_conf *conf, uint32_t uid, bool trusted);
 
 /* Every section and key with its meaning, unit, range and default, as text. */
 void conf_reference(FILE *out);

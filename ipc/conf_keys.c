@@ -100,14 +100,24 @@ static const struct key keys[] = {
 	{SECTION_LOOKUP, "allow", VALUE_ALLOW, 0, 0, 0, 0, false, "everybody, without this section",
 	 "USER:SERVICE, either of them * for all; SERVICE may end in *; may be repeated"},
 
+	{SECTION_LIMITS, "connections", VALUE_NUMBER, AT(conf_limits, connections), 1, 1 << 20, false,
+	 "256", "connections to the control socket at a time"},
 	{SECTION_LIMITS, "endpoints", VALUE_NUMBER, AT(conf_limits, endpoints), 1, 1 << 20, false,
-	 "no limit", "processes attached at a time"},
+	 "128", "processes attached at a time"},
+	{SECTION_LIMITS, "ring_mib", VALUE_NUMBER, AT(conf_limits, ring_mib), 1, 1 << 26, false,
+	 "1024", "MiB of all rings and arenas together"},
 	{SECTION_LIMITS, "lanes", VALUE_NUMBER, AT(conf_limits, lanes), 1, 1 << 20, false,
-	 "no limit", "lanes open at a time"},
+	 "1024", "lanes open at a time"},
+	{SECTION_LIMITS, "requests", VALUE_NUMBER, AT(conf_limits, requests), 1, 1 << 20, false,
+	 "2048", "requests unanswered at a time"},
+	{SECTION_LIMITS, "chains", VALUE_NUMBER, AT(conf_limits, chains), 1, 1 << 20, false,
+	 "2048", "chains of verbs under way at a time; more wait in their rings"},
+	{SECTION_LIMITS, "credits", VALUE_NUMBER, AT(conf_limits, credits), 1, 1 << 16, false,
+	 "48", "of the 64 requests that a node may have unanswered at a service of another one"},
 	{SECTION_LIMITS, "regions", VALUE_NUMBER, AT(conf_limits, regions), 1, 1 << 20, false,
-	 "no limit", "regions at a time"},
+	 "1024", "regions at a time"},
 	{SECTION_LIMITS, "region_mib", VALUE_NUMBER, AT(conf_limits, region_mib), 1, 1 << 26, false,
-	 "no limit", "MiB of all regions together"},
+	 "half of the machine's memory", "MiB of all regions together"},
 };
 
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
@@ -437,7 +447,8 @@ void conf_reference(FILE *out)
 		{SECTION_PEER, "[peer NAME]     for each node that this one talks to"},
 		{SECTION_SERVICE, "[service NAME]  for each service"},
 		{SECTION_LOOKUP, "[lookup]"},
-		{SECTION_LIMITS, "[limits USER]   for one user; [limits]: for each user without its own"},
+		{SECTION_LIMITS, "[limits USER]   for one user; [limits]: for each user without its own. The\n"
+				 "                node's owner and its services have only limits that name their user"},
 	};
 
 	for (unsigned s = 0; s < sizeof(sections) / sizeof(sections[0]); s++) {

@@ -33,7 +33,7 @@ static int control(int sock, struct proto_ctl_request *q, struct proto_ctl_reply
 	q->magic = PROTO_CTL_REQUEST_MAGIC;
 	q->major = PROTO_MAJOR;
 	rc = sock_send(sock, q, sizeof(*q), NULL, 0);
-	if (!rc)
+	if (!rc || rc == -EPIPE) /* hung up already: perhaps with a reason */
 		rc = sock_recv_timeout(sock, r, sizeof(*r), got, &n, CONTROL_TIMEOUT_MS);
 	if (rc) {
 		say(err, errlen, "the dataplane's control socket", strerror(-rc));

@@ -110,6 +110,33 @@ static void test_whole(void **state)
 	assert_int_equal(conf_limits_of(&conf, 0)->regions, 9);
 	assert_int_equal(conf_limits_of(&conf, 0)->lanes, 0);
 	assert_int_equal(conf_limits_of(&conf, 5)->lanes, 4);
+	/* a user's own section, else the one for everybody, else the defaults; who is trusted has its own only */
+	assert_int_equal(conf_limits_for(&conf, 0, false).regions, 9);
+	assert_int_equal(conf_limits_for(&conf, 0, false).lanes, CONF_LANES);
+	assert_int_equal(conf_limits_for(&conf, 0, true).regions, 9);
+	assert_int_equal(conf_limits_for(&conf, 0, true).lanes, 0);
+	assert_int_equal(conf_limits_for(&conf, 5, false).lanes, 4);
+	assert_int_equal(conf_limits_for(&conf, 5, false).connections, CONF_CONNECTIONS);
+	assert_int_equal(conf_limits_for(&conf, 5, true).lanes, 0);
+}
+
+static void test_limits(void **state)
+{
+	struct conf_limits l;
+
+	(void)state;
+	assert_int_equal(parse(NODE "[limits]\nconnections = 1\nendpoints = 2\nring_mib = 3\nlanes = 4\n"
+			       "requests = 5\nchains = 6\ncredits = 7\nregions = 8\nregion_mib = 9\n"), 0);
+	l = conf_limits_for(&conf, 77, false);
+	assert_int_equal(l.connections, 1);
+	assert_int_equal(l.endpoints, 2);
+	assert_int_equal(l.ring_mib, 3);
+	assert_int_equal(l.lanes, 4);
+	assert_int_equal(l.requests, 5);
+	assert_int_equal(l.chains, 6);
+	assert_int_equal(l.credits, 7);
+	assert_int_equal(l.regions, 8);
+	assert_int_equal(l.region_mib, 9);
 }
 
 static void test_presets(void **state)
@@ -310,7 +337,7 @@ static void test_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),	  cmocka_unit_test(test_presets),
+		cmocka_unit_test(test_whole),	  cmocka_unit_test(test_presets), cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_structure), cmocka_unit_test(test_values),
 		cmocka_unit_test(test_peers),	  cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_lines),	  cmocka_unit_test(test_many),
