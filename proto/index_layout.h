@@ -152,6 +152,7 @@ enum index_kv_op {
 	INDEX_KV_PUT = 1,
 	INDEX_KV_INSERT = 2,
 	INDEX_KV_UPDATE = 3,
+	INDEX_KV_FENCE = 4, /* a key alone, of a tree's node */
 };
 
 enum index_client_state {

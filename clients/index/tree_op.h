@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tree_op.h - insides of the engine of tree.h: one operation, and what tree.c (life of operations, heap,
+ * posting), tree_step.c (the way to a node and what is read there), tree_write.c (changes under a lock) and
+ * tree_cache.c (what a client remembers) offer each other.
+ */
+#ifndef ATOLL_CLIENTS_INDEX_TREE_OP_H
+#define ATOLL_CLIENTS_INDEX_TREE_OP_H
+
+#include "clients/index/kv.h"
+#include "clients/index/rtx.h"
+#include "clients/index/tree.h"
+#include "clients/index/tree_node.h"
+#include "proto/atoll_proto.h"
+
+enum {
+	TREE_WORD_LOOK = 24 + INDEX_KEY_MAX + 40, /* bytes read of a block for its key */
+	/* local memory of an operation, in bytes from its start */
+	TREE_LOCAL_RTX = 0,
+	TREE_LOCAL_CLIENT = TREE_LOCAL_RTX + RTX_LOCAL, /* line of the client table */
+	TREE_LOCAL_ROOT = TREE_LOCAL_CLIENT + INDEX_LINE,
+	TREE_LOCAL_NODE = TREE_LOCAL_ROOT + INDEX_LINE,	 /* as read */
+	TREE_LOCAL_SPLIT = TREE_LOCAL_NODE + INDEX_TREE_NODE, /* head and fences of a node that is split */
+	TREE_LOCAL_HEAD = TREE_LOCAL_SPLIT + INDEX_TREE_HEAD,
+	TREE_LOCAL_BUCKET = TREE_LOCAL_HEAD + INDEX_TREE_HEAD,
+	TREE_LOCAL_NEW = TREE_LOCAL_BUCKET + INDEX_TREE_BUCKET, /* new node */
+	TREE_LOCAL_FENCE = TREE_LOCAL_NEW + INDEX_TREE_NODE,	/* block of a long fence */
+	TREE_LOCAL_BLOCK = TREE_LOCAL_FENCE + TREE_WORD_LOOK,	/* key and value of the operation */
+	TREE_LOCAL_READ = TREE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
+	TREE_LOCAL_OP = TREE_LOCAL_READ + INDEX_KV_ROOM_MAX,
+	TREE_BEAT_INDEX = 0xfe, /* number of heartbeats in cookies */
+};
+_Static_assert(TREE_LOCAL_BLOCK % INDEX_LINE == 0 && TREE_LOCAL_OP % INDEX_LINE == 0, "lines");
+_Static_assert(VERB_CHAIN_MAX *TREE_WORD_LOOK <= INDEX_KV_ROOM_MAX, "a chain of keys fits");
+
+/* What an operation waits for. */
+enum tree_state {
+	TREE_FREE,
+	TREE_WANT,    /* a chunk of heap */
+	TREE_ROOT,    /* READ root word */
+	TREE_READ,    /* READ node */
+	TREE_LOCK,    /* [WRITE block,] CAS lock, READ node */
+	TREE_KEYS,    /* READ keys that lie in blocks; then the node is looked at again */
+	TREE_VALUE,   /* READ block */
+	TREE_OWNER,   /* READ line of the client table */
+	TREE_CLAIM,   /* CAS lock of a dead client, READ node */
+	TREE_COMMIT,  /* the WRITEs of a change */
+	TREE_RELEASE, /* [WRITE head,] WRITE unlock */
+	TREE_GROW,    /* WRITE new root, CAS root word */
+	TREE_BACKOFF, /* time to pass */
+};
+
+/* What follows when a lock has been given back, or a change is written. */
+enum tree_then {
+	TREE_THEN_SETTLE, /* the phase has ended with `then_result` */
+	TREE_THEN_GO,	  /* on from `at` */
+	TREE_THEN_WANT,	  /* wait for a chunk */
+};
+
+/* A child whose parent may not know it. */
+struct tree_fix {
+	bool due;
+	bool sure; /* the parent does not know it: no need to look */
+	unsigned level; /* of the parent */
+	uint64_t child, word; /* word: block of the key, or 0 */
+	uint32_t klen;
+	uint8_t key[INDEX_KEY_MAX];
+};
+
+struct tree_op {
+	enum tree_state state;
+	enum atoll_op kind;
+	uint8_t index; /* in tree->op */
+	uint8_t gen;   /* so that a late completion is known */
+	bool posted;   /* a chain is out */
+	bool unsent;   /* a chain was made but the provider had no room */
+	int post_rc;   /* why */
+	bool reread;   /* something bad was met and all read again */
+	bool finished; /* the operation itself; what remains is for others */
+	enum atoll_result result;
+	unsigned status, trips;
+
+	/* where it is going */
+	const uint8_t *key;
+	uint32_t klen;
+	unsigned goal;	/* level */
+	uint64_t at;	/* node; 0: from the root */
+	unsigned level; /* of it */
+	bool locks;	/* at the goal it takes the lock */
+	bool moved;	/* `at` was reached through its left neighbour */
+	bool root_seen; /* the root word was read since the phase began */
+
+	bool held; /* the lock of `at` is ours */
+	bool mend; /* it was taken over */
+	bool mend_due; /* and TREE_LOCAL_HEAD must be written before it is given back */
+	enum tree_then then;
+	enum atoll_result then_result;
+	unsigned skip; /* entries with our hash that are not our key */
+	uint32_t value_at, value_len; /* of a get, in TREE_LOCAL_READ */
+	uint64_t value_word;	      /* block that is read */
+
+	/* the change */
+	uint32_t vlen;
+	uint64_t block;	       /* own block, 0 none */
+	bool written;	       /* it is in the heap */
+	bool deciding;	       /* the chain that is out has the verbs that count: */
+	unsigned begun, decided; /* with this one it is certain to happen, with that it has */
+	int bucket;	       /* that is written, or -1 */
+	bool split, again;     /* the node is split; then the change is to be tried again */
+
+	uint64_t grow_from, grow_to; /* root words */
+
+	struct tree_fix cur, fix; /* that is being mended; that is to be next */
+	bool fixing;
+
+	uint64_t wait_begin, wait_word, wait_ask, wake_at; /* ns; 0 unset */
+	unsigned wait_count, torn;
+	uint32_t torn_crc;
+
+	uint64_t want[VERB_CHAIN_MAX]; /* words of blocks whose keys are read */
+	unsigned nwant;
+
+	struct rtx tx;
+	unsigned nchain, base; /* verbs of the chain that is out; verbs of it that were done before */
+
+	atoll_done done;
+	void *arg;
+	struct tree_op *next; /* in one of the queues */
+	uint8_t *local;
+	uint64_t local_offset;
+};
+
+struct tree_queue {
+	struct tree_op *head, *tail;
+};
+
+/* A node above the leaves, as it was once. */
+struct tree_inner {
+	uint64_t at, next;
+	unsigned level, n;
+	struct tree_fence low, high;
+	struct tree_child {
+		const uint8_t *key;
+		uint32_t klen;
+		uint64_t at;
+	} child[]; /* by key */
+};
+
+struct tree_long {
+	struct tree_long *next;
+	uint64_t word;
+	uint32_t klen;
+	uint8_t key[];
+};
+
+enum {
+	TREE_LONG_HEADS = 1024,
+	TREE_LONG_MAX = 8192,
+};
+
+struct tree {
+	struct tree_config c;
+	uint32_t lane[TREE_LANES_MAX];
+	struct tree_op *op;
+	struct tree_op *free;
+	struct tree_queue want;
+	unsigned active, asleep, unsent;
+	unsigned ended; /* in this poll */
+	bool doorbell;
+	bool lost, gone;
+	bool chunk_asked;
+	uint64_t chunk_at, chunk_end, spare_at, spare_end;
+	uint64_t spare_node; /* a node that was never named */
+	uint64_t root;	     /* as last seen */
+	struct tree_inner **inner;
+	struct tree_long *longs[TREE_LONG_HEADS];
+	unsigned nlongs;
+	struct rtx_env env;
+	struct tree_view view; /* of the node that is being looked at */
+	uint64_t beat, beat_at;
+	bool beat_out;
+	uint64_t seq;
+	uint64_t random;
+	struct atoll_index_stats stats;
+};
+
+/* tree.c */
+/* Posts the chain of op->tx. */
+void tree_post(struct tree *t, struct tree_op *op, enum tree_state state);
+void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, unsigned status);
+void tree_op_sleep(struct tree *t, struct tree_op *op);
+void tree_op_want(struct tree *t, struct tree_op *op);
+/* 0 when a chunk must come first. */
+uint64_t tree_alloc(struct tree *t, uint64_t room);
+uint64_t tree_now(struct tree *t);
+bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size);
+/* A word of a block: does it point into the heap? */
+bool tree_word_good(const struct tree *t, uint64_t word);
+
+/* tree_cache.c */
+const struct tree_inner *tree_inner_find(struct tree *t, uint64_t at);
+/* @view: its keys are all there. */
+void tree_inner_put(struct tree *t, uint64_t at, const struct tree_view *view);
+void tree_inner_drop(struct tree *t, uint64_t at);
+void tree_inner_clear(struct tree *t);
+const struct tree_long *tree_long_find(const struct tree *t, uint64_t word);
+/* False: no memory. */
+bool tree_long_put(struct tree *t, uint64_t word, const uint8_t *key, uint32_t klen);
+void tree_long_clear(struct tree *t);
+/* The child in charge of a key, or (strict) of the keys right below it. NULL: none. */
+const struct tree_child *tree_child_find(const struct tree_inner *node, const uint8_t *key,
+					 uint32_t klen, bool strict);
+
+/* tree_step.c */
+void tree_start(struct tree *t, struct tree_op *op);
+void tree_go(struct tree *t, struct tree_op *op);
+void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion *done);
+/* The phase has ended. */
+void tree_settle(struct tree *t, struct tree_op *op, enum atoll_result result);
+void tree_release(struct tree *t, struct tree_op *op, enum tree_then then, enum atoll_result result);
+/* Verb @k of the chain, counted from its beginning, has failed: the end. */
+void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status);
+/* Something that cannot be was read. Once it may be the network; twice it is the memory. */
+void tree_bad(struct tree *t, struct tree_op *op);
+enum tree_need {
+	TREE_NEED_FENCES,
+	TREE_NEED_SAME, /* and entries that have the hash of the key */
+	TREE_NEED_ALL,
+};
+/* Sets long keys of t->view. False: they are being read, and the node will be looked at again. */
+bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need);
+bool tree_status_lost(unsigned status);
+
+/* tree_write.c */
+/* t->view is the node of the goal, which is ours and in charge of the key. */
+void tree_change(struct tree *t, struct tree_op *op);
+void tree_committed(struct tree *t, struct tree_op *op);
+/* There is no node at the level of the goal. */
+void tree_grow(struct tree *t, struct tree_op *op);
+void tree_grown(struct tree *t, struct tree_op *op);
+
+#endif

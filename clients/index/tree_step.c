@@ -1,0 +1,730 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way of an operation to its node, what it reads there, and how it waits for others. */
+#include <string.h>
+
+#include "clients/index/tree_op.h"
+
+enum {
+	HOPS_MAX = 1 << 16, /* through the cache, without a READ between */
+	SAME_TORN = 3,      /* READs of the same bytes, unlocked and not whole, that are a fault */
+};
+
+static void look(struct tree *t, struct tree_op *op);
+
+/* ------------------------------------------------------------------ statuses */
+
+/* Nobody can tell whether the verb was executed. */
+static bool status_doubt(unsigned status)
+{
+	switch (status) {
+	case STATUS_OK:
+	case STATUS_AGAIN:
+	case STATUS_BAD_MESSAGE:
+	case STATUS_BAD_HANDLE:
+	case STATUS_NO_RIGHT:
+	case STATUS_RANGE:
+	case STATUS_ALIGN:
+	case STATUS_NOT_FOUND:
+	case STATUS_NOT_SENT:
+	case STATUS_FENCED:
+	case STATUS_CANCELLED:
+	case STATUS_TOO_BIG:
+	case STATUS_LIMIT:
+	case STATUS_DENIED:
+	case STATUS_UNSUPPORTED:
+		return false;
+	default:
+		return true;
+	}
+}
+
+bool tree_status_lost(unsigned status)
+{
+	switch (status) {
+	case STATUS_BAD_HANDLE:
+	case STATUS_NOT_SENT:
+	case STATUS_FENCED:
+	case STATUS_CANCELLED:
+		return true;
+	default:
+		return status_doubt(status);
+	}
+}
+
+static enum atoll_result result_of(unsigned status)
+{
+	switch (status) {
+	case STATUS_FENCED:
+		return ATOLL_FENCED;
+	case STATUS_NOT_SENT:
+	case STATUS_CANCELLED:
+		return ATOLL_NOT_SENT;
+	default:
+		return status_doubt(status) ? ATOLL_UNREACHABLE : ATOLL_REFUSED;
+	}
+}
+
+void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status)
+{
+	enum atoll_result result = result_of(status);
+
+	/* With a lock that is ours, whatever the reason, others must see us go. */
+	t->lost |= tree_status_lost(status) || op->held || op->state == TREE_LOCK ||
+		   op->state == TREE_CLAIM;
+	if (op->state == TREE_COMMIT && op->deciding) {
+		if (k > op->decided)
+			result = ATOLL_OK;
+		else if (k > op->begun || status_doubt(status))
+			result = ATOLL_IN_DOUBT;
+	} else if (op->state == TREE_RELEASE && op->then == TREE_THEN_SETTLE) {
+		result = op->then_result;
+	}
+	tree_op_end(t, op, result, atoll_result_class(result) == ATOLL_EXECUTED ? 0 : status);
+}
+
+/* ------------------------------------------------------------------ ends of phases */
+
+static void fix_begin(struct tree *t, struct tree_op *op)
+{
+	op->cur = op->fix;
+	op->fix.due = false;
+	op->fixing = true;
+	op->key = op->cur.key;
+	op->klen = op->cur.klen;
+	op->goal = op->cur.level;
+	op->locks = op->cur.sure;
+	op->at = 0;
+	op->root_seen = op->moved = op->reread = false;
+	op->wait_begin = op->wait_word = 0;
+	op->skip = 0;
+	tree_go(t, op);
+}
+
+void tree_settle(struct tree *t, struct tree_op *op, enum atoll_result result)
+{
+	if (!op->finished) {
+		op->finished = true;
+		op->result = result;
+		op->status = 0;
+	}
+	if (op->fix.due && atoll_result_class(op->result) == ATOLL_EXECUTED)
+		fix_begin(t, op);
+	else
+		tree_op_end(t, op, op->result, 0);
+}
+
+void tree_release(struct tree *t, struct tree_op *op, enum tree_then then, enum atoll_result result)
+{
+	op->then = then;
+	op->then_result = result;
+	rtx_abort(&op->tx);
+	if (op->mend_due)
+		rtx_write(&op->tx, op->at + 8, op->local_offset + TREE_LOCAL_HEAD + 8,
+			  INDEX_LINE - 8);
+	rtx_unlock(&op->tx, op->at);
+	tree_post(t, op, TREE_RELEASE);
+}
+
+void tree_bad(struct tree *t, struct tree_op *op)
+{
+	bool again = !op->reread;
+
+	if (again) {
+		t->root = 0;
+		tree_inner_clear(t);
+		tree_long_clear(t);
+		op->reread = true;
+		op->moved = false;
+	}
+	if (op->held) {
+		tree_release(t, op, again ? TREE_THEN_GO : TREE_THEN_SETTLE, ATOLL_CORRUPT);
+		op->at = 0;
+	} else if (again) {
+		op->at = 0;
+		tree_go(t, op);
+	} else {
+		tree_settle(t, op, ATOLL_CORRUPT);
+	}
+}
+
+/* ------------------------------------------------------------------ posting */
+
+static void post_root(struct tree *t, struct tree_op *op)
+{
+	rtx_abort(&op->tx);
+	rtx_read(&op->tx, INDEX_ROOT_OFFSET, op->local_offset + TREE_LOCAL_ROOT, 8);
+	tree_post(t, op, TREE_ROOT);
+}
+
+static void post_read(struct tree *t, struct tree_op *op)
+{
+	rtx_abort(&op->tx);
+	rtx_read(&op->tx, op->at, op->local_offset + TREE_LOCAL_NODE, INDEX_TREE_NODE);
+	tree_post(t, op, TREE_READ);
+}
+
+static void begin(struct tree *t, struct tree_op *op)
+{
+	rtx_begin(&op->tx, &t->env, op->index, op->local + TREE_LOCAL_RTX,
+		  op->local_offset + TREE_LOCAL_RTX);
+}
+
+static void post_lock(struct tree *t, struct tree_op *op)
+{
+	begin(t, op);
+	if (op->block && !op->written && !op->fixing)
+		rtx_write(&op->tx, op->block, op->local_offset + TREE_LOCAL_BLOCK,
+			  (uint32_t)sizeof(struct index_kv) + op->klen + op->vlen);
+	rtx_lock_read(&op->tx, op->at, 0, op->at, op->local_offset + TREE_LOCAL_NODE,
+		      INDEX_TREE_NODE);
+	tree_post(t, op, TREE_LOCK);
+}
+
+static void post_claim(struct tree *t, struct tree_op *op)
+{
+	begin(t, op);
+	rtx_lock_read(&op->tx, op->at, op->wait_word, op->at, op->local_offset + TREE_LOCAL_NODE,
+		      INDEX_TREE_NODE);
+	tree_post(t, op, TREE_CLAIM);
+}
+
+static void post_owner(struct tree *t, struct tree_op *op)
+{
+	rtx_abort(&op->tx);
+	rtx_read(&op->tx,
+		 INDEX_CLIENT_TABLE_OFFSET + (uint64_t)index_lock_cid(op->wait_word) * INDEX_LINE,
+		 op->local_offset + TREE_LOCAL_CLIENT, INDEX_LINE);
+	op->tx.chain[0].remote = t->c.control;
+	tree_post(t, op, TREE_OWNER);
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+/* @lock: what stands in the lock of `at`. */
+static void wait_lock(struct tree *t, struct tree_op *op, uint64_t lock)
+{
+	uint64_t now = tree_now(t);
+	uint16_t cid = index_lock_cid(lock);
+
+	t->stats.waits++;
+	if (!op->wait_begin)
+		op->wait_begin = now;
+	if (op->wait_word != lock) {
+		op->wait_word = lock;
+		op->wait_ask = now + t->c.suspect_us * 1000ull;
+		op->wait_count = 0;
+	}
+	if (now - op->wait_begin > t->c.busy_us * 1000ull) {
+		tree_settle(t, op, ATOLL_BUSY);
+	} else if (lock && now >= op->wait_ask && t->env.ft && cid && cid < INDEX_CLIENTS &&
+		   !(cid == t->c.cid && index_lock_epoch(lock) == t->c.epoch)) {
+		op->wait_ask = now + t->c.suspect_us * 1000ull;
+		post_owner(t, op);
+	} else {
+		tree_op_sleep(t, op);
+	}
+}
+
+static void owner_read(struct tree *t, struct tree_op *op)
+{
+	uint16_t cid = index_lock_cid(op->wait_word), epoch = index_lock_epoch(op->wait_word);
+	struct index_client line;
+
+	memcpy(&line, op->local + TREE_LOCAL_CLIENT, sizeof(line));
+	if (rtx_is_dead(&line, cid, epoch)) {
+		post_claim(t, op);
+		return;
+	}
+	if (line.cid == cid && line.epoch == epoch && line.state == INDEX_CLIENT_ALIVE) {
+		t->stats.suspicions++;
+		t->c.suspect(t->c.owner, cid, epoch);
+	}
+	tree_op_sleep(t, op);
+}
+
+/* The node was read while it was changed, or is left half changed. */
+static void torn(struct tree *t, struct tree_op *op)
+{
+	uint32_t crc = kv_crc32c(0, op->local + TREE_LOCAL_NODE, INDEX_TREE_NODE);
+	uint64_t lock = t->view.head.lock;
+
+	op->torn = op->torn_crc == crc ? op->torn + 1 : 0;
+	op->torn_crc = crc;
+	if (lock == 0 && op->torn >= SAME_TORN)
+		tree_bad(t, op);
+	else
+		wait_lock(t, op, lock);
+}
+
+/* ------------------------------------------------------------------ the way */
+
+static void move_right(struct tree *t, struct tree_op *op, uint64_t next)
+{
+	t->stats.forwards++;
+	op->at = next;
+	op->moved = true;
+}
+
+/* `at`, whose low fence is @low, was found through its left neighbour: does its parent know it? */
+static void arrived(struct tree_op *op, const struct tree_fence *low)
+{
+	if (!op->moved)
+		return;
+	op->moved = false;
+	if (op->fix.due || op->fixing || low->none || op->level + 1 >= INDEX_TREE_LEVELS)
+		return;
+	op->fix.due = true;
+	op->fix.sure = false;
+	op->fix.level = op->level + 1;
+	op->fix.child = op->at;
+	op->fix.word = low->word;
+	op->fix.klen = low->klen;
+	memcpy(op->fix.key, low->key, low->klen);
+}
+
+/* False: the node makes no sense on this way. */
+static bool follow(struct tree *t, struct tree_op *op, const struct tree_inner *n)
+{
+	const struct tree_child *c;
+
+	if (n->level != op->level || !tree_above(&n->low, op->key, op->klen, false))
+		return false;
+	arrived(op, &n->low);
+	if (!tree_below(&n->high, op->key, op->klen, false)) {
+		if (!tree_offset_good(t, n->next, INDEX_TREE_NODE))
+			return false;
+		move_right(t, op, n->next);
+		return true;
+	}
+	c = tree_child_find(n, op->key, op->klen, false);
+	if (!c || !tree_offset_good(t, c->at, INDEX_TREE_NODE))
+		return false;
+	op->at = c->at;
+	op->level--;
+	return true;
+}
+
+void tree_go(struct tree *t, struct tree_op *op)
+{
+	for (unsigned hop = 0; hop < HOPS_MAX; hop++) {
+		const struct tree_inner *n;
+
+		if (!op->at) {
+			if (!t->root) {
+				post_root(t, op);
+				return;
+			}
+			op->at = index_tree_root_offset(t->root);
+			op->level = index_tree_root_level(t->root);
+		}
+		if (op->level < op->goal) {
+			op->at = 0;
+			if (op->root_seen) {
+				tree_grow(t, op);
+			} else {
+				t->root = 0;
+				post_root(t, op);
+			}
+			return;
+		}
+		if (op->level == op->goal) {
+			if (op->locks)
+				post_lock(t, op);
+			else
+				post_read(t, op);
+			return;
+		}
+		n = tree_inner_find(t, op->at);
+		if (!n) {
+			post_read(t, op);
+			return;
+		}
+		if (!follow(t, op, n))
+			break;
+	}
+	tree_bad(t, op);
+}
+
+static void root_read(struct tree *t, struct tree_op *op)
+{
+	uint64_t word;
+
+	memcpy(&word, op->local + TREE_LOCAL_ROOT, sizeof(word));
+	op->root_seen = true;
+	op->at = 0;
+	if (word == 0) {
+		if (!op->fixing && (op->kind == ATOLL_PUT || op->kind == ATOLL_INSERT))
+			tree_grow(t, op);
+		else
+			tree_settle(t, op, ATOLL_NOT_FOUND);
+		return;
+	}
+	if (index_tree_root_level(word) >= INDEX_TREE_LEVELS ||
+	    !tree_offset_good(t, index_tree_root_offset(word), INDEX_TREE_NODE)) {
+		tree_bad(t, op);
+		return;
+	}
+	t->root = word;
+	tree_go(t, op);
+}
+
+/* An operation begins, or goes on after a chunk has come. */
+void tree_start(struct tree *t, struct tree_op *op)
+{
+	bool writes = op->kind == ATOLL_PUT || op->kind == ATOLL_INSERT || op->kind == ATOLL_UPDATE;
+
+	if (writes && !op->fixing && !op->block && 2 + op->klen + op->vlen > INDEX_TREE_ENTRY_MAX) {
+		op->block = tree_alloc(t, index_kv_room(op->klen, op->vlen));
+		if (!op->block) {
+			tree_op_want(t, op);
+			return;
+		}
+		kv_seal((struct index_kv *)(void *)(op->local + TREE_LOCAL_BLOCK));
+	}
+	tree_go(t, op);
+}
+
+/* ------------------------------------------------------------------ keys in blocks */
+
+static void want(struct tree_op *op, uint64_t word)
+{
+	if (op->nwant < VERB_CHAIN_MAX)
+		op->want[op->nwant++] = word;
+}
+
+static void fence_resolve(struct tree *t, struct tree_op *op, struct tree_fence *f)
+{
+	const struct tree_long *l;
+
+	if (!f->word)
+		return;
+	l = tree_long_find(t, f->word);
+	if (!l) {
+		want(op, f->word);
+		return;
+	}
+	f->key = l->key;
+	f->klen = l->klen;
+}
+
+/* Where keys are read to: not where the value of a get is, nor where that of a put is. */
+static uint32_t keys_at(const struct tree_op *op)
+{
+	return op->kind == ATOLL_GET ? TREE_LOCAL_BLOCK + TREE_WORD_LOOK : TREE_LOCAL_READ;
+}
+
+bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need)
+{
+	struct tree_hash h = {0};
+
+	op->nwant = 0;
+	fence_resolve(t, op, &t->view.low);
+	fence_resolve(t, op, &t->view.high);
+	if (need == TREE_NEED_SAME)
+		h = tree_hash(op->key, op->klen);
+	for (unsigned i = 0; i < t->view.n; i++) {
+		struct tree_entry *e = &t->view.e[i];
+		const struct tree_long *l = e->key_long ? tree_long_find(t, e->word) : NULL;
+
+		if (l) {
+			e->key = l->key;
+			e->klen = l->klen;
+		} else if (e->key_long &&
+			   (need == TREE_NEED_ALL || (need == TREE_NEED_SAME && e->hash == h.hash &&
+						      index_slot_fp(e->word) == h.fp))) {
+			want(op, e->word);
+		}
+	}
+	if (!op->nwant)
+		return true;
+	rtx_abort(&op->tx);
+	for (unsigned i = 0; i < op->nwant; i++) {
+		uint32_t len = index_slot_units(op->want[i]) * INDEX_LINE;
+
+		if (!tree_word_good(t, op->want[i])) {
+			tree_bad(t, op);
+			return false;
+		}
+		rtx_read(&op->tx, index_slot_offset(op->want[i]),
+			 op->local_offset + keys_at(op) + i * TREE_WORD_LOOK,
+			 len < TREE_WORD_LOOK ? len : TREE_WORD_LOOK);
+	}
+	tree_post(t, op, TREE_KEYS);
+	return false;
+}
+
+static void keys_read(struct tree *t, struct tree_op *op)
+{
+	for (unsigned i = 0; i < op->nwant; i++) {
+		const struct index_kv *kv =
+			(const void *)(op->local + keys_at(op) + i * TREE_WORD_LOOK);
+		uint64_t len = index_slot_units(op->want[i]) * INDEX_LINE;
+
+		if (len > TREE_WORD_LOOK)
+			len = TREE_WORD_LOOK;
+		if (kv->klen == 0 || kv->klen > INDEX_KEY_MAX || sizeof(*kv) + kv->klen > len ||
+		    (sizeof(*kv) + kv->klen + (uint64_t)kv->vlen <= len && !kv_whole(kv, len)) ||
+		    tree_hash(kv_key(kv), kv->klen).fp != index_slot_fp(op->want[i])) {
+			tree_bad(t, op);
+			return;
+		}
+		if (!tree_long_put(t, op->want[i], kv_key(kv), kv->klen)) {
+			tree_bad(t, op);
+			return;
+		}
+	}
+	look(t, op);
+}
+
+/* ------------------------------------------------------------------ get */
+
+static void read_value(struct tree *t, struct tree_op *op, uint64_t word, uint32_t from,
+		       uint32_t to)
+{
+	op->value_word = word;
+	op->value_len = to;
+	rtx_abort(&op->tx);
+	rtx_read(&op->tx, index_slot_offset(word) + from, op->local_offset + TREE_LOCAL_READ + from,
+		 to - from);
+	tree_post(t, op, TREE_VALUE);
+}
+
+static void value_read(struct tree *t, struct tree_op *op)
+{
+	const struct index_kv *kv = (const void *)(op->local + TREE_LOCAL_READ);
+	uint64_t room = index_kv_room(kv->klen, kv->vlen);
+
+	if (kv->klen == 0 || kv->klen > INDEX_KEY_MAX || kv->vlen > INDEX_VALUE_MAX ||
+	    !tree_offset_good(t, index_slot_offset(op->value_word), room)) {
+		tree_bad(t, op);
+	} else if (room > op->value_len && index_slot_units(op->value_word) == INDEX_LEN_LONG) {
+		read_value(t, op, op->value_word, op->value_len, (uint32_t)room);
+	} else if (!kv_whole(kv, op->value_len)) {
+		tree_bad(t, op);
+	} else if (!kv_key_is(kv, op->key, op->klen)) {
+		op->skip++; /* the same hash, or not what the entry says */
+		t->stats.collisions++;
+		look(t, op);
+	} else {
+		op->value_at = (uint32_t)(kv_value(kv) - (op->local + TREE_LOCAL_READ));
+		op->value_len = kv->vlen;
+		tree_settle(t, op, ATOLL_OK);
+	}
+}
+
+static void get(struct tree *t, struct tree_op *op)
+{
+	struct tree_hash h = tree_hash(op->key, op->klen);
+	unsigned skip = op->skip;
+
+	for (unsigned i = 0; i < t->view.n; i++) {
+		const struct tree_entry *e = &t->view.e[i];
+
+		if (e->key_long ? e->hash != h.hash || index_slot_fp(e->word) != h.fp
+				: tree_compare(e->key, e->klen, op->key, op->klen) != 0)
+			continue;
+		if (e->value) {
+			memcpy(op->local + TREE_LOCAL_READ, e->value, e->vlen);
+			op->value_at = 0;
+			op->value_len = e->vlen;
+			tree_settle(t, op, ATOLL_OK);
+			return;
+		}
+		if (skip) {
+			skip--;
+			continue;
+		}
+		if (!tree_word_good(t, e->word))
+			tree_bad(t, op);
+		else
+			read_value(t, op, e->word, 0, index_slot_units(e->word) * INDEX_LINE);
+		return;
+	}
+	tree_settle(t, op, ATOLL_NOT_FOUND);
+}
+
+/* ------------------------------------------------------------------ what was read */
+
+/* Does the parent know the child after all? */
+static void fix_look(struct tree *t, struct tree_op *op)
+{
+	if (!tree_resolve(t, op, TREE_NEED_ALL))
+		return;
+	tree_inner_put(t, op->at, &t->view);
+	for (unsigned i = 0; i < t->view.n; i++) {
+		const struct tree_entry *e = &t->view.e[i];
+
+		if (tree_compare(e->key, e->klen, op->key, op->klen) == 0) {
+			tree_settle(t, op, ATOLL_OK);
+			return;
+		}
+	}
+	op->locks = true;
+	tree_go(t, op);
+}
+
+static void inner_look(struct tree *t, struct tree_op *op)
+{
+	const struct tree_inner *n;
+
+	if (!tree_resolve(t, op, TREE_NEED_ALL))
+		return;
+	tree_inner_put(t, op->at, &t->view);
+	n = tree_inner_find(t, op->at);
+	if (!n || !follow(t, op, n))
+		tree_bad(t, op);
+	else
+		tree_go(t, op);
+}
+
+/* The bytes of `at` are in local memory. */
+static void look(struct tree *t, struct tree_op *op)
+{
+	struct tree_view *v = &t->view;
+
+	switch (tree_parse(v, op->local + TREE_LOCAL_NODE, op->held && op->mend)) {
+	case TREE_WHOLE:
+		break;
+	case TREE_TORN:
+		if (op->held)
+			tree_bad(t, op);
+		else
+			torn(t, op);
+		return;
+	case TREE_BAD:
+		tree_bad(t, op);
+		return;
+	}
+	op->torn = 0;
+	if (op->held && v->mended) {
+		tree_head_make(op->local + TREE_LOCAL_HEAD, &v->head, &v->fences);
+		op->mend_due = true;
+	}
+	if (!op->held)
+		op->wait_begin = op->wait_word = 0;
+	if (!tree_resolve(t, op, TREE_NEED_FENCES))
+		return;
+	if (v->head.level != op->level || !tree_above(&v->low, op->key, op->klen, false)) {
+		tree_bad(t, op);
+		return;
+	}
+	arrived(op, &v->low);
+	if (!tree_below(&v->high, op->key, op->klen, false)) {
+		uint64_t at = op->at;
+
+		if (!tree_offset_good(t, v->head.next, INDEX_TREE_NODE)) {
+			tree_bad(t, op);
+		} else if (op->held) {
+			tree_release(t, op, TREE_THEN_GO, ATOLL_OK);
+			move_right(t, op, v->head.next);
+		} else {
+			if (op->level > 0 && tree_inner_find(t, at))
+				tree_inner_drop(t, at); /* it has been split since */
+			move_right(t, op, v->head.next);
+			tree_go(t, op);
+		}
+		return;
+	}
+	if (op->held && (!op->locks || op->level > op->goal))
+		tree_release(t, op, TREE_THEN_GO, ATOLL_OK); /* mended; now read */
+	else if (op->level > op->goal)
+		inner_look(t, op);
+	else if (op->held)
+		tree_change(t, op);
+	else if (op->fixing)
+		fix_look(t, op);
+	else
+		get(t, op);
+}
+
+static void locked(struct tree *t, struct tree_op *op)
+{
+	uint64_t old = rtx_old(&op->tx);
+
+	if (op->block && !op->fixing)
+		op->written = true;
+	if (old == 0) {
+		op->held = true;
+		op->mend = op->mend_due = false;
+		op->wait_begin = op->wait_word = 0;
+		look(t, op);
+	} else {
+		t->stats.conflicts++;
+		wait_lock(t, op, old);
+	}
+}
+
+static void claimed(struct tree *t, struct tree_op *op)
+{
+	if (rtx_old(&op->tx) == op->wait_word) {
+		op->held = op->mend = true;
+		op->mend_due = false;
+		t->stats.cleared++;
+		op->wait_begin = op->wait_word = 0;
+		look(t, op);
+	} else { /* somebody else has */
+		tree_go(t, op);
+	}
+}
+
+static void released(struct tree *t, struct tree_op *op)
+{
+	op->held = op->mend = op->mend_due = false;
+	switch (op->then) {
+	case TREE_THEN_SETTLE:
+		tree_settle(t, op, op->then_result);
+		break;
+	case TREE_THEN_GO:
+		tree_go(t, op);
+		break;
+	case TREE_THEN_WANT:
+		tree_op_want(t, op);
+		break;
+	}
+}
+
+/* The chain that was out has ended. */
+void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion *done)
+{
+	for (unsigned i = 0; i < op->nchain; i++)
+		if (done->status[i] != STATUS_OK) {
+			tree_failed(t, op, op->base + i, done->status[i]);
+			return;
+		}
+	switch (op->state) {
+	case TREE_ROOT:
+		root_read(t, op);
+		break;
+	case TREE_READ:
+		look(t, op);
+		break;
+	case TREE_LOCK:
+		locked(t, op);
+		break;
+	case TREE_CLAIM:
+		claimed(t, op);
+		break;
+	case TREE_KEYS:
+		keys_read(t, op);
+		break;
+	case TREE_VALUE:
+		value_read(t, op);
+		break;
+	case TREE_OWNER:
+		owner_read(t, op);
+		break;
+	case TREE_COMMIT:
+		tree_committed(t, op);
+		break;
+	case TREE_RELEASE:
+		released(t, op);
+		break;
+	case TREE_GROW:
+		tree_grown(t, op);
+		break;
+	case TREE_FREE:
+	case TREE_WANT:
+	case TREE_BACKOFF:
+		break;
+	}
+}
