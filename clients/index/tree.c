@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clients/index/race_op.h" /* what statuses mean */
 #include "clients/index/tree_op.h"
 
 enum {
@@ -443,7 +444,7 @@ static void complete(struct tree *t, const struct verb_completion *done)
 
 	if (index == TREE_BEAT_INDEX) {
 		t->beat_out = false;
-		t->lost |= tree_status_lost(done->status[0]);
+		t->lost |= race_status_lost(done->status[0]);
 	}
 	if (index >= t->c.ops)
 		return;

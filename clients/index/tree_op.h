@@ -229,7 +229,6 @@ enum tree_need {
 };
 /* Sets long keys of t->view. False: they are being read, and the node will be looked at again. */
 bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need);
-bool tree_status_lost(unsigned status);
 
 /* tree_write.c */
 /* t->view is the node of the goal, which is ours and in charge of the key. */

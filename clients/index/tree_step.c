@@ -2,6 +2,7 @@
 /* The way of an operation to its node, what it reads there, and how it waits for others. */
 #include <string.h>
 
+#include "clients/index/race_op.h" /* what statuses mean */
 #include "clients/index/tree_op.h"
 
 enum {
@@ -11,70 +12,17 @@ enum {
 
 static void look(struct tree *t, struct tree_op *op);
 
-/* ------------------------------------------------------------------ statuses */
-
-/* Nobody can tell whether the verb was executed. */
-static bool status_doubt(unsigned status)
-{
-	switch (status) {
-	case STATUS_OK:
-	case STATUS_AGAIN:
-	case STATUS_BAD_MESSAGE:
-	case STATUS_BAD_HANDLE:
-	case STATUS_NO_RIGHT:
-	case STATUS_RANGE:
-	case STATUS_ALIGN:
-	case STATUS_NOT_FOUND:
-	case STATUS_NOT_SENT:
-	case STATUS_FENCED:
-	case STATUS_CANCELLED:
-	case STATUS_TOO_BIG:
-	case STATUS_LIMIT:
-	case STATUS_DENIED:
-	case STATUS_UNSUPPORTED:
-		return false;
-	default:
-		return true;
-	}
-}
-
-bool tree_status_lost(unsigned status)
-{
-	switch (status) {
-	case STATUS_BAD_HANDLE:
-	case STATUS_NOT_SENT:
-	case STATUS_FENCED:
-	case STATUS_CANCELLED:
-		return true;
-	default:
-		return status_doubt(status);
-	}
-}
-
-static enum atoll_result result_of(unsigned status)
-{
-	switch (status) {
-	case STATUS_FENCED:
-		return ATOLL_FENCED;
-	case STATUS_NOT_SENT:
-	case STATUS_CANCELLED:
-		return ATOLL_NOT_SENT;
-	default:
-		return status_doubt(status) ? ATOLL_UNREACHABLE : ATOLL_REFUSED;
-	}
-}
-
 void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status)
 {
-	enum atoll_result result = result_of(status);
+	enum atoll_result result = race_result_of(status);
 
 	/* With a lock that is ours, whatever the reason, others must see us go. */
-	t->lost |= tree_status_lost(status) || op->held || op->state == TREE_LOCK ||
+	t->lost |= race_status_lost(status) || op->held || op->state == TREE_LOCK ||
 		   op->state == TREE_CLAIM;
 	if (op->state == TREE_COMMIT && op->deciding) {
 		if (k > op->decided)
 			result = ATOLL_OK;
-		else if (k > op->begun || status_doubt(status))
+		else if (k > op->begun || race_status_doubt(status))
 			result = ATOLL_IN_DOUBT;
 	} else if (op->state == TREE_RELEASE && op->then == TREE_THEN_SETTLE) {
 		result = op->then_result;

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client of a tree stopped after each of its steps (verbs, and 256-byte pieces of WRITEs): for
+ * each operation, in each state of the tree that makes it another one, beside each other operation.
+ * Then the same with the one that repairs stopped, too, and several clients of which one dies at
+ * any time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/tree_rig.h"
+
+static struct rig rig;
+
+/* What the operation on key 0 meets. */
+enum place {
+	EMPTY,  /* no tree */
+	PLAIN,  /* room in the leaf, the key is not there */
+	THERE,  /* the key is there */
+	FULL,   /* no room in the leaf, which has a parent */
+	GROWTH, /* no room in the leaf, which is the root */
+	DEEP,   /* no room in the leaf, nor in the node above it */
+	LONG,   /* as FULL, and keys that do not fit into nodes */
+	PLACES,
+};
+static const char *const place_name[PLACES] = {"empty",  "plain", "there", "full",
+					       "growth", "deep",  "long"};
+
+static void check(struct rig *g, const char *what, unsigned place, unsigned a, unsigned b,
+		  unsigned k, unsigned l)
+{
+	uint64_t faults = rig_faults(g);
+	int lin = rig_check(g);
+
+	if (lin != 1 || faults || g->failures)
+		fail_msg("%s: %s: %s beside %s, step %u, %u: linearizable %d, faults %u, failures "
+			 "%u",
+			 what, place_name[place], atoll_op_name(a), atoll_op_name(b), k, l, lin,
+			 (unsigned)faults, (unsigned)g->failures);
+}
+
+static void drain(struct rig *g)
+{
+	if (!rig_drain(g))
+		fail_msg("operations do not end");
+}
+
+static void key_set(struct rig *g, unsigned i, const char *text, uint32_t fill)
+{
+	memset(g->key[i], 'p', fill);
+	memcpy(g->key[i] + fill, text, strlen(text));
+	g->klen[i] = fill + (uint32_t)strlen(text);
+}
+
+/* Is there room for one more short entry in the node in charge of key 0 at @level? */
+static bool has_room(struct rig *g, unsigned level)
+{
+	static struct tree_view v;
+	struct tree_item item;
+	const uint8_t *base = g->w.region[RIG_TABLE].base;
+	uint64_t word, at;
+
+	memcpy(&word, base + INDEX_ROOT_OFFSET, 8);
+	if (!word)
+		return true;
+	at = index_tree_root_offset(word);
+	for (;;) {
+		struct rig_look l;
+		const struct tree_entry *best = NULL;
+
+		memset(&l, 0, sizeof(l));
+		assert_int_equal(tree_parse(&v, base + at, false), TREE_WHOLE);
+		rig_fence(g, &l, &v.low);
+		rig_fence(g, &l, &v.high);
+		for (unsigned i = 0; i < v.n; i++)
+			if (v.e[i].key_long) {
+				v.e[i].key = kv_key(rig_block(g, v.e[i].word));
+				v.e[i].klen = rig_block(g, v.e[i].word)->klen;
+			}
+		if (!tree_below(&v.high, g->key[0], g->klen[0], false)) {
+			at = v.head.next;
+			continue;
+		}
+		if (v.head.level <= level)
+			break;
+		for (unsigned i = 0; i < v.n; i++)
+			if (tree_compare(v.e[i].key, v.e[i].klen, g->key[0], g->klen[0]) <= 0 &&
+			    (!best ||
+			     tree_compare(best->key, best->klen, v.e[i].key, v.e[i].klen) < 0))
+				best = &v.e[i];
+		at = best->child;
+	}
+	if (g->klen[0] > INDEX_TREE_ENTRY_MAX - 10)
+		tree_item_key_long(&item, (struct tree_hash){0}, 1);
+	else
+		tree_item_inline(&item, g->key[0], g->klen[0], "01234567", 8);
+	return tree_bucket_find(&v, &item, &v.high) >= 0;
+}
+
+/* The base state is made once a place, and copied for each run. */
+static struct {
+	uint8_t *table;
+	uint64_t size;
+	unsigned ncalls, segment, nkeys;
+	uint64_t tick;
+	uint8_t (*key)[RIG_KEY_MAX];
+	uint32_t klen[RIG_KEYS];
+	struct rig_call call[RIG_HISTORY];
+} saved[PLACES];
+
+static void fill(struct rig *g, unsigned place)
+{
+	uint32_t far = place == LONG ? 60 : place == DEEP ? 44 : 0;
+	unsigned n = 2;
+
+	rig_open(g, 7 + place, 1, 1);
+	g->small = true;
+	key_set(g, 0, "m", far);
+	key_set(g, 1, "n", far);
+	g->nkeys = n;
+	if (place == THERE)
+		rig_submit(g, 0, ATOLL_PUT, 0);
+	drain(g);
+	if (place == PLAIN)
+		rig_submit(g, 0, ATOLL_PUT, 1);
+	drain(g);
+	for (unsigned i = 0; place >= FULL && i < RIG_KEYS - 2; i++) {
+		char text[24];
+		struct rig_look l;
+
+		rig_look(g, &l, NULL);
+		if (place == GROWTH && !has_room(g, 0))
+			break;
+		if ((place == FULL || place == LONG) && l.levels > 1 && !has_room(g, 0))
+			break;
+		if (place == DEEP && l.levels > 1 && !has_room(g, 1) && !has_room(g, 0))
+			break;
+		/* with keys on both sides of ours, more of them near it */
+		snprintf(text, sizeof(text), "%c%04u", i % 2 ? 'l' : 'n', i * 7919 % 10000);
+		key_set(g, n, text, far);
+		assert_non_null(rig_submit(g, 0, ATOLL_PUT, n));
+		g->nkeys = ++n;
+		drain(g);
+	}
+	assert_true(n < RIG_KEYS - 2);
+	if (place >= FULL)
+		assert_false(has_room(g, 0));
+	if (place == DEEP)
+		assert_false(has_room(g, 1));
+	saved[place].size = RIG_HEAP + g->segment * (uint64_t)INDEX_SEGMENT;
+	saved[place].table = malloc(saved[place].size);
+	memcpy(saved[place].table, g->w.region[RIG_TABLE].base, saved[place].size);
+	saved[place].ncalls = g->ncalls;
+	memcpy(saved[place].call, g->call, g->ncalls * sizeof(g->call[0]));
+	saved[place].segment = g->segment;
+	saved[place].nkeys = n;
+	saved[place].key = malloc(n * sizeof(g->key[0]));
+	memcpy(saved[place].key, g->key, n * sizeof(g->key[0]));
+	memcpy(saved[place].klen, g->klen, sizeof(g->klen));
+	saved[place].tick = g->tick;
+	rig_close(g);
+}
+
+static void start(struct rig *g, unsigned place, uint64_t seed, unsigned clients)
+{
+	static unsigned keys_of = PLACES;
+
+	if (!saved[place].table)
+		fill(g, place);
+	rig_open(g, seed, clients, 2);
+	if (keys_of != place) {
+		memcpy(g->key, saved[place].key, saved[place].nkeys * sizeof(g->key[0]));
+		memcpy(g->klen, saved[place].klen, sizeof(g->klen));
+		keys_of = place;
+	}
+	g->small = true;
+	memcpy(g->w.region[RIG_TABLE].base, saved[place].table, saved[place].size);
+	memset(rig_line(g, 1), 0, sizeof(struct index_client));
+	g->ncalls = saved[place].ncalls;
+	memcpy(g->call, saved[place].call, g->ncalls * sizeof(g->call[0]));
+	g->segment = saved[place].segment;
+	g->nkeys = saved[place].nkeys;
+	g->tick = saved[place].tick;
+	for (unsigned i = 0; i < clients; i++) {
+		*rig_line(g, (uint16_t)(i + 1)) = (struct index_client){
+			.cid = (uint16_t)(i + 1), .epoch = 1, .state = INDEX_CLIENT_ALIVE};
+		rig_chunk(g, i);
+	}
+}
+
+/* What everybody finds afterwards; and that they can go on. */
+static void after(struct rig *g, unsigned client)
+{
+	static const enum atoll_op ops[] = {ATOLL_GET, ATOLL_INSERT, ATOLL_GET};
+
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned k = 0; k < 2; k++) {
+			assert_non_null(rig_submit(g, client, ops[i], k));
+			drain(g);
+		}
+	for (unsigned k = 2; k < g->nkeys; k += 1 + g->nkeys / 12) {
+		assert_non_null(rig_submit(g, client, ATOLL_GET, k));
+		drain(g);
+	}
+	rig_bury(g, true);
+}
+
+/* False when the client ended its operation before its k-th step. */
+static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool later, uint64_t seed)
+{
+	struct rig *g = &rig;
+	bool stopped;
+
+	start(g, place, seed, 3);
+	g->client[0].fake->limit = g->client[0].fake->steps + k;
+	assert_non_null(rig_submit(g, 0, (enum atoll_op)a, 0));
+	if (later) {
+		for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
+			rig_turn(g);
+		rig_bury(g, false);
+	}
+	assert_non_null(rig_submit(g, 1, (enum atoll_op)b, seed % 2));
+	drain(g);
+	stopped = g->client[0].fake->fenced;
+	after(g, 2);
+	check(g, "crash", place, a, b, k, 0);
+	rig_close(g);
+	return stopped;
+}
+
+static void test_crash_points(void **state)
+{
+	bool full = getenv("ATOLL_TEST_FULL");
+	unsigned points = 0, runs = 0, of[PLACES] = {0};
+
+	(void)state;
+	for (unsigned place = 0; place < PLACES; place++)
+		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS; a++)
+			for (unsigned b = ATOLL_GET; b < ATOLL_OPS; b++)
+				for (unsigned later = 0; later < 2; later++)
+					for (unsigned k = 1, stopped = 1; stopped; k++) {
+						stopped = 0;
+						for (uint64_t seed = 0; seed < (full ? 16 : 2);
+						     seed++)
+							stopped |= crash_at(place, k, a, b, later,
+									    seed * 1000 + k);
+						points += stopped;
+						of[place] += stopped;
+						runs += full ? 16 : 2;
+					}
+	printf("%u crash points, %u runs;", points, runs);
+	for (unsigned place = 0; place < PLACES; place++)
+		printf(" %s %u", place_name[place], of[place]);
+	printf("\n");
+	assert_true(points > 2000);
+}
+
+/* The first is stopped in a change, then the second, who finds what it left, after each of its
+ * steps. */
+static bool double_at(unsigned place, unsigned k, unsigned l, unsigned a, unsigned b, uint64_t seed,
+		      unsigned *both, uint64_t *cleared)
+{
+	struct rig *g = &rig;
+	bool stopped;
+
+	start(g, place, seed, 3);
+	g->client[0].fake->limit = g->client[0].fake->steps + k;
+	assert_non_null(rig_submit(g, 0, (enum atoll_op)a, 0));
+	for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
+		rig_turn(g);
+	rig_bury(g, true);
+	g->client[1].fake->limit = g->client[1].fake->steps + l;
+	assert_non_null(rig_submit(g, 1, (enum atoll_op)b, 0));
+	drain(g);
+	stopped = g->client[1].fake->fenced;
+	*both += stopped && g->client[0].fake->fenced;
+	after(g, 2);
+	for (unsigned i = 1; i < 3; i++)
+		*cleared += tree_stats(g->client[i].tree)->cleared;
+	check(g, "double crash", place, a, b, k, l);
+	rig_close(g);
+	return stopped;
+}
+
+static void test_double_crash(void **state)
+{
+	bool full = getenv("ATOLL_TEST_FULL");
+	const char *text = getenv("ATOLL_TEST_SEED");
+	uint64_t seed = text ? strtoull(text, NULL, 0) : 1, cleared = 0;
+	struct fake_world w = {.random = seed * 0x9e3779b97f4a7c15ull + 1};
+	unsigned both = 0, runs = 0;
+
+	(void)state;
+	for (unsigned place = 0; place < PLACES; place++)
+		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS; a++)
+			for (unsigned b = ATOLL_GET; b < ATOLL_OPS; b++) {
+				unsigned most = 0;
+
+				for (unsigned k = 1; crash_at(place, k, a, ATOLL_GET, true, k); k++)
+					most = k;
+				for (unsigned k = 1; k <= most; k++)
+					for (unsigned l = 1, stopped = 1; stopped; l++) {
+						if (!full && fake_below(&w, 60))
+							continue;
+						stopped = double_at(place, k, l, a, b,
+								    seed + k * 100 + l, &both,
+								    &cleared);
+						runs++;
+					}
+			}
+	printf("seed %llu: %u runs, %u of them stopped both, %llu locks taken over\n",
+	       (unsigned long long)seed, runs, both, (unsigned long long)cleared);
+	assert_true(both > 500 && cleared > 500);
+}
+
+/* Several clients at once; one after the other dies at some step, and a new one comes. */
+static void test_deaths(void **state)
+{
+	struct rig *g = &rig;
+	unsigned runs = getenv("ATOLL_TEST_FULL") ? 1500 : 120, deaths = 0;
+	uint64_t cleared = 0, splits = 0;
+
+	(void)state;
+	for (unsigned seed = 0; seed < runs; seed++) {
+		unsigned keys = seed % 2 ? 6 : 400, clients = 3 + seed % 3;
+
+		rig_open(g, 70000 + seed, clients, 3);
+		rig_keys(g, keys, seed % 3 == 0 ? 300 : 0);
+		g->small = seed % 5 < 2;
+		for (unsigned i = 0; i < clients; i++) {
+			g->client[i].todo = keys == 6 ? 40 : 150;
+			if (i + 1 < clients)
+				g->client[i].fake->limit = 100 + fake_below(&g->w, 4000);
+		}
+		for (unsigned left = 1, turn = 0; left; turn++) {
+			assert_true(turn < 2000000);
+			left = 0;
+			rig_bury(g, false);
+			for (unsigned i = 0; i < clients; i++) {
+				struct rig_client *c = &g->client[i];
+
+				if (c->dead)
+					continue;
+				if (c->todo && tree_pending(c->tree) < 3 &&
+				    rig_submit(g, i, (enum atoll_op)fake_below(&g->w, ATOLL_OPS),
+					       fake_below(&g->w, keys)))
+					c->todo--;
+				left += c->todo + tree_pending(c->tree);
+			}
+			rig_turn(g);
+		}
+		for (unsigned k = 0; k < keys; k++) {
+			assert_non_null(
+				rig_submit(g, clients - 1, k % 2 ? ATOLL_GET : ATOLL_UPDATE, k));
+			drain(g);
+		}
+		rig_bury(g, true);
+		for (unsigned i = 0; i < clients; i++) {
+			deaths += g->client[i].dead;
+			cleared += tree_stats(g->client[i].tree)->cleared;
+			splits += tree_stats(g->client[i].tree)->splits;
+		}
+		check(g, "deaths", PLAIN, 0, 0, seed, 0);
+		rig_close(g);
+	}
+	printf("%u runs, %u deaths, %llu splits, %llu locks taken over\n", runs, deaths,
+	       (unsigned long long)splits, (unsigned long long)cleared);
+	assert_true(deaths > 100 && cleared > 20);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_crash_points),
+		cmocka_unit_test(test_double_crash),
+		cmocka_unit_test(test_deaths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
