@@ -17,7 +17,7 @@
  * checked against what it points into, ranges must ascend and lie in user space, and the body must end
  * where it says. A version that is not known is refused; sections are added at the end.
  *
- * The secret that lets somebody read a snapshot is not in it: see pages.h.
+ * The secret that lets somebody read a snapshot is not in it.
  */
 #ifndef ATOLL_FORK_IMAGE_H
 #define ATOLL_FORK_IMAGE_H

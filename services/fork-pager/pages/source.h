@@ -18,9 +18,8 @@
  * Who owns each byte
  *   snapshot's memory	the frozen snapshot process; only read, through mem_fd. proc/ kills it when
  *			pages/ says that the export is whole.
- *   exported region	pages/ writes it, once, then nobody. Remote pagers READ it. It begins with the
- *			image (the descriptor) at an offset that fork.open tells; then whatever pages/ needs to find
- *			a page by its name.
+ *   exported region	pages/ writes it, once, then nobody. Remote pagers READ it. What is in it says
+ *			store.h.
  *   page cache	a memfd per node and handle. pages/ makes it, as long as the sum of all ranges
  *			(range i at ranges[i].cache), and is its only writer; children map it MAP_PRIVATE.
  *			A page is in it whole or not at all as far as a child can see.
@@ -83,12 +82,10 @@ struct page_source {
 enum page_place_kind {
 	/* MAP_PRIVATE of the page cache at `cache`, registered MISSING|MINOR. */
 	PLACE_CACHED = 1,
-	/* Anonymous, registered MISSING: filled by UFFDIO_COPY and UFFDIO_ZEROPAGE (stacks that grow, where a
-	 * file may not lie; memory that is pinned). */
-	PLACE_COPIED = 2,
-	/* MAP_PRIVATE of the page cache, not registered: read only, or the whole cache was filled before
-	 * (where userfaultfd is not allowed). Faults never reach the pager. */
-	PLACE_FILLED = 3,
+	/* MAP_PRIVATE of the page cache, not registered: the whole cache was filled before (where userfaultfd is
+	 * not allowed). Faults never reach the pager. Stacks that grow, where a file may not lie, are
+	 * written by proc/ and have no place. */
+	PLACE_FILLED = 2,
 };
 
 /*

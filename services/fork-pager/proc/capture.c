@@ -226,6 +226,7 @@ static int paused(struct capture_work *w)
 		w->c->report.refused++;
 		return -EOPNOTSUPP;
 	}
+	capture_children_paused(w);
 	rc = scratch_take(w);
 	if (!rc)
 		rc = capture_threads_paused(w);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who a process is, where it is, what it may use; and what of it cannot be carried at all. */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,25 +111,18 @@ static void namespaces(struct capture_work *w)
 	}
 }
 
-static void children(struct capture_work *w)
+void capture_children_paused(struct capture_work *w)
 {
-	char path[64];
-	struct dirent *e;
-	DIR *d;
+	for (unsigned i = 0; i < w->target.n; i++) {
+		char *list = procfs_read(NULL, "/proc/%d/task/%d/children", w->pid,
+					 w->target.threads[i].tid);
 
-	snprintf(path, sizeof(path), "/proc/%d/task", w->pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		char *list = procfs_read(NULL, "/proc/%d/task/%s/children", w->pid, e->d_name);
-
-		if (list && e->d_name[0] != '.' && list[0]) {
+		if (list && list[0]) {
 			list[strcspn(list, "\n")] = 0;
 			capture_refuse(w, "its child processes (%s)", list);
 		}
 		free(list);
 	}
-	if (d)
-		closedir(d);
 }
 
 int capture_obstacles(struct capture_work *w)
@@ -144,6 +136,5 @@ int capture_obstacles(struct capture_work *w)
 			       (unsigned long long)procfs_number(status, "Seccomp", 10, 0));
 	free(status);
 	namespaces(w);
-	children(w);
 	return 0;
 }

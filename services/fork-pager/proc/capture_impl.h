@@ -49,7 +49,9 @@ int capture_mm(struct capture_work *w);
 
 /* capture_identity.c: who it is, where, and its limits. */
 int capture_identity(struct capture_work *w);
-/* What cannot be carried at all: process trees, namespaces, filters. */
+/* What cannot be carried at all: namespaces, filters. */
 int capture_obstacles(struct capture_work *w);
+/* Process trees: looked at while it cannot make another one. */
+void capture_children_paused(struct capture_work *w);
 
 #endif

@@ -85,6 +85,13 @@ static int mapping(struct capture_work *w, const struct procfs_map *m)
 			       (unsigned long long)m->start);
 		return 0;
 	}
+	if (procfs_map_flag(m, "um") || procfs_map_flag(m, "ui")) {
+		/* Reading what is missing would wait for whoever fills it. Not to be dropped either. */
+		capture_note(w, "cannot be carried: memory at %#llx that userfaultfd fills, as that of a child "
+				"whose pages are still elsewhere", (unsigned long long)m->start);
+		w->c->report.refused++;
+		return -EOPNOTSUPP;
+	}
 	v = capture_grow((void **)&im->vmas, &im->nvmas, sizeof(*v));
 	if (!v)
 		return -ENOMEM;

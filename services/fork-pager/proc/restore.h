@@ -46,12 +46,16 @@ struct restore_report {
 struct restore_child {
 	pid_t pid;	/* as the caller sees it */
 	int pidfd;
-	int uffd;	/* -1: none. Goes to pages_child_add. */
+	int uffd;	/* -1: none. Goes to the pager. */
 	struct page_place *places;
 	unsigned nplaces;
 	struct restore_report report;
 	void *priv;	/* the restorer's own */
 };
+
+/* Must the cache have all pages of this mapping before restore_build? (What is shared is copied, and what grows
+ * downwards cannot be a mapping of the cache.) */
+bool restore_wants_whole(const struct image_vma *v);
 
 /**
  * restore_build - make a child up to its first instruction.

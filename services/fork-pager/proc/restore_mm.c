@@ -37,6 +37,14 @@ static bool by_value(const struct image_vma *v, const struct image_file *f)
 	return v->flags & IMAGE_VMA_WHOLE || f->kind != IMAGE_FILE_PATH;
 }
 
+bool restore_wants_whole(const struct image_vma *v)
+{
+	if (v->flags & (IMAGE_VMA_WIPEONFORK | IMAGE_VMA_DONTFORK))
+		return false;
+	return v->kind == IMAGE_VMA_SHARED ||
+	       (v->kind == IMAGE_VMA_ANON && v->flags & IMAGE_VMA_GROWSDOWN);
+}
+
 /* ------------------------------------------------------------------ opening */
 
 static int above(const struct restore_work *w, int fd)

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * space_impl.h - what the files of a space share: the cache (space.c), children and their faults (child.c).
+ */
+#ifndef ATOLL_FORK_SPACE_IMPL_H
+#define ATOLL_FORK_SPACE_IMPL_H
+
+#include "services/fork-pager/pages/places.h"
+#include "services/fork-pager/pages/space.h"
+
+enum {
+	FETCHES_MAX = 64, /* reads of a space under way */
+	ZERO_WINDOW = 64, /* pages */
+};
+
+struct fault {
+	uint64_t addr; /* page aligned */
+	uint64_t since_ns;
+	bool write;
+};
+
+struct space_child {
+	struct space *s;
+	struct space_child *next;
+	int uffd;
+	struct places places, due;
+	struct fault *faults; /* not answered yet */
+	size_t nfaults, room;
+	bool again; /* a fault met a change, or the source had no room */
+	bool dead;  /* its memory is gone */
+	bool stuck; /* what lies where is not known any more: it is answered nothing, until it is killed */
+	bool root;  /* was added, and is not a fork of one */
+	bool told;
+	space_child_gone gone;
+	void *ctx;
+	/* Made beforehand, so that a fork never finds us without memory. */
+	struct space_child *spare;
+};
+
+struct fetch {
+	bool busy;
+	uint64_t page; /* of the cache */
+	uint64_t ordinal;
+	uint32_t count;
+	uint64_t token;
+};
+
+struct fill {
+	struct fill *next;
+	uint64_t page, end; /* where it has come to */
+	void (*done)(void *ctx, int rc);
+	void *ctx;
+};
+
+struct space {
+	int fd;
+	struct store_index x;
+	struct space_source source;
+	unsigned window;
+	/* Pages that an extent tells of, numbered in order. */
+	uint64_t *present, *coming;
+	uint64_t npages;
+	struct fetch fetch[FETCHES_MAX];
+	uint64_t tokens;
+	int failed; /* the source cannot give pages any more */
+	struct fill *fills;
+	struct space_child *children;
+	struct space_stats stats;
+	bool source_full;
+	bool serving, progress; /* a source may answer at once */
+	void (*watch)(void *ctx, int fd, struct space_child *c);
+	void (*forget)(void *ctx, int fd);
+	void *watch_ctx;
+};
+
+enum page_state {
+	STATE_ZERO,
+	STATE_PRESENT,
+	STATE_COMING,
+	STATE_ABSENT,
+};
+
+/* @run: pages from @page on that are in the same state, at most @max. */
+enum page_state space_state(const struct space *s, uint64_t page, uint64_t max, uint64_t *run);
+/* Pages before @page that are present and belong together with it, at most @max. */
+uint64_t space_present_before(const struct space *s, uint64_t page, uint64_t max);
+/* Ask for the window round @page, which is ABSENT, not beyond [low, high). 0, -EAGAIN, or the reason. */
+int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high);
+/* One round of what waits: of @first alone, or of all, and again while pages come. */
+void space_serve(struct space *s, struct space_child *first);
+void space_child_serve(struct space_child *c);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h - a snapshot's pages and its image in one piece of memory, which other nodes READ.
+ *
+ *	header | image | ranges | extents | pages
+ *
+ * Written once, by store_write, then never changed. A page of zeros is not in it, and pages that are
+ * the same are in it once. An extent says where a run of pages of the page cache lies among the pages of
+ * the store; what no extent tells of is zero. All four parts begin at multiples of 4 KiB.
+ *
+ * The reader may be on another node and believes nothing: store_index_check bounds every number
+ * before it is used.
+ */
+#ifndef ATOLL_FORK_STORE_H
+#define ATOLL_FORK_STORE_H
+
+#include <stddef.h>
+
+#include "services/fork-pager/pages/source.h"
+
+enum {
+	STORE_MAGIC = 0x53524641, /* "AFRS" */
+	STORE_VERSION = 1,
+	STORE_EXTENTS_MAX = 1 << 26,
+};
+
+/* At the beginning of the store; the whole of it is written last. */
+struct store_header {
+	uint32_t magic, version;
+	uint64_t image_at, image_len;	 /* bytes */
+	uint64_t ranges_at, extents_at, pages_at; /* bytes */
+	uint32_t nranges, nextents;
+	uint64_t npages;     /* in the store */
+	uint64_t cache_size; /* bytes: sum of all ranges */
+};
+_Static_assert(sizeof(struct store_header) == 72, "store layout");
+
+/* A run of pages, ascending and disjoint by `page`. */
+struct store_extent {
+	uint64_t page;	/* of the page cache */
+	uint32_t count; /* pages */
+	uint32_t store; /* first of the store's pages */
+};
+_Static_assert(sizeof(struct store_extent) == 16, "store layout");
+
+/* A checked copy of header, ranges and extents. */
+struct store_index {
+	struct store_header h;
+	struct page_range *ranges;
+	struct store_extent *extents;
+	uint64_t *before; /* [nextents + 1]: pages in the extents before */
+};
+
+/* Pages that a snapshot will need at most, so that memory for it can be had: bytes of a store. */
+struct store_plan {
+	uint64_t pages; /* that may have to be carried */
+	uint64_t size;	/* bytes */
+};
+
+/**
+ * store_measure - look through a snapshot's page tables.
+ * Return: 0; -ESRCH the snapshot has died; other negative errno.
+ */
+int store_measure(const struct page_source *source, size_t image_len, struct store_plan *plan);
+
+struct store_writer;
+
+/**
+ * store_write_begin - start to copy into @memory (zeros, @size bytes, page aligned).
+ * Return: 0, -ENOMEM, -ENOSPC (@size is smaller than planned).
+ */
+int store_write_begin(struct store_writer **out, const struct page_source *source,
+		      const void *image, size_t image_len, void *memory, size_t size);
+/* Copy up to @pages more. 1: there is more; 0: the store is whole; negative errno: it will not be. */
+int store_write_some(struct store_writer *w, uint64_t pages);
+struct store_written {
+	uint64_t looked_at, zero, same, stored; /* pages */
+	uint64_t size;				/* bytes used */
+};
+void store_written(const struct store_writer *w, struct store_written *out);
+void store_write_end(struct store_writer *w);
+
+/**
+ * store_header_check - do the numbers of a header fit a store of @size bytes?
+ * @why: static text. Return: 0 or -EBADMSG.
+ */
+int store_header_check(const struct store_header *h, uint64_t size, const char **why);
+
+/**
+ * store_index_make - take what was read from a store.
+ * @h: checked. @ranges, @extents: as they lie in it; copied.
+ * Return: 0, -EBADMSG, -ENOMEM.
+ */
+int store_index_make(struct store_index *x, const struct store_header *h, const void *ranges,
+		     const void *extents, const char **why);
+void store_index_free(struct store_index *x);
+
+/**
+ * store_index_find - where is a page of the page cache?
+ * @run: gets how many pages from it on are alike: in the same extent, or zero.
+ * Return: extent number, or -1: zeros.
+ */
+int64_t store_index_find(const struct store_index *x, uint64_t page, uint64_t *run);
+
+#endif
