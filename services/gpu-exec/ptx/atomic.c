@@ -290,6 +290,7 @@ static void lower_atomic_op(struct parser *p, struct stmt *s, bool result)
 	i->space = (uint8_t)a.space;
 	i->type = (uint8_t)type;
 	i->sub = (uint8_t)op;
+	i->together = true;
 }
 
 static void lower_atom(struct parser *p, struct stmt *s)

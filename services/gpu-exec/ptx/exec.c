@@ -836,5 +836,6 @@ void grid_work(struct grid *g)
 		work_cooperative(g, &k);
 	else
 		work_plain(g, &k);
+	free(k.sites);
 	atomic_fetch_add(&g->instructions, k.instructions);
 }

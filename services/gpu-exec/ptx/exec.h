@@ -3,8 +3,8 @@
  * exec.h - between the scheduler of warps and the compiler
  *
  * The scheduler decides which group runs. Where a kernel was compiled, each lane of the group runs
- * on its own up to an instruction that concerns several lanes or that the compiler does not know;
- * that one is then interpreted for all lanes that have come there.
+ * on its own up to an instruction that concerns several lanes; that one is then interpreted for all
+ * lanes that have come there.
  */
 #ifndef ATOLL_SERVICES_GPU_EXEC_PTX_EXEC_H
 #define ATOLL_SERVICES_GPU_EXEC_PTX_EXEC_H

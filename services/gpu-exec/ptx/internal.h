@@ -192,6 +192,7 @@ struct insn {
 	uint8_t nx;
 	uint8_t sub;	/* variant within the operation */
 	bool guard_neg, ftz, sat, wide_shape;
+	bool together; /* the lanes of a group at once, in order: not lane by lane */
 	uint8_t regbits; /* of the destination register, where it may be wider than the type */
 	uint16_t neg; /* bits of predicate operands that are negated */
 };
@@ -407,6 +408,8 @@ struct block {
 
 enum lane_state { LANE_RUN, LANE_SYNC, LANE_BAR, LANE_EXIT };
 
+struct jit_site;
+
 struct worker {
 	struct grid *grid;
 	/* The ranges last used: base, end; valid while the epoch stands. */
@@ -414,6 +417,8 @@ struct worker {
 	struct range hot[2];
 	uint64_t instructions;
 	uint32_t tick;
+	struct jit_site *sites; /* of compiled code, valid while the epoch stands */
+	uint64_t sites_epoch;
 };
 
 /* The compiler's code knows the head of this by its offsets: see jit.c. */

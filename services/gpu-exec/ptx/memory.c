@@ -248,7 +248,10 @@ static int st_run(struct warp *w, const struct insn *i, uint32_t mask)
 	return 0;
 }
 
-/* Hints and orders: one thread runs a warp and x86 and ARM fences are in the barriers of atomic.c. */
+/*
+ * Hints and orders: one thread runs a warp and x86 and ARM fences are in the barriers of atomic.c.
+ * True: others look at this access or are looked at by it (.volatile and stronger).
+ */
 bool take_hints(struct stmt *s)
 {
 	static const char *const names[] = {"weak", "volatile", "relaxed", "acquire", "release", "mmio",
@@ -258,7 +261,7 @@ bool take_hints(struct stmt *s)
 	bool order = false;
 
 	for (unsigned k = 0; k < sizeof(names) / sizeof(names[0]); k++)
-		if (has(s, names[k]) && (k == 3 || k == 4))
+		if (has(s, names[k]) && k >= 1 && k <= 5)
 			order = true;
 	for (uint32_t k = 1; k < s->parts; k++)
 		if (s->part_length[k] > 4 && s->part[k][0] == 'L' && s->part[k][2] == ':')
@@ -318,12 +321,13 @@ static void lower_ldst(struct parser *p, struct stmt *s, bool load)
 {
 	unsigned at = load ? 1 : 0;
 	unsigned space, vec, type, narrow = 64;
+	bool ordered;
 	struct operand *v;
 	struct address a;
 	struct insn *i;
 	int32_t x[8], one = PTX_NONE;
 
-	take_hints(s);
+	ordered = take_hints(s);
 	space = take_space(s);
 	vec = take_vec(s);
 	type = need_type(p, s);
@@ -360,6 +364,7 @@ static void lower_ldst(struct parser *p, struct stmt *s, bool load)
 	if (!load && a.space == SP_CONST)
 		stmt_fail(p, PTX_ERR_INVALID_PTX, "Constants cannot be stored to");
 	i = emit(p, K_PLAIN, load ? OP_LD : OP_ST, load ? ld_run : st_run);
+	i->together = ordered;
 	i->o[0] = one;
 	i->o[1] = a.base;
 	i->imm = a.offset;

@@ -297,6 +297,7 @@ static void lower_shfl(struct parser *p, struct stmt *s)
 	o[5] = members(p, s, 4, sync);
 	o[0] = split_pair(p, &s->operand[0], &o[4], T_B32);
 	i = emit(p, sync ? K_SYNC : K_PLAIN, OP_OTHER, shfl_run);
+	i->together = true;
 	memcpy(i->o, o, sizeof(o));
 	i->sub = (uint8_t)mode;
 }
@@ -347,6 +348,7 @@ static void lower_vote(struct parser *p, struct stmt *s)
 	m = members(p, s, 2, sync);
 	d = opd_dst(p, &s->operand[0], mode == VOTE_BALLOT ? T_B32 : T_PRED);
 	i = emit(p, sync ? K_SYNC : K_PLAIN, OP_OTHER, vote_run);
+	i->together = true;
 	i->o[0] = d;
 	i->o[1] = a;
 	i->o[5] = m;
@@ -492,11 +494,14 @@ static int activemask_run(struct warp *w, const struct insn *i, uint32_t mask)
 
 static void lower_activemask(struct parser *p, struct stmt *s)
 {
+	struct insn *i;
 	int32_t d;
 
 	need_type(p, s);
 	d = opd_dst(p, opd(p, s, 0), T_B32);
-	emit(p, K_PLAIN, OP_OTHER, activemask_run)->o[0] = d;
+	i = emit(p, K_PLAIN, OP_OTHER, activemask_run);
+	i->o[0] = d;
+	i->together = true;
 }
 
 static int elect_run(struct warp *w, const struct insn *i, uint32_t mask)

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiles functions when they are first launched, and runs groups by compiled code. See jit.h. */
+#include "services/gpu-exec/ptx/jit.h"
+
+#include <errno.h>
+#include <llvm-c/Analysis.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "services/gpu-exec/ptx/exec.h"
+
+enum {
+	FUEL = 1024, /* times round loops of a lane before the others have a turn */
+	STEPS = 64,  /* instructions interpreted one by one before other lanes have a turn */
+	GROUP_COST = 64,
+};
+
+static const char passes[] = "function(mem2reg,early-cse<memssa>,simplifycfg,instcombine,loop-mssa("
+			     "licm),gvn,simplifycfg,"
+			     "instcombine,dse,adce)";
+
+/*
+ * Of a module. `code` has, by instruction: the function to enter by, NULL where nothing was
+ * compiled, STEP inside compiled functions where no lane enters.
+ */
+struct jit_module {
+	LLVMOrcLLJITRef lljit;
+	LLVMTargetMachineRef target;
+	_Atomic(jit_fn *) *code;
+	uint32_t sites;
+	unsigned functions;
+};
+
+/* In place of code where there is none but the rest of the function is compiled. */
+static uint64_t step(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc,
+		     struct jit_env *env)
+{
+	(void)w;
+	(void)frame;
+	(void)lane;
+	(void)env;
+	return pc;
+}
+
+const char *jit_name(void)
+{
+	static char name[32];
+	unsigned major, minor, patch;
+
+	LLVMGetVersion(&major, &minor, &patch);
+	snprintf(name, sizeof(name), "llvm %u.%u.%u", major, minor, patch);
+	return name;
+}
+
+/* ------------------------------------------------------------------------------ compiling */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void targets_begin(void)
+{
+	LLVMInitializeNativeTarget();
+	LLVMInitializeNativeAsmPrinter();
+}
+
+/* True if there was none. */
+static bool ok(LLVMErrorRef error)
+{
+	if (!error)
+		return true;
+	LLVMConsumeError(error);
+	return false;
+}
+
+static LLVMTargetMachineRef target_new(void)
+{
+	char *triple = LLVMGetDefaultTargetTriple(), *cpu = LLVMGetHostCPUName(), *error = NULL,
+	     *features = LLVMGetHostCPUFeatures();
+	LLVMTargetMachineRef machine = NULL;
+	LLVMTargetRef target;
+
+	if (!LLVMGetTargetFromTriple(triple, &target, &error))
+		machine = LLVMCreateTargetMachine(target, triple, cpu, features,
+						  LLVMCodeGenLevelDefault, LLVMRelocPIC,
+						  LLVMCodeModelJITDefault);
+	LLVMDisposeMessage(error);
+	LLVMDisposeMessage(triple);
+	LLVMDisposeMessage(cpu);
+	LLVMDisposeMessage(features);
+	return machine;
+}
+
+static void module_free(struct jit_module *j)
+{
+	if (!j)
+		return;
+	if (j->lljit)
+		ok(LLVMOrcDisposeLLJIT(j->lljit));
+	if (j->target)
+		LLVMDisposeTargetMachine(j->target);
+	free(j->code);
+	free(j);
+}
+
+static struct jit_module *module_new(struct ptx_module *m)
+{
+	struct jit_module *j = calloc(1, sizeof(*j));
+	LLVMOrcLLJITBuilderRef builder;
+	LLVMOrcDefinitionGeneratorRef process;
+	LLVMTargetMachineRef target;
+
+	pthread_once(&once, targets_begin);
+	if (!j)
+		return NULL;
+	j->code = calloc(m->code_count, sizeof(*j->code));
+	j->target = target_new();
+	target = target_new();
+	if (!j->code || !j->target || !target)
+		goto fail;
+	builder = LLVMOrcCreateLLJITBuilder();
+	LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(
+		builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(target));
+	target = NULL; /* it has taken it */
+	if (!ok(LLVMOrcCreateLLJIT(&j->lljit, builder))) {
+		j->lljit = NULL;
+		goto fail;
+	}
+	/* fmaf and its like, where the processor has none */
+	if (!ok(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+		    &process, LLVMOrcLLJITGetGlobalPrefix(j->lljit), NULL, NULL)))
+		goto fail;
+	LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(j->lljit), process);
+	return j;
+fail:
+	if (target)
+		LLVMDisposeTargetMachine(target);
+	module_free(j);
+	return NULL;
+}
+
+/* ATOLL_PTX_VERIFY in the environment: LLVM checks what it is given, after each pass too. */
+static bool optimize(struct jit_module *j, LLVMModuleRef module)
+{
+	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+	bool good;
+
+	if (getenv("ATOLL_PTX_VERIFY"))
+		LLVMPassBuilderOptionsSetVerifyEach(options, true);
+	good = ok(LLVMRunPasses(module, passes, j->target, options));
+	LLVMDisposePassBuilderOptions(options);
+	return good;
+}
+
+static jit_fn *code_make(struct jit_module *j, struct jit_emit *e)
+{
+	LLVMOrcThreadSafeContextRef context = LLVMOrcCreateNewThreadSafeContext();
+	LLVMOrcExecutorAddress at = 0;
+	char name[32];
+	LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(j->target);
+	int rc;
+
+	snprintf(name, sizeof(name), "f%u", j->functions++);
+	e->context = LLVMOrcThreadSafeContextGetContext(context);
+	e->module = LLVMModuleCreateWithNameInContext(name, e->context);
+	LLVMSetModuleDataLayout(e->module, layout);
+	LLVMDisposeTargetData(layout);
+	LLVMSetTarget(e->module, LLVMOrcLLJITGetTripleString(j->lljit));
+	e->sites = j->sites;
+	rc = jit_emit_function(e, name);
+	if (!rc && getenv("ATOLL_PTX_VERIFY"))
+		LLVMVerifyModule(e->module, LLVMAbortProcessAction, NULL);
+	if (!rc && optimize(j, e->module)) {
+		LLVMOrcThreadSafeModuleRef module =
+			LLVMOrcCreateNewThreadSafeModule(e->module, context);
+
+		if (ok(LLVMOrcLLJITAddLLVMIRModule(j->lljit, LLVMOrcLLJITGetMainJITDylib(j->lljit),
+						   module)) &&
+		    ok(LLVMOrcLLJITLookup(j->lljit, &at, name)))
+			j->sites = e->sites;
+		else
+			at = 0;
+	} else {
+		LLVMDisposeModule(e->module);
+	}
+	LLVMOrcDisposeThreadSafeContext(context);
+	return (jit_fn *)(uintptr_t)at;
+}
+
+/* @f itself; what it calls is a matter of its own. */
+static bool function_compile(struct jit_module *j, const struct ptx_function *f)
+{
+	struct jit_emit e = {0};
+	jit_fn *code = NULL;
+
+	if (atomic_load_explicit(&j->code[f->first], memory_order_acquire))
+		return true;
+	if (flow_make(&e.flow, f) == 0)
+		code = code_make(j, &e);
+	for (uint32_t pc = f->first; code && pc < f->end; pc++) {
+		uint32_t n = e.flow.block_at[pc - f->first];
+		bool entry = n != UINT32_MAX && e.flow.blocks[n].entry;
+
+		atomic_store_explicit(&j->code[pc], entry ? code : step, memory_order_release);
+	}
+	flow_free(&e.flow);
+	return code != NULL;
+}
+
+static void reach_compile(struct jit_module *j, const struct ptx_function *f, unsigned depth)
+{
+	for (unsigned k = 0; depth && k < f->callee_count; k++) {
+		const struct ptx_function *callee = f->callees[k];
+
+		if (!callee->defined || callee->builtin ||
+		    atomic_load_explicit(&j->code[callee->first], memory_order_relaxed))
+			continue;
+		if (function_compile(j, callee))
+			reach_compile(j, callee, depth - 1);
+	}
+}
+
+bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)
+{
+	bool can;
+
+	pthread_mutex_lock(&m->jit_lock);
+	if (!m->jit_tried) {
+		m->jit_tried = true;
+		m->jit = module_new(m);
+	}
+	can = m->jit && function_compile(m->jit, f);
+	if (can)
+		reach_compile(m->jit, f, 16);
+	pthread_mutex_unlock(&m->jit_lock);
+	return can;
+}
+
+void jit_release(struct ptx_module *m)
+{
+	module_free(m->jit);
+	m->jit = NULL;
+}
+
+/* ------------------------------------------------------------------------------ running */
+
+uint8_t *jit_reach(struct warp *w, const struct insn *i, uint32_t lane, uint64_t at,
+		   struct jit_site *site)
+{
+	unsigned bytes = type_bytes(i->type) * i->vec;
+	bool write = i->op == OP_ST;
+	uint8_t *p = mem_at(w, i, lane, i->space, at, bytes, write);
+	struct range r;
+
+	if (p && site && machine_range_find(w->grid->machine, at, bytes, &r)) {
+		site->base = r.base;
+		site->limit = r.size - bytes + 1;
+	}
+	return p;
+}
+
+/* The sites of this thread, empty when ranges have come or gone. */
+static bool sites_ready(struct worker *k)
+{
+	uint64_t epoch =
+		atomic_load_explicit(&k->grid->machine->ranges_epoch, memory_order_acquire);
+	size_t bytes = (k->grid->module->jit->sites + 1) * sizeof(*k->sites);
+
+	if (k->sites && k->sites_epoch == epoch)
+		return true;
+	free(k->sites); /* others may have compiled meanwhile: its size is not known to us */
+	k->sites = calloc(1, bytes);
+	k->sites_epoch = epoch;
+	return k->sites != NULL;
+}
+
+/* An instruction that is not compiled, for all lanes that are there. */
+static uint32_t interpret(struct warp *w, uint32_t mask)
+{
+	uint32_t done = group_run(w, mask, UINT32_MAX, 1);
+
+	if (++w->worker->tick % STEPS)
+		w->skip = 0; /* that was no long turn */
+	return done;
+}
+
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
+{
+	struct grid *g = w->grid;
+	struct block *b = w->block;
+	_Atomic(jit_fn *) *code = g->module->jit->code;
+	uint32_t pc = w->pc[__builtin_ctz(mask)], tired = 0;
+	jit_fn *run = atomic_load_explicit(&code[pc], memory_order_acquire);
+	struct jit_env env;
+
+	if (!run)
+		return group_run(w, mask, UINT32_MAX, fuel);
+	if (run == step || !sites_ready(w->worker))
+		return interpret(w, mask);
+	env = (struct jit_env){.shared = b->shared,
+			       .params = g->params,
+			       .shared_total = g->shared_total,
+			       .local_bytes = g->local_bytes,
+			       .group_local = w->group_local,
+			       .sites = w->worker->sites,
+			       .fuel = FUEL};
+	memcpy(env.block, g->launch->block, sizeof(env.block));
+	memcpy(env.grid, g->launch->grid, sizeof(env.grid));
+	memcpy(env.ctaid, b->ctaid, sizeof(env.ctaid));
+	FOR_LANES(mask, l)
+	{
+		uint64_t r;
+
+		if (g->local_bytes)
+			env.local =
+				b->local + ((uint64_t)w->index * PTX_LANES + l) * g->local_bytes;
+		r = run(w, w->frame, l, pc, &env);
+		if (r & JIT_FAULT)
+			return 1;
+		w->pc[l] = (uint32_t)r;
+		if (atomic_load_explicit(&code[(uint32_t)r], memory_order_relaxed) != step)
+			tired |= 1u << l; /* it stopped in a loop */
+	}
+	w->skip = tired;
+	return GROUP_COST;
+}

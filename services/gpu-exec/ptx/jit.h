@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * jit.h - between the compiler's files, and what its code is given
+ *
+ * A function of PTX becomes one function of the machine that runs one lane: from an entry (see
+ * jit_flow.h) to where the lane has to stop. Compiled code does what it knows; other instructions
+ * that concern one lane alone it leaves to their handlers, with its registers put into the frame
+ * and taken back; at the rest it stops, and the scheduler interprets that one for all lanes that
+ * have come there.
+ *
+ * Both executors agree bit by bit: integers are exact, floats are rounded by the same operations of
+ * the processor, every access is checked in the same way. What a NaN carries is not an operation's
+ * result but the processor's; it is made 0x7fffffff (or the double of it) when anybody but another
+ * float operation looks.
+ */
+#ifndef ATOLL_SERVICES_GPU_EXEC_PTX_JIT_H
+#define ATOLL_SERVICES_GPU_EXEC_PTX_JIT_H
+
+#include <llvm-c/Core.h>
+
+#include "services/gpu-exec/ptx/jit_flow.h"
+
+/* The memory that one instruction used last: an access at `at` is inside when at - base < limit. */
+struct jit_site {
+	uint64_t base, limit;
+};
+
+/* What compiled code reads beside warp and frame. */
+struct jit_env {
+	uint8_t *shared, *params;
+	uint8_t *local; /* of this lane */
+	uint64_t shared_total, local_bytes, group_local;
+	struct jit_site *sites;
+	uint64_t fuel; /* times round a loop before it stops at its head */
+	uint32_t block[3], grid[3], ctaid[3];
+};
+
+/* Where the lane has stopped; JIT_FAULT in the upper half after a fault. */
+typedef uint64_t jit_fn(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc,
+			struct jit_env *env);
+#define JIT_FAULT (UINT64_C(1) << 32)
+
+/* The host address of an access that is in no memory known to its site; NULL after a fault. */
+uint8_t *jit_reach(struct warp *w, const struct insn *i, uint32_t lane, uint64_t at,
+		   struct jit_site *site);
+
+/* While code is made of a function. */
+struct jit_emit {
+	struct flow flow;
+	LLVMContextRef context;
+	LLVMModuleRef module;
+	LLVMBuilderRef b;
+	LLVMValueRef fn;
+	LLVMTypeRef i1, i8, i16, i32, i64, i128, f32, f64, ptr;
+	LLVMValueRef warp, frame, lane, lane64, lane_bit, env;
+	LLVMValueRef column; /* of this lane: frame + lane */
+	LLVMValueRef *reg;   /* variables, one a register */
+	LLVMBasicBlockRef *block,
+		*leave; /* code of a block; puts its live registers away and ends */
+	LLVMBasicBlockRef fault;
+	LLVMValueRef fuel;
+	uint32_t sites; /* next number */
+	struct flow_regs regs;
+};
+
+/**
+ * jit_emit_function - make LLVM's form of a function
+ * @name: that it is to have. @sites: first number of a site that is free; then the next.
+ * Return: 0, -ENOMEM, -ENOTSUP.
+ */
+int jit_emit_function(struct jit_emit *e, const char *name);
+
+/* jit_values.c: registers as values */
+LLVMTypeRef jit_int(const struct jit_emit *e, unsigned bits);
+LLVMValueRef jit_const(const struct jit_emit *e, unsigned bits, uint64_t v);
+LLVMValueRef jit_pointer(const struct jit_emit *e, const void *at);
+LLVMValueRef jit_load_env(struct jit_emit *e, unsigned offset, LLVMTypeRef type);
+unsigned jit_reg_bits(const struct jit_emit *e, int32_t reg); /* 1 for a predicate */
+/* An operand as an integer of @bits, what is above cut off or zero. */
+LLVMValueRef jit_value(struct jit_emit *e, int32_t o, unsigned bits);
+LLVMValueRef jit_pred(struct jit_emit *e, int32_t o, bool negated);
+LLVMValueRef jit_float(struct jit_emit *e, int32_t o, unsigned bits);
+void jit_set(struct jit_emit *e, int32_t reg, LLVMValueRef v);
+void jit_set_float(struct jit_emit *e, int32_t reg, LLVMValueRef v, unsigned bits);
+/* Between variables and the frame. */
+void jit_put_away(struct jit_emit *e, int32_t reg);
+void jit_take_back(struct jit_emit *e, int32_t reg);
+LLVMValueRef jit_resize(struct jit_emit *e, LLVMValueRef v, unsigned bits, bool is_signed);
+LLVMValueRef jit_intrinsic(struct jit_emit *e, const char *name, LLVMTypeRef type,
+			   LLVMValueRef *args, unsigned count);
+LLVMBasicBlockRef jit_block(struct jit_emit *e);
+
+/* jit_ops.c, jit_memory.c: false, not known: left to the handler */
+bool jit_emit_int(struct jit_emit *e, const struct insn *i);
+bool jit_emit_float(struct jit_emit *e, const struct insn *i);
+bool jit_emit_memory(struct jit_emit *e, const struct insn *i);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the blocks of a function to LLVM's: entries, guards, branches, handlers, where lanes stop.
+ */
+#include "services/gpu-exec/ptx/jit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void types(struct jit_emit *e)
+{
+	LLVMContextRef c = e->context;
+
+	e->i1 = LLVMInt1TypeInContext(c);
+	e->i8 = LLVMInt8TypeInContext(c);
+	e->i16 = LLVMInt16TypeInContext(c);
+	e->i32 = LLVMInt32TypeInContext(c);
+	e->i64 = LLVMInt64TypeInContext(c);
+	e->i128 = LLVMInt128TypeInContext(c);
+	e->f32 = LLVMFloatTypeInContext(c);
+	e->f64 = LLVMDoubleTypeInContext(c);
+	e->ptr = LLVMPointerTypeInContext(c, 0);
+}
+
+static void end_at(struct jit_emit *e, uint64_t value)
+{
+	LLVMBuildRet(e->b, jit_const(e, 64, value));
+}
+
+/* The code that puts away what a block needs and ends there. */
+static LLVMBasicBlockRef leave_at(struct jit_emit *e, uint32_t n)
+{
+	if (!e->leave[n])
+		e->leave[n] = jit_block(e);
+	return e->leave[n];
+}
+
+static void leave_emit(struct jit_emit *e, uint32_t n)
+{
+	const struct flow_block *b = &e->flow.blocks[n];
+
+	LLVMPositionBuilderAtEnd(e->b, e->leave[n]);
+	for (uint32_t r = 0; r < e->flow.registers; r++)
+		if (flow_live(b, r))
+			jit_put_away(e, (int32_t)r);
+	end_at(e, b->first);
+}
+
+/* An instruction that the compiler does not know, for this lane alone. */
+static int handler_emit(struct jit_emit *e, const struct insn *i)
+{
+	LLVMTypeRef params[] = {e->ptr, e->ptr, e->i32};
+	LLVMTypeRef type = LLVMFunctionType(e->i32, params, 3, false);
+	LLVMValueRef args[3], bad;
+	LLVMBasicBlockRef next = jit_block(e);
+
+	if (flow_regs(&e->flow, i, &e->regs))
+		return -ENOMEM;
+	for (unsigned k = 0; k < e->regs.use_count; k++)
+		if (e->regs.uses[k] != i->guard)
+			jit_put_away(e, e->regs.uses[k]);
+	args[0] = e->warp;
+	args[1] = jit_pointer(e, i);
+	args[2] = LLVMBuildTrunc(e->b, e->lane_bit, e->i32, "");
+	bad = LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)i->run), args, 3,
+			     "");
+	bad = LLVMBuildICmp(e->b, LLVMIntNE, bad, jit_const(e, 32, 0), "");
+	LLVMBuildCondBr(e->b, bad, e->fault, next);
+	LLVMPositionBuilderAtEnd(e->b, next);
+	for (unsigned k = 0; k < e->regs.def_count; k++)
+		jit_take_back(e, e->regs.defs[k]);
+	return 0;
+}
+
+static int plain_emit(struct jit_emit *e, const struct insn *i)
+{
+	LLVMBasicBlockRef next = NULL;
+	int rc = 0;
+
+	if (i->guard != PTX_NONE) {
+		LLVMBasicBlockRef with = jit_block(e);
+
+		next = jit_block(e);
+		LLVMBuildCondBr(e->b, jit_pred(e, i->guard, i->guard_neg), with, next);
+		LLVMPositionBuilderAtEnd(e->b, with);
+	}
+	if (!jit_emit_memory(e, i) && !jit_emit_float(e, i) && !jit_emit_int(e, i))
+		rc = handler_emit(e, i);
+	if (next) {
+		LLVMBuildBr(e->b, next);
+		LLVMPositionBuilderAtEnd(e->b, next);
+	}
+	return rc;
+}
+
+static LLVMBasicBlockRef code_at(struct jit_emit *e, uint32_t pc)
+{
+	return e->block[e->flow.block_at[pc - e->flow.first]];
+}
+
+static void branch_emit(struct jit_emit *e, const struct insn *i, uint32_t pc)
+{
+	LLVMBasicBlockRef to = code_at(e, i->target);
+
+	if (i->target <= pc) { /* round a loop: not for ever */
+		LLVMBasicBlockRef back = jit_block(e), here = LLVMGetInsertBlock(e->b);
+		LLVMValueRef left;
+
+		LLVMPositionBuilderAtEnd(e->b, back);
+		left = LLVMBuildSub(e->b, LLVMBuildLoad2(e->b, e->i64, e->fuel, ""),
+				    jit_const(e, 64, 1), "");
+		LLVMBuildStore(e->b, left, e->fuel);
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, left, jit_const(e, 64, 0), ""),
+				leave_at(e, e->flow.block_at[i->target - e->flow.first]), to);
+		LLVMPositionBuilderAtEnd(e->b, here);
+		to = back;
+	}
+	if (i->guard == PTX_NONE)
+		LLVMBuildBr(e->b, to);
+	else
+		LLVMBuildCondBr(e->b, jit_pred(e, i->guard, i->guard_neg), to, code_at(e, pc + 1));
+}
+
+static int block_emit(struct jit_emit *e, uint32_t n)
+{
+	const struct flow_block *b = &e->flow.blocks[n];
+	int rc = 0;
+
+	LLVMPositionBuilderAtEnd(e->b, e->block[n]);
+	if (b->stop) {
+		LLVMBuildBr(e->b, leave_at(e, n));
+		return 0;
+	}
+	for (uint32_t pc = b->first; pc < b->end && !rc; pc++) {
+		const struct insn *i = &e->flow.code[pc];
+
+		if (i->kind == K_BRA) { /* the last of its block */
+			branch_emit(e, i, pc);
+			return 0;
+		}
+		rc = plain_emit(e, i);
+	}
+	if (b->end < e->flow.end)
+		LLVMBuildBr(e->b, e->block[n + 1]);
+	else
+		end_at(e, b->end); /* a function ends with a return, which is a stop */
+	return rc;
+}
+
+/* The way in: variables, then a switch by where the lane is. */
+static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
+{
+	LLVMBasicBlockRef none = jit_block(e);
+	LLVMValueRef to;
+
+	LLVMPositionBuilderAtEnd(e->b, start);
+	for (uint32_t r = 0; r < e->flow.registers; r++) {
+		e->reg[r] = LLVMBuildAlloca(e->b, jit_int(e, jit_reg_bits(e, (int32_t)r)), "");
+		LLVMBuildStore(e->b, jit_const(e, jit_reg_bits(e, (int32_t)r), 0), e->reg[r]);
+	}
+	e->fuel = LLVMBuildAlloca(e->b, e->i64, "");
+	e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
+	e->lane_bit = LLVMBuildShl(e->b, jit_const(e, 64, 1), e->lane64, "");
+	e->column = LLVMBuildGEP2(e->b, e->i64, e->frame, &e->lane64, 1, "");
+	LLVMBuildStore(e->b, jit_load_env(e, offsetof(struct jit_env, fuel), e->i64), e->fuel);
+	to = LLVMBuildSwitch(e->b, LLVMGetParam(e->fn, 3), none, e->flow.block_count);
+	for (uint32_t n = 0; n < e->flow.block_count; n++) {
+		const struct flow_block *b = &e->flow.blocks[n];
+		LLVMBasicBlockRef in;
+
+		if (!b->entry)
+			continue;
+		in = jit_block(e);
+		LLVMAddCase(to, jit_const(e, 32, b->first), in);
+		LLVMPositionBuilderAtEnd(e->b, in);
+		for (uint32_t r = 0; r < e->flow.registers; r++)
+			if (flow_live(b, r))
+				jit_take_back(e, (int32_t)r);
+		LLVMBuildBr(e->b, e->block[n]);
+	}
+	LLVMPositionBuilderAtEnd(e->b, none);
+	LLVMBuildUnreachable(e->b); /* who calls asks first */
+	LLVMPositionBuilderAtEnd(e->b, e->fault);
+	end_at(e, JIT_FAULT);
+}
+
+static int body_emit(struct jit_emit *e)
+{
+	uint32_t count = e->flow.block_count;
+	LLVMBasicBlockRef start;
+	int rc = 0;
+
+	e->reg = calloc(e->flow.registers, sizeof(*e->reg));
+	e->block = calloc(count, sizeof(*e->block));
+	e->leave = calloc(count, sizeof(*e->leave));
+	if (!e->reg || !e->block || !e->leave)
+		return -ENOMEM;
+	start = jit_block(e); /* LLVM's first block has no way back into it, and its variables
+				 become values */
+	for (uint32_t n = 0; n < count; n++)
+		e->block[n] = jit_block(e);
+	e->fault = jit_block(e);
+	entries_emit(e, start);
+	for (uint32_t n = 0; n < count && !rc; n++)
+		rc = block_emit(e, n);
+	for (uint32_t n = 0; n < count && !rc; n++)
+		if (e->leave[n])
+			leave_emit(e, n);
+	return rc;
+}
+
+int jit_emit_function(struct jit_emit *e, const char *name)
+{
+	LLVMTypeRef params[5];
+	int rc;
+
+	types(e);
+	params[0] = params[1] = params[4] = e->ptr;
+	params[2] = params[3] = e->i32;
+	e->fn = LLVMAddFunction(e->module, name, LLVMFunctionType(e->i64, params, 5, false));
+	e->warp = LLVMGetParam(e->fn, 0);
+	e->frame = LLVMGetParam(e->fn, 1);
+	e->lane = LLVMGetParam(e->fn, 2);
+	e->env = LLVMGetParam(e->fn, 4);
+	e->b = LLVMCreateBuilderInContext(e->context);
+	rc = body_emit(e);
+	LLVMDisposeBuilder(e->b);
+	flow_regs_free(&e->regs);
+	free(e->reg);
+	free(e->block);
+	free(e->leave);
+	return rc;
+}

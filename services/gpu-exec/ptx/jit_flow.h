@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * jit_flow.h - what the compiler knows of a function before it makes code of it
+ *
+ * Compiled code runs one lane. It runs on its own from an entry until it comes to an instruction
+ * that concerns several lanes or the scheduler (it stops there), or has gone round loops for long.
+ * Where it stops, the registers that are still needed lie in the lane's slots of the frame; where
+ * it enters, it loads those that will be read.
+ */
+#ifndef ATOLL_SERVICES_GPU_EXEC_PTX_JIT_FLOW_H
+#define ATOLL_SERVICES_GPU_EXEC_PTX_JIT_FLOW_H
+
+#include "services/gpu-exec/ptx/internal.h"
+
+/* One straight piece of code; an instruction at which the lane stops is a piece of its own. */
+struct flow_block {
+	uint32_t first, end;
+	bool stop;      /* the lane stops before it */
+	bool entry;     /* lanes may come in here */
+	bool reached;   /* there is a way to it */
+	uint64_t *live; /* registers that are read before they are written, a bit each */
+};
+
+struct flow {
+	const struct ptx_function *function;
+	const struct insn *code; /* of the module */
+	uint32_t first, end;
+	uint32_t registers, words; /* words of a set of registers */
+	struct flow_block *blocks;
+	uint32_t block_count;
+	uint32_t *block_at; /* by instruction, from first; that begin a block, else UINT32_MAX */
+	bool *raw; /* registers that only float operations write: what a NaN of theirs carries is
+		    * open until somebody looks */
+	struct arena arena;
+};
+
+/* Registers of an instruction. */
+struct flow_regs {
+	int32_t *uses, *defs;
+	unsigned use_count, def_count, room;
+	bool known; /* it certainly writes all defs, if its guard lets it, and reads only uses */
+};
+
+/* 0, -ENOMEM, -ENOTSUP (too long, or no way to follow it). Free in any case. */
+int flow_make(struct flow *f, const struct ptx_function *function);
+void flow_free(struct flow *f);
+
+/* @r keeps its memory from call to call; regs_free at the end. 0 or -ENOMEM. */
+int flow_regs(const struct flow *f, const struct insn *i, struct flow_regs *r);
+void flow_regs_free(struct flow_regs *r);
+
+/* Must a lane stop before this one? */
+bool flow_stops(const struct insn *i);
+/* A result of a float operation that the compiler makes itself, whose NaN is that of the processor.
+ */
+bool flow_float_result(const struct insn *i);
+
+static inline bool flow_live(const struct flow_block *b, uint32_t reg)
+{
+	return b->live[reg / 64] >> (reg % 64) & 1;
+}
+
+#endif
