@@ -99,6 +99,10 @@ _Static_assert(offsetof(struct index_super, heap_size) == 40, "superblock");
 _Static_assert(offsetof(struct index_super, root) == 56, "superblock");
 #define INDEX_ROOT_OFFSET 56 /* of `root`, in the table region */
 
+/* Control region, second line: how many clients have been declared dead so far, 8 bytes. Whoever repairs looks
+ * at it, and reads the client table when it has risen. */
+#define INDEX_DEATHS_OFFSET 64
+
 enum index_type {
 	INDEX_TYPE_HASH = 1,
 	INDEX_TYPE_TREE = 2,

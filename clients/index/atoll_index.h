@@ -204,6 +204,29 @@ typedef void (*atoll_progress)(void *arg, uint64_t done, uint64_t all);
 int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
 		     struct atoll_index_report *report);
 
+/* What a repair found and did. */
+struct atoll_index_repaired {
+	uint64_t subtables; /* looked at, those that were split included */
+	uint64_t dead;      /* clients that are dead, as the client table says */
+	uint64_t inserts;   /* of the dead, which had not committed: taken back */
+	uint64_t splits;    /* of the dead: finished */
+	uint64_t locks;     /* of the dead, under which nothing had begun, or all was done: freed */
+	uint64_t open;      /* inserts and splits of clients that are not dead: left alone */
+	uint64_t bad;       /* heads and words that make no sense: left alone */
+};
+
+/**
+ * atoll_index_repair - finish or take back what dead clients have left anywhere in the table.
+ * Those are dead whom the shard has declared so: their verbs are fenced off. Others may do the same at
+ * the same time, and whoever does it may die at any verb. No operation may be in flight.
+ * Return: 0, -EBUSY, -ENOTCONN, or another negative errno.
+ */
+int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out);
+
+/* How many clients the shard has declared dead so far: when it has risen there is something to repair.
+ * One READ, waited for. 0 or negative errno, as atoll_index_repair. */
+int atoll_index_deaths(struct atoll_index *ix, uint64_t *out);
+
 /* Counts since the context was opened (reconnecting does not reset them). */
 struct atoll_index_stats {
 	uint64_t ops[ATOLL_OPS];

@@ -589,6 +589,17 @@ int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress p
 	return race_dump(ix->race, entry, progress, arg, report);
 }
 
+int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
+{
+	memset(out, 0, sizeof(*out));
+	return atoll_index_lost(ix) ? -ENOTCONN : race_repair(ix->race, out);
+}
+
+int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
+{
+	return atoll_index_lost(ix) ? -ENOTCONN : race_deaths(ix->race, out);
+}
+
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
 {
 	*out = ix->before;

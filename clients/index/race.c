@@ -467,7 +467,7 @@ void race_abandon(struct race *r)
 	}
 }
 
-static void complete(struct race *r, const struct verb_completion *done)
+void race_complete(struct race *r, const struct verb_completion *done)
 {
 	uint64_t index = done->cookie & 0xff;
 	struct race_op *op;
@@ -487,10 +487,9 @@ static void complete(struct race *r, const struct verb_completion *done)
 	race_step(r, op, done);
 }
 
-/* Says that we live, for whoever suspects that we do not. */
-static void beat(struct race *r)
+void race_beat(struct race *r)
 {
-	uint64_t now = race_now(r);
+	uint64_t now = r->c.beat_us && !r->lost ? race_now(r) : 0;
 	struct verb v = {
 		.op = VERB_WRITE,
 		.len = 8,
@@ -518,7 +517,7 @@ int race_poll(struct race *r)
 	for (int batch = 0; batch < POLL_BATCHES && !r->gone; batch++) {
 		n = r->c.verbs->ops->poll(r->c.verbs, done, POLL_BATCH);
 		for (int i = 0; i < n; i++)
-			complete(r, &done[i]);
+			race_complete(r, &done[i]);
 		if (n < POLL_BATCH)
 			break;
 	}
@@ -532,8 +531,7 @@ int race_poll(struct race *r)
 		post_unsent(r);
 	if (r->split.state != RACE_SPLIT_IDLE)
 		race_split_pump(r);
-	if (r->c.beat_us && !r->lost)
-		beat(r);
+	race_beat(r);
 	if (r->doorbell) {
 		r->doorbell = false;
 		r->c.verbs->ops->flush(r->c.verbs);

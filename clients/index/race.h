@@ -13,7 +13,7 @@
  *	insert	WRITE block, READ both | CAS 0 -> PEND, READ both | CAS PEND -> live
  *	put	update where the key is there, insert where it is not
  *	split	CAS lock | WRITE record | READ all | FAA each slot | READ all | READ keys | WRITE
- *halves
+ *		halves
  *
  * With the slot cache (race_cache.c) a get that hits takes one round trip, an update or delete two.
  *
@@ -22,10 +22,10 @@
  * Why an insert is right: two clients that insert the same key into different slots must not both
  * succeed, and a get that reads the slots one after the other must not miss a put that has ended.
  * Each puts its word with PEND, which no reader sees, and then reads both buckets again. Of two
- *such inserts the one whose CAS came later sees the other: it is in a READ after its own CAS. If it
- *sees a committed copy, or PEND in a slot before its own, it withdraws (CAS PEND -> 0) and starts
+ * such inserts the one whose CAS came later sees the other: it is in a READ after its own CAS. If it
+ * sees a committed copy, or PEND in a slot before its own, it withdraws (CAS PEND -> 0) and starts
  * again; if it sees PEND in a slot after its own it waits until that one has withdrawn or
- *committed. So at most one commits, and it commits by one CAS after which every READ sees it.
+ * committed. So at most one commits, and it commits by one CAS after which every READ sees it.
  * tests/unit/test_insert_model.c checks the protocol over all interleavings.
  *
  * A client that died leaves at most a block without a slot, or PEND. Whoever is held up by PEND
@@ -34,7 +34,7 @@
  * then, the word is removed (CAS PEND -> 0): no verb of the owner can come later.
  *
  * How an operation ends when a verb fails: only a lost answer to the one CAS that publishes makes
- *it IN_DOUBT. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
+ * it IN_DOUBT. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
  * executed. Nothing that changes the table is ever sent twice, but for a verb that was certainly
  * not executed.
  *
@@ -125,6 +125,10 @@ bool race_lost(const struct race *r);
 /* See atoll_index_dump. */
 int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
+
+/* See atoll_index_repair. */
+int race_repair(struct race *r, struct atoll_index_repaired *out);
+int race_deaths(struct race *r, uint64_t *out);
 
 /* Counts of this engine, to which the owner may add those of earlier ones. */
 const struct atoll_index_stats *race_stats(const struct race *r);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DUMP_COOKIE UINT64_MAX /* of no operation */
-
 enum {
 	DUMP_BATCH = 16 * VERB_CHAIN_MAX
 }; /* blocks read at a time, if they fit */
@@ -44,74 +42,6 @@ struct walk {
 	unsigned n;
 	uint32_t used; /* of `blocks`, bytes */
 };
-
-/* Looks at the end of a chain of reads_run. Not ours: an operation of an earlier time. */
-static int chain_end(struct race *r, const struct verb_completion *done)
-{
-	for (unsigned i = 0; i < done->count && i < VERB_CHAIN_MAX; i++) {
-		unsigned status = done->status[i];
-
-		if (status != STATUS_OK) {
-			r->lost |= race_status_lost(status);
-			return race_status_lost(status) ? -ENOTCONN : -EIO;
-		}
-	}
-	return 0;
-}
-
-/* READs in as many chains as they need, all of them to their end. */
-static int reads_run(struct race *r, const struct verb *v, unsigned n)
-{
-	struct verbs *p = r->c.verbs;
-	unsigned posted = 0, out = 0;
-	int failed = 0;
-
-	while (posted < n || out) {
-		struct verb_completion done;
-		int rc = 0;
-
-		while (posted < n && rc == 0) {
-			unsigned k = n - posted < VERB_CHAIN_MAX ? n - posted : VERB_CHAIN_MAX;
-
-			rc = p->ops->post(p, r->lane[0], v + posted, k, DUMP_COOKIE);
-			posted += rc == 0 ? k : 0;
-			out += rc == 0;
-		}
-		if (rc && rc != -EAGAIN) {
-			failed = rc;
-			posted = n;
-		}
-		p->ops->flush(p);
-		rc = p->ops->poll(p, &done, 1);
-		if (rc < 0) {
-			r->gone = true;
-			return -ENOTCONN;
-		}
-		if (rc == 0)
-			p->ops->idle(p);
-		if (rc == 0 || done.cookie != DUMP_COOKIE)
-			continue;
-		out--;
-		rc = chain_end(r, &done);
-		if (rc) {
-			failed = failed ? failed : rc;
-			posted = n;
-		}
-	}
-	return failed;
-}
-
-static struct verb read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local)
-{
-	return (struct verb){
-		.op = VERB_READ,
-		.len = len,
-		.remote = r->c.table,
-		.remote_offset = at,
-		.local = r->c.local,
-		.local_offset = local,
-	};
-}
 
 static void bad(struct walk *w, uint64_t *counter, uint64_t at)
 {
@@ -226,9 +156,9 @@ static int batch_run(struct walk *w)
 	w->n = 0;
 	w->used = 0;
 	for (unsigned i = 0; i < n; i++)
-		reads[i] = read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
+		reads[i] = race_read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
 				     w->blocks_local + w->batch[i].local);
-	rc = reads_run(w->r, reads, n);
+	rc = race_verbs_run(w->r, reads, n, VERB_CHAIN_MAX);
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = block_take(w, i);
 	return rc;
@@ -269,8 +199,8 @@ static int groups_take(struct walk *w)
 {
 	uint32_t n = w->r->c.groups;
 	uint64_t base = w->sub.at + INDEX_LINE;
-	struct verb v = read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
-	int rc = reads_run(w->r, &v, 1);
+	struct verb v = race_read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
+	int rc = race_verbs_run(w->r, &v, 1, 1);
 
 	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
 		struct index_bucket bucket;
@@ -290,9 +220,9 @@ static int groups_take(struct walk *w)
 /* The leaves below @sub, one after the other. */
 static int sub_take(struct walk *w, struct race_sub sub)
 {
-	struct verb v = read_verb(w->r, sub.at, INDEX_LINE, w->table_local);
+	struct verb v = race_read_verb(w->r, sub.at, INDEX_LINE, w->table_local);
 	struct index_subtable head;
-	int rc = reads_run(w->r, &v, 1);
+	int rc = race_verbs_run(w->r, &v, 1, 1);
 
 	if (rc)
 		return rc;
@@ -334,11 +264,11 @@ static int pairs_check(struct walk *w)
 	for (uint64_t i = 0; i < w->npairs; i++) {
 		const struct pair *p = &w->pairs[i];
 		struct verb chain[2] = {
-			read_verb(w->r, p->first.at, 8, w->table_local),
-			read_verb(w->r, p->second.at, 8, w->table_local + 8),
+			race_read_verb(w->r, p->first.at, 8, w->table_local),
+			race_read_verb(w->r, p->second.at, 8, w->table_local + 8),
 		};
 		uint64_t now[2];
-		int rc = reads_run(w->r, chain, 2);
+		int rc = race_verbs_run(w->r, chain, 2, 2);
 
 		if (rc)
 			return rc;

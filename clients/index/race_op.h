@@ -199,6 +199,7 @@ struct race {
 	struct rtx_env env;
 	struct race_split split;
 	uint64_t spare_pair;
+	bool repairing; /* splits of the dead are finished, none is begun */
 	struct race_cached *cache; /* c.cache places, or NULL */
 	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */
 	bool beat_out;
@@ -218,6 +219,9 @@ void race_op_sleep(struct race *r, struct race_op *op, uint64_t now);
 void race_block_leak(struct race *r, uint64_t room);
 uint64_t race_block_alloc(struct race *r, uint64_t room);
 uint64_t race_now(struct race *r);
+void race_complete(struct race *r, const struct verb_completion *done);
+/* Says that we live, when it is time to, for whoever suspects that we do not. */
+void race_beat(struct race *r);
 uint64_t race_random(struct race *r);
 
 /* race_cache.c */
@@ -271,6 +275,11 @@ void race_evaluate(struct race *r, struct race_op *op);
 void race_decide(struct race *r, struct race_op *op);
 /* Something that cannot be was read. Once it may be the network; twice it is the memory. */
 void race_bad_read(struct race *r, struct race_op *op);
+
+/* race_wait.c */
+/* Verbs in chains of at most @each, all of them to their end. 0 or negative errno. */
+int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned each);
+struct verb race_read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local);
 
 /* race_step.c */
 void race_step(struct race *r, struct race_op *op, const struct verb_completion *done);

@@ -190,7 +190,7 @@ static void post_tx(struct race *r)
 		break;
 	case RACE_SPLIT_LOCK:
 		/* Who takes a dead client's lock over says first what it will do with it. */
-		if (s->expect)
+		if (s->expect && s->pair)
 			rtx_redo(tx, &intent, NULL, 0, 0);
 		rtx_lock_read(tx, s->sub.at, s->expect, s->sub.at, local_at(s, RACE_SPLIT_SUB),
 			      INDEX_LINE);
@@ -385,6 +385,8 @@ static void locked(struct race *r)
 	} else if (head.next) {
 		race_sub_learn(r, &s->sub, head.next);
 		enter(s, RACE_SPLIT_UNLOCK);
+	} else if (!s->pair) {
+		enter(s, RACE_SPLIT_UNLOCK);
 	} else {
 		if (s->pair == r->spare_pair)
 			r->spare_pair = 0; /* it may be used from here on */
@@ -405,7 +407,7 @@ static void intent_take(struct race *r)
 	    race_sub_offset_good(r, record.aux, 2)) {
 		s->pair = record.aux;
 		enter(s, RACE_SPLIT_LOCK);
-	} else if (room_take(r)) { /* it had not begun: we do it */
+	} else if (r->repairing || room_take(r)) { /* it had not begun: we do it, or free the lock */
 		enter(s, RACE_SPLIT_LOCK);
 	} else {
 		enter(s, RACE_SPLIT_ROOM);

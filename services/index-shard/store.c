@@ -32,6 +32,7 @@ static void store_open(struct store *s, void *table, void *control)
 	memset(s, 0, sizeof(*s));
 	s->table = table;
 	s->control = control;
+	s->deaths = (uint64_t *)((char *)control + INDEX_DEATHS_OFFSET);
 	s->client = (struct index_client *)((char *)control + INDEX_CLIENT_TABLE_OFFSET);
 	s->segment = (struct index_segment *)((char *)control + INDEX_SEGMENT_TABLE_OFFSET);
 }
@@ -199,4 +200,6 @@ void store_client_set(struct store *s, uint16_t cid, uint16_t epoch, enum index_
 
 	/* The line is private until this store has made it whole; see index_layout.h. */
 	__atomic_store_n((uint64_t *)(void *)&s->client[cid], word, __ATOMIC_RELEASE);
+	if (state == INDEX_CLIENT_DEAD)
+		__atomic_fetch_add(s->deaths, 1, __ATOMIC_RELEASE);
 }

@@ -16,6 +16,7 @@ struct store {
 	struct index_super *table;   /* start of the table region */
 	struct index_super *control; /* start of the control region */
 	struct index_client *client; /* INDEX_CLIENTS lines */
+	uint64_t *deaths;            /* rises with each client that is declared dead */
 	struct index_segment *segment;
 	uint64_t segments, used; /* of the heap, handed out of its lower end */
 	uint64_t logs;           /* segments of its upper end that are logs */

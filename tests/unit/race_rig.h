@@ -363,7 +363,7 @@ static inline bool rig_drain(struct rig *g)
 
 /* What a look at the table itself found. */
 struct rig_look {
-	uint64_t faults, leaves, retired, locked, live[RIG_KEYS];
+	uint64_t faults, leaves, retired, locked, pending, live[RIG_KEYS];
 };
 
 static inline void rig_look_slot(struct rig *g, struct rig_look *l, uint64_t word,
@@ -380,6 +380,7 @@ static inline void rig_look_slot(struct rig *g, struct rig_look *l, uint64_t wor
 		return;
 	}
 	if (index_slot_pending(word)) {
+		l->pending++;
 		l->faults += rig_line(g, kv->cid)->state != INDEX_CLIENT_DEAD &&
 			     rig_line(g, kv->cid)->epoch == kv->epoch;
 		return;

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A walk through the table that finishes what dead clients have left: pending inserts are taken
+ * back, splits finished, locks freed. It does what any client does that is held up by the dead
+ * (race_decide.c, race_split.c), only everywhere, so it may itself be stopped at any verb, and two
+ * may run.
+ */
+#include "clients/index/race_op.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	TRIES = 8, /* looks at a subtable whose lock is the dead's, which others may be repairing */
+	PENDING = 64, /* pending words that are looked at together */
+};
+
+struct repair {
+	struct race *r;
+	struct atoll_index_repaired *out;
+	/* local memory, that of the walk of race_dump.c */
+	uint8_t *table, *lines, *blocks;
+	uint64_t table_at, lines_at, blocks_at;
+	struct {
+		uint64_t at, word;
+	} pend[PENDING];
+	unsigned npend;
+};
+
+static struct index_client line_of(const struct repair *p, uint16_t cid)
+{
+	struct index_client line;
+
+	memcpy(&line, p->lines + (size_t)cid * INDEX_LINE, sizeof(line));
+	return line;
+}
+
+static bool dead(const struct repair *p, uint16_t cid, uint16_t epoch)
+{
+	struct index_client line;
+
+	if (cid == 0 || cid >= INDEX_CLIENTS)
+		return false;
+	line = line_of(p, cid);
+	return rtx_is_dead(&line, cid, epoch);
+}
+
+static int lines_read(struct repair *p)
+{
+	struct verb v = race_read_verb(p->r, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE,
+				       p->lines_at);
+
+	v.remote = p->r->c.control;
+	return race_verbs_run(p->r, &v, 1, 1);
+}
+
+/* ------------------------------------------------------------------ pending inserts */
+
+/* Whose are they? Those of the dead are taken back. */
+static int pending_take(struct repair *p)
+{
+	struct verb v[PENDING];
+	unsigned n = p->npend, k = 0;
+	int rc;
+
+	p->npend = 0;
+	for (unsigned i = 0; i < n; i++)
+		v[i] = race_read_verb(p->r, index_slot_offset(p->pend[i].word),
+				      sizeof(struct index_kv), p->blocks_at + i * INDEX_LINE);
+	rc = n ? race_verbs_run(p->r, v, n, VERB_CHAIN_MAX) : 0;
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < n; i++) {
+		struct index_kv kv;
+
+		memcpy(&kv, p->blocks + i * INDEX_LINE, sizeof(kv));
+		if (!dead(p, kv.cid, kv.epoch)) {
+			p->out->open++;
+			continue;
+		}
+		v[k] = race_read_verb(p->r, p->pend[i].at, 8, p->blocks_at + k * 8);
+		v[k].op = VERB_CAS;
+		v[k].compare = p->pend[i].word;
+		p->pend[k] = p->pend[i]; /* k <= i */
+		k++;
+	}
+	rc = k ? race_verbs_run(p->r, v, k, 1) : 0;
+	for (unsigned i = 0; i < k && !rc; i++) {
+		uint64_t old;
+
+		memcpy(&old, p->blocks + i * 8, sizeof(old));
+		p->out->inserts += old == p->pend[i].word;
+	}
+	return rc;
+}
+
+static int groups_take(struct repair *p, const struct race_sub *sub)
+{
+	uint32_t n = p->r->c.groups;
+	struct verb v =
+		race_read_verb(p->r, sub->at + INDEX_LINE, n * INDEX_GROUP_SIZE, p->table_at);
+	int rc = race_verbs_run(p->r, &v, 1, 1);
+
+	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
+		struct index_bucket bucket;
+
+		memcpy(&bucket, p->table + (size_t)b * INDEX_LINE, sizeof(bucket));
+		for (unsigned i = 0; i < INDEX_BUCKET_SLOTS && !rc; i++) {
+			uint64_t word = bucket.slot[i];
+
+			/* A frozen one is left out by whoever splits. */
+			if (!index_slot_pending(word) || (word & INDEX_SLOT_MOVE))
+				continue;
+			if (!race_word_good(p->r, word)) {
+				p->out->bad++;
+				continue;
+			}
+			p->pend[p->npend].at = sub->at + INDEX_LINE + (uint64_t)b * INDEX_LINE +
+					       offsetof(struct index_bucket, slot) + i * 8;
+			p->pend[p->npend++].word = word;
+			if (p->npend == PENDING)
+				rc = pending_take(p);
+		}
+	}
+	return rc ? rc : pending_take(p);
+}
+
+/* ------------------------------------------------------------------ subtables */
+
+static int head_read(struct repair *p, const struct race_sub *sub, struct index_subtable *head)
+{
+	struct verb v = race_read_verb(p->r, sub->at, INDEX_LINE, p->table_at);
+	int rc = race_verbs_run(p->r, &v, 1, 1);
+
+	memcpy(head, p->table, sizeof(*head));
+	return rc;
+}
+
+/* The engine finishes a split; it is polled until it has. */
+static int split_finish(struct repair *p, const struct race_sub *sub, uint64_t lock)
+{
+	struct race *r = p->r;
+
+	race_split_repair(r, sub, lock, line_of(p, index_lock_cid(lock)).log_base);
+	while (r->split.state != RACE_SPLIT_IDLE) {
+		if (race_poll(r) < 0 || r->lost)
+			return -ENOTCONN;
+		if (r->split.state != RACE_SPLIT_IDLE)
+			r->c.verbs->ops->idle(r->c.verbs);
+	}
+	return 0;
+}
+
+static int sub_take(struct repair *p, struct race_sub sub)
+{
+	struct index_subtable head;
+	uint64_t done = p->r->stats.repairs;
+	int rc;
+
+	for (unsigned i = 0;; i++) {
+		rc = head_read(p, &sub, &head);
+		if (rc)
+			return rc;
+		if (head.prefix != sub.prefix || head.depth != sub.depth) {
+			p->out->bad++;
+			return 0;
+		}
+		if (!head.lock || i == TRIES ||
+		    !dead(p, index_lock_cid(head.lock), index_lock_epoch(head.lock)))
+			break;
+		rc = split_finish(p, &sub, head.lock);
+		if (rc)
+			return rc;
+		p->out->locks++;
+	}
+	done = p->r->stats.repairs - done;
+	p->out->splits += done;
+	p->out->locks -= done < p->out->locks ? done : p->out->locks;
+	p->out->open += head.lock != 0;
+	p->out->subtables++;
+	if (!head.next)
+		return groups_take(p, &sub);
+	if (!race_sub_offset_good(p->r, head.next, 2) || sub.depth >= INDEX_DEPTH_MAX) {
+		p->out->bad++;
+		return 0;
+	}
+	race_sub_learn(p->r, &sub, head.next);
+	for (uint32_t i = 0; i < 2 && !rc; i++)
+		rc = sub_take(p, (struct race_sub){
+					 .at = head.next + i * index_subtable_size(p->r->c.groups),
+					 .prefix = sub.prefix << 1 | i,
+					 .depth = sub.depth + 1,
+				 });
+	return rc;
+}
+
+int race_repair(struct race *r, struct atoll_index_repaired *out)
+{
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
+	struct repair p = {
+		.r = r,
+		.out = out,
+		.table = r->c.local_base + after_ops,
+		.table_at = r->c.local_offset + after_ops,
+	};
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (r->active || r->split.state != RACE_SPLIT_IDLE)
+		return -EBUSY;
+	if (race_lost(r))
+		return -ENOTCONN;
+	p.lines = p.table + RACE_DUMP_TABLE;
+	p.lines_at = p.table_at + RACE_DUMP_TABLE;
+	p.blocks = p.lines + INDEX_CLIENTS * INDEX_LINE;
+	p.blocks_at = p.lines_at + INDEX_CLIENTS * INDEX_LINE;
+	rc = lines_read(&p);
+	for (unsigned c = 1; c < INDEX_CLIENTS && !rc; c++)
+		out->dead += line_of(&p, (uint16_t)c).state == INDEX_CLIENT_DEAD;
+	r->repairing = true;
+	for (uint32_t i = 0; i < 1u << r->c.depth && !rc; i++)
+		rc = sub_take(
+			&p, (struct race_sub){
+				    .at = r->c.table_offset + i * index_subtable_size(r->c.groups),
+				    .prefix = i,
+				    .depth = r->c.depth,
+			    });
+	r->repairing = false;
+	return rc;
+}
+
+int race_deaths(struct race *r, uint64_t *out)
+{
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
+	struct verb v = race_read_verb(r, INDEX_DEATHS_OFFSET, 8, r->c.local_offset + after_ops);
+	int rc;
+
+	if (r->active || r->split.state != RACE_SPLIT_IDLE)
+		return -EBUSY;
+	if (race_lost(r))
+		return -ENOTCONN;
+	v.remote = r->c.control;
+	rc = race_verbs_run(r, &v, 1, 1);
+	memcpy(out, r->c.local_base + after_ops, sizeof(*out));
+	return rc;
+}
