@@ -99,6 +99,11 @@ uint16_t netif_source_port(const struct netif *nif, uint32_t entropy)
 	return (uint16_t)(0xc000 | (entropy & 0x3fff));
 }
 
+bool netif_hides_identification(const struct netif *nif)
+{
+	return nif->port->ops->caps & PORT_UDP;
+}
+
 uint32_t netif_backlog(const struct netif *nif)
 {
 	return nif->backlog_count;

@@ -11,6 +11,8 @@
 #ifndef ATOLL_DATAPLANE_NETIF_H
 #define ATOLL_DATAPLANE_NETIF_H
 
+#include <stdbool.h>
+
 #include "dataplane/port.h"
 
 struct netif_stats {
@@ -28,6 +30,8 @@ uint32_t netif_mtu(const struct netif *nif);
 /* UDP source port for a flow: of the caller's choice on L2 ports; where the kernel sends, the one
  * that its socket is bound to, which the invariant CRC covers. */
 uint16_t netif_source_port(const struct netif *nif, uint32_t entropy);
+/* Does the port give 0 for the IPv4 identification of what it receives, whatever it was? */
+bool netif_hides_identification(const struct netif *nif);
 /* Packets that wait because the port did not take them yet: stop making more when it grows. */
 uint32_t netif_backlog(const struct netif *nif);
 

@@ -105,6 +105,7 @@ struct roce_dev *roce_dev_new(const struct roce_dev_conf *conf, struct netif *ni
 	dev->packet_max = netif_mtu(nif);
 	if (dev->packet_max > PACKET_DATA_OVERHEAD + ROCE_MTU_MAX)
 		dev->packet_max = PACKET_DATA_OVERHEAD + ROCE_MTU_MAX;
+	dev->hides_identification = netif_hides_identification(nif);
 	dev->random = conf->seed;
 	dev->qpns_left = PACKET_QPN_MAX - 1;
 	dev->next_qpn = 2 + (uint32_t)(draw(dev) % dev->qpns_left);
@@ -458,13 +459,23 @@ bool roce_output_pending(const struct roce_dev *dev)
 
 /* ------------------------------------------------------------------ packets in */
 
+/* @stock: it may be from a peer whose kernel or card numbers its IPv4 packets. Atoll's do not. */
+static bool icrc_good(const struct roce_dev *dev, struct pkt *pkt, bool stock)
+{
+	uint32_t delta = packet_icrc_delta(pkt->data, pkt->len);
+
+	return !delta || PLANTED(ROCE_PLANT_NO_ICRC) ||
+	       (stock && dev->hides_identification &&
+		icrc_is_identification(delta, pkt->len - ICRC_BYTES));
+}
+
 static void input_datagram(struct roce_dev *dev, const struct roce_rx *rx, struct pkt *pkt)
 {
 	if (rx->qpn != PACKET_QPN_CM)
 		dev->counters[ROCE_C_BAD_QPN]++;
 	else if (rx->payload_len != PACKET_MAD_BYTES)
 		dev->counters[ROCE_C_BAD_LENGTH]++;
-	else if (!packet_icrc_ok(pkt->data, pkt->len) && !PLANTED(ROCE_PLANT_NO_ICRC))
+	else if (!icrc_good(dev, pkt, true))
 		dev->counters[ROCE_C_BAD_ICRC]++;
 	else
 		dev->ops->datagram(dev->host, rx->src, rx->src_qpn, rx->payload, rx->payload_len);
@@ -490,7 +501,7 @@ static void input_one(struct roce_dev *dev, struct pkt *pkt)
 		dev->counters[ROCE_C_BAD_QPN]++;
 		return;
 	}
-	if (!packet_icrc_ok(pkt->data, pkt->len) && !PLANTED(ROCE_PLANT_NO_ICRC)) {
+	if (!icrc_good(dev, pkt, !qp->conf.atoll)) {
 		dev->counters[ROCE_C_BAD_ICRC]++;
 		return;
 	}

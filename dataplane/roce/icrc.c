@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane/roce/icrc.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #ifdef ATOLL_HAVE_ISAL
@@ -10,12 +9,15 @@
 
 enum {
 	POLYNOMIAL = (int)0xedb88320u, /* CRC-32 of Ethernet, reflected */
+	LENGTH_BITS = 14,	       /* of packets whose identification is looked for */
+	IDENTIFICATION_AT = 4,	       /* in the IPv4 header */
 };
 
 /* The register after the eight bytes of 0xff, not inverted. */
 static const uint32_t PREFIX_STATE = 0xdebb20e3u;
 
 static uint32_t tables[8][256];
+static uint32_t back[LENGTH_BITS]; /* x^(-8 * 2^i), the highest bit being x^0 */
 static bool made;
 
 #if defined(ATOLL_HAVE_ISAL) && defined(__x86_64__)
@@ -36,8 +38,36 @@ static inline void clear_upper_halves(void)
 }
 #endif
 
+/* a * b modulo the polynomial, reflected. */
+static uint32_t multiply(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	for (uint32_t bit = 1u << 31; bit; bit >>= 1) {
+		if (a & bit)
+			product ^= b;
+		b = (b & 1) ? (b >> 1) ^ (uint32_t)POLYNOMIAL : b >> 1;
+	}
+	return product;
+}
+
+bool icrc_is_identification(uint32_t delta, size_t len)
+{
+	size_t n = len - IDENTIFICATION_AT;
+
+	if (len < IDENTIFICATION_AT || n >> LENGTH_BITS)
+		return false;
+	/* back by the zeros that follow it: its two bytes stand in the low half of the register */
+	for (unsigned i = 0; n; i++, n >>= 1)
+		if (n & 1)
+			delta = multiply(delta, back[i]);
+	return delta < 0x10000;
+}
+
 void icrc_init(void)
 {
+	uint32_t x = 1u << 31;
+
 	if (made)
 		return;
 	for (uint32_t i = 0; i < 256; i++) {
@@ -54,6 +84,10 @@ void icrc_init(void)
 			tables[t][i] = (c >> 8) ^ tables[0][c & 0xff];
 		}
 	}
+	for (int bit = 0; bit < 8; bit++)
+		x = (x >> 31) ? (x ^ (uint32_t)POLYNOMIAL) << 1 | 1 : x << 1;
+	for (unsigned i = 0; i < LENGTH_BITS; i++, x = multiply(x, x))
+		back[i] = x;
 #ifdef UPPER_HALVES
 	has_avx = __builtin_cpu_supports("avx");
 #endif

@@ -13,6 +13,7 @@
 #ifndef ATOLL_DATAPLANE_ROCE_ICRC_H
 #define ATOLL_DATAPLANE_ROCE_ICRC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,17 @@ uint32_t icrc_compute(const uint8_t *packet, size_t len);
 
 /* The same by tables, whatever the build has: the tests compare the two. */
 uint32_t icrc_compute_tables(const uint8_t *packet, size_t len);
+
+/**
+ * icrc_is_identification - is all that is wrong with a packet its IPv4 identification?
+ * @delta: the CRC that it has, exclusive or that which was computed; not 0
+ * @len: bytes that the CRC was computed over
+ *
+ * A kernel that takes the IPv4 header off does not say what its identification was, and it counts.
+ * The CRC is linear: a wrong identification changes it by one of 65,535 values, which depend on the
+ * length alone. So the check is that of a 16-bit CRC then. Costs a few hundred steps.
+ */
+bool icrc_is_identification(uint32_t delta, size_t len);
 
 /* Makes the tables. roce_dev_new calls it; a program that computes CRCs without a device must. */
 void icrc_init(void);

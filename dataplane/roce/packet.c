@@ -130,14 +130,14 @@ static inline void mask_variant(struct wire_roce *h)
 	h->bth.reserved = 0xff;
 }
 
-bool packet_icrc_ok(uint8_t *data, uint32_t len)
+uint32_t packet_icrc_delta(uint8_t *data, uint32_t len)
 {
 	const uint8_t *at = data + len - ICRC_BYTES;
 	uint32_t want = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
 			(uint32_t)at[3] << 24;
 
 	mask_variant((struct wire_roce *)data);
-	return icrc_compute(data, len - ICRC_BYTES) == want;
+	return icrc_compute(data, len - ICRC_BYTES) ^ want;
 }
 
 void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint16_t src_port,

@@ -273,10 +273,15 @@ struct roce_rx {
 int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len);
 
 /**
- * packet_icrc_ok - does the ICRC fit? Masks the variant fields in @data and leaves them so.
- * Only after packet_parse found the lengths good.
+ * packet_icrc_delta - the ICRC of a packet, exclusive or what it should be: 0 if it fits. Masks the
+ * variant fields in @data and leaves them so. Only after packet_parse found the lengths good.
  */
-bool packet_icrc_ok(uint8_t *data, uint32_t len);
+uint32_t packet_icrc_delta(uint8_t *data, uint32_t len);
+
+static inline bool packet_icrc_ok(uint8_t *data, uint32_t len)
+{
+	return !packet_icrc_delta(data, len);
+}
 
 /* ------------------------------------------------------------------ building */
 

@@ -68,6 +68,47 @@ static void test_all_lengths(void **state)
 	}
 }
 
+/* Of a packet whose identification is not known, everything else is still checked. */
+static void test_identification(void **state)
+{
+	static const struct {
+		const uint8_t *packet;
+		uint32_t len;
+	} vectors[] = {
+		{read_request, sizeof(read_request)}, {send_only, sizeof(send_only)},
+		{write_only, sizeof(write_only)},     {ack, sizeof(ack)},
+		{faa, sizeof(faa)},
+	};
+	static uint8_t big[4200];
+	uint8_t copy[256];
+
+	(void)state;
+	for (size_t v = 0; v < sizeof(vectors) / sizeof(*vectors); v++) {
+		uint32_t len = vectors[v].len, delta;
+
+		for (uint32_t bit = 0; bit < 8 * len; bit++) {
+			memcpy(copy, vectors[v].packet, len);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			delta = packet_icrc_delta(copy, len);
+			if (delta)
+				assert_int_equal(icrc_is_identification(delta, len - ICRC_BYTES),
+						 bit / 8 == 4 || bit / 8 == 5);
+		}
+	}
+	for (size_t len = 6; len <= sizeof(big); len++) {
+		uint32_t crc = icrc_compute(big, len), other;
+
+		big[4] ^= (uint8_t)len;
+		big[5] ^= 0x81;
+		other = icrc_compute(big, len);
+		assert_true(icrc_is_identification(crc ^ other, len));
+		big[len / 2 > 6 ? len / 2 : 3] ^= 0x20;
+		assert_false(icrc_is_identification(crc ^ icrc_compute(big, len), len));
+	}
+	assert_false(icrc_is_identification(1, 3));
+	assert_false(icrc_is_identification(1, 1 << 20));
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -80,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_all_lengths),
+		cmocka_unit_test(test_identification),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
