@@ -9,8 +9,8 @@
 
 enum {
 	POLYNOMIAL = (int)0xedb88320u, /* CRC-32 of Ethernet, reflected */
-	LENGTH_BITS = 14,	       /* of packets whose identification is looked for */
-	IDENTIFICATION_AT = 4,	       /* in the IPv4 header */
+	LENGTH_BITS = 14,              /* of packets whose identification is looked for */
+	IDENTIFICATION_AT = 4,         /* in the IPv4 header */
 };
 
 /* The register after the eight bytes of 0xff, not inverted. */

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The RoCEv2 engine against Linux's own RDMA stack (rdma_rxe) in a guest, with unmodified RDMA tools.
+
+In the guest a veth pair joins two network namespaces: rxe0 is at one end, the engine at the other, over
+the kernel's UDP. One guest runs every step.
+
+test_interop.py [PATTERN...]   only the steps whose names match
+"""
+import fnmatch
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import guest  # noqa: E402
+
+BUILD = os.environ.get("ATOLL_BUILD", "build")
+FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
+RXE, OURS = "10.77.0.1", "10.77.0.2"
+PORTS = {"uring": "uring:"}
+MODULES = ["veth", "crc32_generic", "crc32_pclmul", "rdma_rxe", "ib_uverbs", "rdma_ucm", "sch_netem"]
+
+PRELUDE = f"""
+cat >/bin/listens <<'E' # PORT: waits until somebody in the engine's namespace accepts there
+#!/bin/sh
+for i in $(seq 100); do
+	ip netns exec b netstat -ltn | grep -q ":$1 " && exit
+	[ $i -lt 20 ] || pidof roce_peer >/dev/null || exit 1
+	sleep 0.1
+done
+E
+chmod +x /bin/listens
+ours() {{ ip netns exec b "$@"; }}
+step() {{ # NAME SECONDS COMMAND
+	setsid /bin/sh -c "$3" >/tmp/out 2>&1 &
+	pid=$!
+	( sleep "$2"; kill -9 -$pid; echo "no end after $2 s" >>/tmp/out ) 2>/dev/null &
+	clock=$!
+	wait $pid
+	rc=$?
+	kill $clock 2>/dev/null
+	wait $clock 2>/dev/null
+	kill -9 -$pid 2>/dev/null # what it started and left
+	[ $rc -eq 0 ] || sed 's/^/  | /' /tmp/out
+	echo "@@step $1 $rc $(cut -d' ' -f1 /proc/uptime) $(tail -n 1 /tmp/out)"
+}}
+ip netns add b
+ip link add p0 type veth peer name p1 netns b
+ip link set p0 mtu 4400
+ours ip link set p1 mtu 4400
+ip addr add {RXE}/24 dev p0
+ours ip addr add {OURS}/24 dev p1
+ip link set p0 up
+ours ip link set p1 up
+ours ip link set lo up
+rdma link add rxe0 type rxe netdev p0 || echo "@@norxe"
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	grep -q ACTIVE /sys/class/infiniband/rxe0/ports/1/state && break
+	sleep 0.2
+done
+mkdir -p /dev/infiniband
+for u in /sys/class/infiniband_verbs/uverbs*; do
+	[ -e /dev/infiniband/${{u##*/}} ] || mknod /dev/infiniband/${{u##*/}} c $(tr : ' ' <$u/dev)
+done
+"""
+
+
+def pingpong(port, role, size, mtu, count):
+    """Steps: our engine is @role, the tool is the other."""
+    ours = (f"ip netns exec b roce_peer pingpong '{PORTS[port]}' {OURS} {RXE} {role} 18515 {size} {mtu} "
+            f"{count}")
+    tool = f"ibv_rc_pingpong -d rxe0 -g 1 -c -s {size} -m {mtu} -n {count}"
+    if role == "server":
+        command = f"{ours} & p=$!; listens 18515; {tool} {OURS} && wait $p"
+    else:
+        command = f"{tool} >/tmp/tool 2>&1 & p=$!; {ours} && wait $p || {{ cat /tmp/tool; exit 1; }}; ! grep invalid /tmp/tool"
+    return f"pingpong.{port}.{role}.{size}.{mtu}", 60, command
+
+
+def steps():
+    for port in PORTS:
+        for role in ("server", "client"):
+            for size, mtu, count in ((1, 1024, 1000), (1023, 4096, 1000), (65536, 1024, 50), (65536, 4096, 50)):
+                yield pingpong(port, role, size, mtu, count)
+
+
+def main():
+    try:
+        machine = guest.Guest(os.path.join(BUILD, "interop"), MODULES)
+        machine.verbs()
+        machine.program("ibv_rc_pingpong", "ibverbs-utils")
+        machine.program(os.path.join(BUILD, "tests/interop/roce_peer"), "this project")
+    except guest.Missing as missing:
+        print(f"skip: {missing}")
+        return 77
+    wanted = [step for step in steps()
+              if not sys.argv[1:] or any(fnmatch.fnmatch(step[0], p) for p in sys.argv[1:])]
+    script = PRELUDE + "".join(f"step {name} {seconds} '{command.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'\n"
+                               for name, seconds, command in wanted)
+    results = {}
+
+    def line(text):
+        if text.startswith("@@step "):
+            _, name, status, at, *said = text.split(" ", 4)
+            results[name] = int(status)
+            verdict = {0: "ok", 77: "skipped"}.get(int(status), f"FAILED ({status})")
+            print(f"{at:>7} s  {name}: {verdict}  {said[0] if said else ''}", flush=True)
+        else:
+            print(text, flush=True)
+
+    print(f"Linux {machine.version}")
+    status, _, console = machine.run(script, 1200 if FULL else 600, line)
+    missing = [name for name, _, _ in wanted if name not in results]
+    bad = [name for name, _, _ in wanted if results.get(name, 0) not in (0, 77)]
+    if status is None or missing:
+        print(console[-2000:])
+        print(f"the guest ended early: no result of {', '.join(missing)}")
+        return 1
+    if bad:
+        print(f"failed: {', '.join(bad)}")
+        return 1
+    print(f"{len(results)} steps with Linux {machine.version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
