@@ -288,42 +288,54 @@ static void block_build(struct tree *t, struct tree_op *op, const void *key, con
 	op->key = kv_key(kv);
 }
 
-int tree_submit(struct tree *t, enum atoll_op kind, const void *key, size_t klen, const void *value,
-		size_t vlen, atoll_done done, void *arg)
+int tree_op_take(struct tree *t, struct tree_op **out)
 {
 	struct tree_op *op = t->free;
 
-	if ((unsigned)kind >= ATOLL_OPS || klen == 0 || klen > INDEX_KEY_MAX ||
-	    vlen > INDEX_VALUE_MAX || !key || !done || (vlen && !value))
-		return -EINVAL;
 	if (tree_lost(t))
 		return -ENOTCONN;
 	if (!op)
 		return -EAGAIN;
 	t->free = op->next;
 	t->active++;
-	t->stats.ops[kind]++;
-
-	op->kind = kind;
 	op->gen++;
 	op->posted = op->unsent = op->reread = op->finished = false;
 	op->post_rc = 0;
-	op->moved = op->root_seen = op->written = false;
+	op->moved = op->root_seen = op->written = op->strict = op->last = op->locks = false;
 	op->held = op->mend = op->mend_due = false;
-	op->fixing = op->fix.due = op->deciding = false;
+	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
 	op->trips = op->skip = op->torn = 0;
 	op->wait_begin = op->wait_word = 0;
 	op->wait_count = 0;
+	op->goal = 0;
+	op->vlen = 0;
+	op->at = op->block = 0;
+	rtx_begin(&op->tx, &t->env, op->index, op->local + TREE_LOCAL_RTX,
+		  op->local_offset + TREE_LOCAL_RTX);
+	*out = op;
+	return 0;
+}
+
+int tree_submit(struct tree *t, enum atoll_op kind, const void *key, size_t klen, const void *value,
+		size_t vlen, atoll_done done, void *arg)
+{
+	struct tree_op *op;
+	int rc;
+
+	if ((unsigned)kind >= ATOLL_OPS || klen == 0 || klen > INDEX_KEY_MAX ||
+	    vlen > INDEX_VALUE_MAX || !key || !done || (vlen && !value))
+		return -EINVAL;
+	rc = tree_op_take(t, &op);
+	if (rc)
+		return rc;
+	t->stats.ops[kind]++;
+	op->kind = kind;
 	op->klen = (uint32_t)klen;
 	op->vlen = writes_block(kind) ? (uint32_t)vlen : 0;
-	op->goal = 0;
-	op->at = op->block = 0;
 	op->locks = kind != ATOLL_GET;
 	op->done = done;
 	op->arg = arg;
 	block_build(t, op, key, value);
-	rtx_begin(&op->tx, &t->env, op->index, op->local + TREE_LOCAL_RTX,
-		  op->local_offset + TREE_LOCAL_RTX);
 	tree_start(t, op);
 	return 0;
 }
@@ -337,7 +349,7 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 		.round_trips = op->trips,
 	};
 
-	if (out.result == ATOLL_OK && op->kind == ATOLL_GET) {
+	if (out.result == ATOLL_OK && op->kind == ATOLL_GET && !op->scan.on) {
 		out.value = op->local + TREE_LOCAL_READ + op->value_at;
 		out.value_len = op->value_len;
 	}
@@ -348,8 +360,10 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 			op->vlen);
 	}
 	t->stats.results[out.result]++;
-	t->stats.round_trips[op->kind] += op->trips;
-	t->stats.trips_hist[op->kind][op->trips < 15 ? op->trips : 15]++;
+	if (!op->scan.on) {
+		t->stats.round_trips[op->kind] += op->trips;
+		t->stats.trips_hist[op->kind][op->trips < 15 ? op->trips : 15]++;
+	}
 	if (op->state == TREE_BACKOFF)
 		t->asleep--;
 	if (op->unsent)
@@ -362,7 +376,10 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 	t->ended++;
 	/* The callback may submit and so take this very operation; the value lies where only a
 	 * later completion writes. */
-	op->done(op->arg, &out);
+	if (op->scan.on)
+		op->scan.done(op->arg, out.result, op->scan.rc, op->scan.n);
+	else
+		op->done(op->arg, &out);
 }
 
 static uint64_t random_next(struct tree *t)

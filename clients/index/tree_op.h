@@ -67,6 +67,18 @@ struct tree_fix {
 	uint8_t key[INDEX_KEY_MAX];
 };
 
+struct tree_scan {
+	bool on; /* the operation is a scan */
+	bool reverse;
+	uint64_t limit, n;
+	int rc;
+	unsigned at;		     /* entries of this leaf that are done */
+	unsigned batch, nbatch;	     /* blocks in TREE_LOCAL_READ: those of entries from `batch` on */
+	uint32_t pos[VERB_CHAIN_MAX + 1]; /* where each begins, and the end */
+	atoll_entry entry;
+	tree_scan_done done;
+};
+
 struct tree_op {
 	enum tree_state state;
 	enum atoll_op kind;
@@ -83,6 +95,8 @@ struct tree_op {
 	/* where it is going */
 	const uint8_t *key;
 	uint32_t klen;
+	bool strict;	/* for the keys right below this one */
+	bool last;	/* for the last of all; there is no key */
 	unsigned goal;	/* level */
 	uint64_t at;	/* node; 0: from the root */
 	unsigned level; /* of it */
@@ -122,6 +136,8 @@ struct tree_op {
 
 	struct rtx tx;
 	unsigned nchain, base; /* verbs of the chain that is out; verbs of it that were done before */
+
+	struct tree_scan scan;
 
 	atoll_done done;
 	void *arg;
@@ -185,6 +201,8 @@ struct tree {
 };
 
 /* tree.c */
+/* An operation that is free, with nothing in it. -EAGAIN or -ENOTCONN. */
+int tree_op_take(struct tree *t, struct tree_op **out);
 /* Posts the chain of op->tx. */
 void tree_post(struct tree *t, struct tree_op *op, enum tree_state state);
 void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, unsigned status);
@@ -212,6 +230,8 @@ const struct tree_child *tree_child_find(const struct tree_inner *node, const ui
 					 uint32_t klen, bool strict);
 
 /* tree_step.c */
+/* The bytes of `at` are in local memory: what follows? */
+void tree_look(struct tree *t, struct tree_op *op);
 void tree_start(struct tree *t, struct tree_op *op);
 void tree_go(struct tree *t, struct tree_op *op);
 void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion *done);
@@ -229,6 +249,12 @@ enum tree_need {
 };
 /* Sets long keys of t->view. False: they are being read, and the node will be looked at again. */
 bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need);
+
+/* tree_scan.c */
+/* t->view is the next leaf. */
+void tree_scan_look(struct tree *t, struct tree_op *op);
+/* Blocks have come. */
+void tree_scan_blocks(struct tree *t, struct tree_op *op);
 
 /* tree_write.c */
 /* t->view is the node of the goal, which is ours and in charge of the key. */

@@ -10,8 +10,6 @@ enum {
 	SAME_TORN = 3,      /* READs of the same bytes, unlocked and not whole, that are a fault */
 };
 
-static void look(struct tree *t, struct tree_op *op);
-
 void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status)
 {
 	enum atoll_result result = race_result_of(status);
@@ -42,7 +40,7 @@ static void fix_begin(struct tree *t, struct tree_op *op)
 	op->goal = op->cur.level;
 	op->locks = op->cur.sure;
 	op->at = 0;
-	op->root_seen = op->moved = op->reread = false;
+	op->root_seen = op->moved = op->reread = op->strict = op->last = false;
 	op->wait_begin = op->wait_word = 0;
 	op->skip = 0;
 	tree_go(t, op);
@@ -230,21 +228,33 @@ static void arrived(struct tree_op *op, const struct tree_fence *low)
 	memcpy(op->fix.key, low->key, low->klen);
 }
 
+/* Is what the operation looks for at @low or above it? */
+static bool above(const struct tree_op *op, const struct tree_fence *low)
+{
+	return op->last || tree_above(low, op->key, op->klen, op->strict);
+}
+
+static bool below(const struct tree_op *op, const struct tree_fence *high)
+{
+	return op->last ? high->none : tree_below(high, op->key, op->klen, op->strict);
+}
+
 /* False: the node makes no sense on this way. */
 static bool follow(struct tree *t, struct tree_op *op, const struct tree_inner *n)
 {
 	const struct tree_child *c;
 
-	if (n->level != op->level || !tree_above(&n->low, op->key, op->klen, false))
+	if (n->level != op->level || !above(op, &n->low))
 		return false;
 	arrived(op, &n->low);
-	if (!tree_below(&n->high, op->key, op->klen, false)) {
+	if (!below(op, &n->high)) {
 		if (!tree_offset_good(t, n->next, INDEX_TREE_NODE))
 			return false;
 		move_right(t, op, n->next);
 		return true;
 	}
-	c = tree_child_find(n, op->key, op->klen, false);
+	c = op->last ? (n->n ? &n->child[n->n - 1] : NULL)
+		     : tree_child_find(n, op->key, op->klen, op->strict);
 	if (!c || !tree_offset_good(t, c->at, INDEX_TREE_NODE))
 		return false;
 	op->at = c->at;
@@ -304,7 +314,7 @@ static void root_read(struct tree *t, struct tree_op *op)
 		if (!op->fixing && (op->kind == ATOLL_PUT || op->kind == ATOLL_INSERT))
 			tree_grow(t, op);
 		else
-			tree_settle(t, op, ATOLL_NOT_FOUND);
+			tree_settle(t, op, op->scan.on ? ATOLL_OK : ATOLL_NOT_FOUND);
 		return;
 	}
 	if (index_tree_root_level(word) >= INDEX_TREE_LEVELS ||
@@ -421,7 +431,7 @@ static void keys_read(struct tree *t, struct tree_op *op)
 			return;
 		}
 	}
-	look(t, op);
+	tree_look(t, op);
 }
 
 /* ------------------------------------------------------------------ get */
@@ -452,7 +462,7 @@ static void value_read(struct tree *t, struct tree_op *op)
 	} else if (!kv_key_is(kv, op->key, op->klen)) {
 		op->skip++; /* the same hash, or not what the entry says */
 		t->stats.collisions++;
-		look(t, op);
+		tree_look(t, op);
 	} else {
 		op->value_at = (uint32_t)(kv_value(kv) - (op->local + TREE_LOCAL_READ));
 		op->value_len = kv->vlen;
@@ -525,8 +535,7 @@ static void inner_look(struct tree *t, struct tree_op *op)
 		tree_go(t, op);
 }
 
-/* The bytes of `at` are in local memory. */
-static void look(struct tree *t, struct tree_op *op)
+void tree_look(struct tree *t, struct tree_op *op)
 {
 	struct tree_view *v = &t->view;
 
@@ -552,12 +561,12 @@ static void look(struct tree *t, struct tree_op *op)
 		op->wait_begin = op->wait_word = 0;
 	if (!tree_resolve(t, op, TREE_NEED_FENCES))
 		return;
-	if (v->head.level != op->level || !tree_above(&v->low, op->key, op->klen, false)) {
+	if (v->head.level != op->level || !above(op, &v->low)) {
 		tree_bad(t, op);
 		return;
 	}
 	arrived(op, &v->low);
-	if (!tree_below(&v->high, op->key, op->klen, false)) {
+	if (!below(op, &v->high)) {
 		uint64_t at = op->at;
 
 		if (!tree_offset_good(t, v->head.next, INDEX_TREE_NODE)) {
@@ -581,6 +590,8 @@ static void look(struct tree *t, struct tree_op *op)
 		tree_change(t, op);
 	else if (op->fixing)
 		fix_look(t, op);
+	else if (op->scan.on)
+		tree_scan_look(t, op);
 	else
 		get(t, op);
 }
@@ -595,7 +606,7 @@ static void locked(struct tree *t, struct tree_op *op)
 		op->held = true;
 		op->mend = op->mend_due = false;
 		op->wait_begin = op->wait_word = 0;
-		look(t, op);
+		tree_look(t, op);
 	} else {
 		t->stats.conflicts++;
 		wait_lock(t, op, old);
@@ -609,7 +620,7 @@ static void claimed(struct tree *t, struct tree_op *op)
 		op->mend_due = false;
 		t->stats.cleared++;
 		op->wait_begin = op->wait_word = 0;
-		look(t, op);
+		tree_look(t, op);
 	} else { /* somebody else has */
 		tree_go(t, op);
 	}
@@ -644,7 +655,7 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		root_read(t, op);
 		break;
 	case TREE_READ:
-		look(t, op);
+		tree_look(t, op);
 		break;
 	case TREE_LOCK:
 		locked(t, op);
@@ -656,7 +667,10 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		keys_read(t, op);
 		break;
 	case TREE_VALUE:
-		value_read(t, op);
+		if (op->scan.on)
+			tree_scan_blocks(t, op);
+		else
+			value_read(t, op);
 		break;
 	case TREE_OWNER:
 		owner_read(t, op);
