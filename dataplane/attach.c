@@ -390,7 +390,6 @@ static bool region_free(struct control *c, struct client *cl, const struct proto
 static bool trace(struct control *c, struct client *cl, const struct proto_ctl_request *q)
 {
 	uint32_t entries = c->conf.node->trace_entries;
-	struct command cmd = {.op = CMD_TRACE, .entries = entries};
 	struct proto_ctl_reply r;
 
 	if (!is_owner(cl->uid))
@@ -418,11 +417,11 @@ static bool trace(struct control *c, struct client *cl, const struct proto_ctl_r
 	}
 	if (!cl->traces) {
 		cl->traces = true;
-		if (c->tracers++ == 0) {
+		if (c->tracers++ == 0)
 			memset(c->trace, 0, c->trace_size);
-			cmd.base = c->trace;
-			command_run(c, &cmd);
-		}
+		cl->packets = q->op == CTL_OP_TRACE_PACKETS;
+		c->packet_tracers += cl->packets;
+		trace_set(c);
 	}
 	reply_init(c, &r, q, STATUS_OK);
 	r.size = c->trace_size;
@@ -457,6 +456,7 @@ bool client_request(struct control *c, struct client *cl, const struct proto_ctl
 	case CTL_OP_REGION_FREE:
 		return region_free(c, cl, q);
 	case CTL_OP_TRACE:
+	case CTL_OP_TRACE_PACKETS:
 		return trace(c, cl, q);
 	case CTL_OP_COUNTERS:
 		reply_init(c, &r, q, STATUS_OK);

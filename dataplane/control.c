@@ -62,7 +62,7 @@ void control_run(struct control *c)
 		m->result = dp_region_close(c->dp, m->key);
 		break;
 	case CMD_TRACE:
-		dp_trace(c->dp, m->base, m->entries);
+		dp_trace(c->dp, m->base, m->entries, m->packets);
 		m->result = 0;
 		break;
 	case CMD_SERVICE:
@@ -208,11 +208,9 @@ static void client_hang_up(struct control *c, struct client *cl)
 {
 	if (cl->traces) {
 		cl->traces = false;
-		if (--c->tracers == 0) {
-			struct command off = {.op = CMD_TRACE};
-
-			command_run(c, &off);
-		}
+		c->tracers--;
+		c->packet_tracers -= cl->packets;
+		trace_set(c);
 	}
 	if (cl->grow.under_way)
 		client_grow_end(c, cl);
@@ -299,6 +297,16 @@ static void regions_expire(struct control *c)
 }
 
 /* ---------------------------------------------------------------- connections */
+
+void trace_set(struct control *c)
+{
+	struct command cmd = {.op = CMD_TRACE,
+			      .base = c->tracers ? c->trace : NULL,
+			      .entries = c->conf.node->trace_entries,
+			      .packets = c->packet_tracers > 0};
+
+	command_run(c, &cmd);
+}
 
 void client_close(struct control *c, struct client *cl, uint32_t why)
 {

@@ -24,7 +24,7 @@ enum {
 struct client {
 	int sock; /* -1: free */
 	uint32_t uid, pid;
-	bool attached, traces;
+	bool attached, traces, packets;
 	bool trusted; /* the node's owner, or a service that svcctl started: charged apart */
 	uint32_t endpoint, epoch;
 	void *own, *peer; /* halves, as mapped here */
@@ -64,6 +64,7 @@ struct command {
 	uint64_t key, size;
 	void *base;
 	uint32_t entries;
+	bool packets;
 	struct atoll_handle handle;
 	bool found;
 	int result;
@@ -100,7 +101,7 @@ struct control {
 	void *trace;
 	size_t trace_size;
 	int trace_fd;
-	unsigned tracers;
+	unsigned tracers, packet_tracers;
 
 	struct command command;
 	atomic_int wanted;
@@ -131,6 +132,8 @@ bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid);
 void client_close(struct control *c, struct client *cl, uint32_t why);
 struct region *region_find(struct control *c, uint64_t key);
 void region_forget(struct control *c, struct region *r, bool drop);
+/* Have the loop trace what the tracers want, or nothing. */
+void trace_set(struct control *c);
 /* A read-only descriptor on a file that we keep writing to. */
 int file_seal_writes(int fd);
 /* Is every page of a mapped memory file really there? One that is not would be a SIGBUS in the loop. */

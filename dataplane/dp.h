@@ -127,8 +127,9 @@ int dp_region_add(struct dp *dp, uint32_t endpoint, uint32_t epoch, uint64_t key
 		  uint64_t size, struct atoll_handle *out);
 int dp_region_close(struct dp *dp, uint64_t key);
 
-/* Trace: @ring holds @entries (a power of two) struct proto_trace_entry behind a 64-byte head. NULL stops. */
-void dp_trace(struct dp *dp, void *ring, uint32_t entries);
+/* Trace: @ring holds @entries (a power of two) struct proto_trace_entry behind a 64-byte head. NULL stops.
+ * @packets: the port's, too. Where the writer is stands in the head, so the same ring is gone on with. */
+void dp_trace(struct dp *dp, void *ring, uint32_t entries, bool packets);
 
 /* What the core counts: fills @out (COUNTERS_MAX entries) and returns how many. */
 uint32_t dp_counter_describe(struct counter_info *out);

@@ -55,6 +55,8 @@ struct netif {
 	uint32_t address;
 	uint16_t udp_port;
 	bool ethernet;
+	void (*tap)(void *arg, bool out, const struct pkt *pkt);
+	void *tap_arg;
 	struct netif_stats stats;
 	struct pkt *backlog[BACKLOG];
 	uint32_t backlog_head, backlog_count;
@@ -120,6 +122,12 @@ void netif_free(struct netif *nif, struct pkt **pkts, unsigned n)
 		nif->port->ops->free(nif->port, pkts, n);
 }
 
+void netif_tap(struct netif *nif, void (*tap)(void *arg, bool out, const struct pkt *pkt), void *arg)
+{
+	nif->tap = tap;
+	nif->tap_arg = arg;
+}
+
 const struct netif_stats *netif_stats(const struct netif *nif)
 {
 	return &nif->stats;
@@ -150,6 +158,8 @@ static void send_frames(struct netif *nif, uint64_t now_ns, struct pkt **pkts, u
 {
 	unsigned took = 0;
 
+	for (unsigned i = 0; nif->tap && i < n; i++)
+		nif->tap(nif->tap_arg, true, pkts[i]);
 	push_port(nif, now_ns);
 	while (took < n && !nif->backlog_count) {
 		unsigned burst = n - took < PORT_BURST_MAX ? n - took : PORT_BURST_MAX;
@@ -358,6 +368,8 @@ unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigne
 	unsigned kept = 0;
 
 	n = nif->port->ops->rx_burst(nif->port, pkts, n < PORT_BURST_MAX ? n : PORT_BURST_MAX);
+	for (unsigned i = 0; nif->tap && i < n; i++)
+		nif->tap(nif->tap_arg, false, pkts[i]);
 	for (unsigned i = 0; i < n; i++)
 		if (input_frame(nif, now_ns, pkts[i]))
 			pkts[kept++] = pkts[i];

@@ -44,6 +44,9 @@ unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigne
 void netif_tx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n);
 /* Retries what the port did not take, ages ARP entries. Once a loop. */
 void netif_tick(struct netif *nif, uint64_t now_ns);
+/* @tap sees each packet that is given to the port or was taken from it, as the port has it: a frame on
+ * PORT_L2, else from the IPv4 header on. NULL: nobody looks. */
+void netif_tap(struct netif *nif, void (*tap)(void *arg, bool out, const struct pkt *pkt), void *arg);
 const struct netif_stats *netif_stats(const struct netif *nif);
 
 #endif

@@ -141,6 +141,7 @@ static unsigned ctl_uses(unsigned op)
 	case CTL_OP_ADMIN_STATUS:
 		return USE_NAME | USE_NO_NAME;
 	case CTL_OP_TRACE:
+	case CTL_OP_TRACE_PACKETS:
 	case CTL_OP_COUNTERS:
 		break;
 	}
@@ -155,7 +156,7 @@ static uint8_t ctl_request(const struct proto_ctl_request *q, const char **why)
 		BAD("magic");
 	if (q->major != PROTO_MAJOR)
 		BAD("major");
-	if (q->op < CTL_OP_ATTACH || q->op > CTL_OP_ADMIN_STATUS)
+	if (q->op < CTL_OP_ATTACH || q->op > CTL_OP_TRACE_PACKETS)
 		BAD("op");
 	if (q->reserved0 || !zeros(q->reserved2, sizeof(q->reserved2)))
 		BAD("reserved");
@@ -191,7 +192,7 @@ static uint8_t ctl_reply(const struct proto_ctl_reply *r, const char **why)
 		BAD("magic");
 	if (r->major != PROTO_MAJOR)
 		BAD("major");
-	if (r->op < CTL_OP_ATTACH || r->op > CTL_OP_ADMIN_STATUS)
+	if (r->op < CTL_OP_ATTACH || r->op > CTL_OP_TRACE_PACKETS)
 		BAD("op");
 	if (r->status >= STATUS_COUNT)
 		BAD("status");

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -19,8 +20,8 @@ CLIENT = os.path.join(BUILD, "tests/integration/kill_client")
 
 def msgdump(*args, timeout=10, **more):
     env = {k: v for k, v in os.environ.items() if k != "ATOLL_SOCKET"}
-    return subprocess.run([MSGDUMP, *args], capture_output=True, text=True, timeout=timeout,
-                          check=False, env=env, **more)
+    return subprocess.run([MSGDUMP, *args], capture_output=True, timeout=timeout, check=False,
+                          env=env, **{"text": True, **more})
 
 
 class Errors(unittest.TestCase):
@@ -31,6 +32,9 @@ class Errors(unittest.TestCase):
                                  (["--endpoint", "x", "/"], 2, "--endpoint x"),
                                  (["--count", "0", "/"], 2, "--count 0"),
                                  (["/", "status", "fine"], 2, "no status 'fine'\n  status fine\n         ^"),
+                                 (["--read", "/nowhere"], 1, "/nowhere: No such file"),
+                                 (["--read", "/dev/null"], 1, "the file is empty"),
+                                 (["--read", "/proc/self/exe"], 1, "not a pcapng file"),
                                  (["--names", "/dev/null", "/"], 1, "/dev/null"),
                                  (["/nowhere.conf"], 1, "neither a run_dir")):
             out = msgdump(*args)
@@ -92,6 +96,43 @@ class Live(unittest.TestCase):
         out = msgdump("--count", "5", "--json", self.run_dir, "reply", "and", "status", "=", "ok")
         for line in out.stdout.splitlines():
             self.assertEqual(json.loads(line)["status"], "OK")
+
+    def test_capture_is_read_back(self):
+        path = os.path.join(self.dir.path, "capture")
+        out = msgdump("--write", path, "--count", "200", self.run_dir)
+        self.assertEqual((out.returncode, out.stdout), (0, ""), out.stderr)
+        out = msgdump("--read", path, "--json")
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        records = [json.loads(line) for line in out.stdout.splitlines()]
+        self.assertEqual(len(records), 200)
+        self.assertLess(abs(records[0]["time_ns"] / 1e9 - time.time()), 60)
+        kinds = {r["kind"] for r in records}
+        self.assertLessEqual({"request", "reply", "packet"}, kinds)
+        points = {r["point"] for r in records}
+        self.assertLessEqual({"packet-in", "packet-out", "from-ring", "to-ring"}, points)
+        # What went to the link is in a packet that went out: its request id stands in the payload.
+        frames = "".join(r["frame"] for r in records if r["point"] == "packet-out")
+        sent = [r for r in records if r["point"] == "to-link" and r["kind"] == "request"]
+        self.assertTrue(sent)
+        there = [int(r["req"]).to_bytes(8, "little").hex() in frames for r in sent]
+        self.assertGreater(sum(there), len(there) / 2)
+        for r in records:
+            if r["kind"] == "packet":
+                self.assertEqual(len(r["frame"]), 2 * r["length"])
+                self.assertRegex(r["text"], r"^127\.0\.0\.\d:\d+ -> 127\.0\.0\.\d:\d+ [A-Z_]+ qp 0x")
+        only = msgdump("--read", path, "packet and length > 100").stdout.splitlines()
+        self.assertEqual(len(only), sum(r["kind"] == "packet" and r["length"] > 100 for r in records))
+        # And by way of pipes, without packets.
+        out = msgdump("--write", "-", "--no-packets", "--read", path, "--count", "10", text=False)
+        again = msgdump("--read", "-", "--json", text=False, input=out.stdout)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual(len(again.stdout.splitlines()), 10)
+
+    def test_several_nodes(self):
+        out = msgdump("--count", "3000", "--json", self.run_dir, os.path.join(self.dir.path, "b"),
+                      "opcode echo.*")
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        self.assertEqual({json.loads(line)["node"] for line in out.stdout.splitlines()}, {1, 2})
 
     def test_ends_with_the_dataplane(self):
         with subprocess.Popen([MSGDUMP, "--heartbeats", self.run_dir], stdout=subprocess.DEVNULL,

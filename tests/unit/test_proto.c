@@ -509,7 +509,7 @@ static void ctl_requests(void **state)
 	SPOIL_CTL(attach, "magic", x.magic = 0);
 	SPOIL_CTL(attach, "major", x.major = 9);
 	SPOIL_CTL(attach, "op", x.op = 0);
-	SPOIL_CTL(attach, "op", x.op = CTL_OP_ADMIN_STATUS + 1);
+	SPOIL_CTL(attach, "op", x.op = CTL_OP_TRACE_PACKETS + 1);
 	SPOIL_CTL(attach, "reserved", x.reserved0 = 1);
 	SPOIL_CTL(attach, "uid", x.uid = 1);
 	SPOIL_CTL(attach, "reserved", x.reserved2[135] = 1);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/msgdump/event.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static const char *const points[] = {
 	[TRACE_POINT_FROM_RING] = "from-ring", [TRACE_POINT_TO_RING] = "to-ring",
 	[TRACE_POINT_TO_LINK] = "to-link",     [TRACE_POINT_FROM_LINK] = "from-link",
 	[TRACE_POINT_VERB] = "verb",	       [TRACE_POINT_COMPLETION] = "completion",
-	[TRACE_POINT_REFUSED] = "refused",
+	[TRACE_POINT_REFUSED] = "refused",     [TRACE_POINT_PACKET_OUT] = "packet-out",
+	[TRACE_POINT_PACKET_IN] = "packet-in",
 };
 
 enum { POINTS = sizeof(points) / sizeof(points[0]) };
@@ -31,6 +33,8 @@ const char *event_kind_name(const struct event *ev)
 		return "verb";
 	if (ev->kind == EVENT_COMPLETION)
 		return "completion";
+	if (ev->kind == EVENT_PACKET)
+		return "packet";
 	if (ev->msg.flags & MESSAGE_FLAG_REPLY)
 		return "reply";
 	if (ev->msg.flags & MESSAGE_FLAG_EVENT)
@@ -76,8 +80,10 @@ static void message_read(const struct proto_trace_entry *e, struct event *out)
 bool event_read(const struct proto_trace_entry *e, struct event *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (e->magic != PROTO_TRACE_ENTRY_MAGIC || !event_point_name(e->point))
+	if (e->magic != PROTO_TRACE_ENTRY_MAGIC || !event_point_name(e->point) ||
+	    e->point == TRACE_POINT_PACKET_OUT || e->point == TRACE_POINT_PACKET_IN)
 		return false;
+	out->entry = *e;
 	out->point = e->point;
 	out->node = e->node;
 	out->time_ns = e->time_ns;
@@ -97,5 +103,51 @@ bool event_read(const struct proto_trace_entry *e, struct event *out)
 	default:
 		message_read(e, out);
 	}
+	return true;
+}
+
+void event_packet(struct event *out, uint64_t time_ns, bool out_of, const uint8_t *frame,
+		  uint32_t captured, uint32_t length)
+{
+	memset(out, 0, sizeof(*out));
+	out->kind = EVENT_PACKET;
+	out->point = out_of ? TRACE_POINT_PACKET_OUT : TRACE_POINT_PACKET_IN;
+	out->time_ns = time_ns;
+	out->packet = frame;
+	out->packet_captured = captured;
+	out->packet_length = length;
+}
+
+bool event_next(struct event_packets *packets, const struct proto_trace_entry *e, struct event *out)
+{
+	enum { ROOM = offsetof(struct proto_trace_entry, seq) - offsetof(struct proto_trace_entry, slot0) };
+	uint32_t n = e->captured < ROOM ? e->captured : ROOM;
+
+	if (e->magic != PROTO_TRACE_ENTRY_MAGIC)
+		return false;
+	switch (e->point) {
+	case TRACE_POINT_PACKET_OUT:
+	case TRACE_POINT_PACKET_IN:
+		packets->have = 0;
+		packets->want = e->peer < EVENT_PACKET_MAX ? e->peer : 0;
+		event_packet(&packets->first, e->time_ns, e->point == TRACE_POINT_PACKET_OUT,
+			     packets->bytes, packets->want, packets->want);
+		packets->first.node = e->node;
+		packets->first.where = e->endpoint;
+		break;
+	case TRACE_POINT_PACKET_MORE:
+		break;
+	default:
+		packets->want = 0;
+		return event_read(e, out);
+	}
+	if (!packets->want || n > packets->want - packets->have)
+		return false;
+	memcpy(packets->bytes + packets->have, e->slot0, n);
+	packets->have += n;
+	if (packets->have < packets->want)
+		return false;
+	packets->want = 0;
+	*out = packets->first;
 	return true;
 }

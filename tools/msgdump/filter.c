@@ -26,8 +26,8 @@ static const char *const field_names[] = {
 };
 
 static const char *const kind_names[] = {"request", "reply", "event",  "async",
-					 "verb",    "completion", "message"};
-enum { KIND_MESSAGE = 6 };
+					 "verb",    "completion", "packet", "message"};
+enum { KIND_MESSAGE = 7 };
 
 enum compare { EQ, NE, LT, LE, GT, GE };
 
@@ -629,7 +629,8 @@ static bool test_match(const struct node *n, const struct event *ev)
 	case F_PAYLOAD:
 		return payload_is(n, ev);
 	case F_LENGTH:
-		return (m || v) && compared(n->compare, m ? m->length : v->len, n->number);
+		return ev->kind != EVENT_COMPLETION &&
+		       compared(n->compare, m ? m->length : v ? v->len : ev->packet_length, n->number);
 	case F_REQ:
 		return m && compared(n->compare, m->req_id, n->number);
 	case F_TRACE:

@@ -7,12 +7,13 @@
  *	not   := ("not" | "!") not | "(" expr ")" | test
  *	test  := KIND | FIELD [ "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" ] VALUE
  *
- * KIND is request, reply, event, async, verb, completion, or message (none of the last two). Without
+ * KIND is request, reply, event, async, verb, completion, packet, or message (none of the last three). Without
  * an operator, "=" is meant. FIELD is one of
  *
  *	opcode GLOB	name of the opcode, or its number
  *	status NAME	of an answer or of any verb of a completion, in either case of letters
- *	point NAME	from-ring, to-ring, to-link, from-link, verb, completion, refused
+ *	point NAME	from-ring, to-ring, to-link, from-link, verb, completion, refused,
+ *			packet-in, packet-out
  *	src, dst EP	who sent it, who gets it
  *	endpoint EP	sender, receiver, or on whose ring it is
  *	node NODE	sender's, receiver's, or that of the link

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * msgdump - what passes through a dataplane: live from its trace ring, as text or JSON, filtered.
+ * msgdump - what passes through dataplanes: live from their trace rings or back from a capture, filtered,
+ * as text, as JSON or as a capture.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -13,18 +14,22 @@
 
 #include "tools/msgdump/filter.h"
 #include "tools/msgdump/place.h"
-#include "tools/msgdump/ring.h"
 #include "tools/msgdump/show.h"
+#include "tools/msgdump/source.h"
 
 enum { FILTER_TEXT_MAX = 4096, PATH_TEXT_MAX = 512 };
 
 static const char usage_text[] =
-	"usage: msgdump [options] [NODE] [FILTER]\n"
+	"usage: msgdump [options] [NODE...] [FILTER]\n"
 	"\n"
-	"Prints every record that a dataplane routes, live, until ^C. NODE is its run_dir, its configuration\n"
-	"file, or the name of a local node; without it $ATOLL_SOCKET is taken. Only its owner may look.\n"
+	"Prints every record that dataplanes route, live, until ^C. A NODE is its run_dir, its configuration\n"
+	"file, or the name of a local node; without one $ATOLL_SOCKET is taken. Only its owner may look.\n"
 	"\n"
 	"  --json            one JSON object a line\n"
+	"  --packets         the port's packets, too\n"
+	"  --write FILE      a capture that Wireshark reads (pcapng), packets included; - is standard output\n"
+	"  --no-packets      without them\n"
+	"  --read FILE       what --write has written, instead of a node; - is standard input\n"
 	"  --count N         end after N records\n"
 	"  --heartbeats      links' heartbeats, too\n"
 	"  --names FILE      names of nodes, from this configuration file\n"
@@ -32,11 +37,12 @@ static const char usage_text[] =
 	"\n"
 	"FILTER, for example  opcode 'index.*' and dst node-b and status != ok\n"
 	"  tests             FIELD VALUE, FIELD = VALUE, != < <= > >=; or a kind alone: request, reply, event,\n"
-	"                    async, verb, completion, message; with and, or, not, ( )\n"
+	"                    async, verb, completion, message, packet; with and, or, not, ( )\n"
 	"  opcode GLOB       name of the opcode, or its number       status NAME  of answers and verbs\n"
 	"  src, dst EP       sender, receiver: NODE or NODE/NUMBER    endpoint EP  either, or whose ring it is\n"
 	"  node NODE         either's node, or the link's             at NODE      node that saw it\n"
-	"  point NAME        from-ring, to-ring, to-link, from-link, verb, completion, refused\n"
+	"  point NAME        from-ring, to-ring, to-link, from-link, verb, completion, refused, packet-in,\n"
+	"                    packet-out\n"
 	"  op NAME           of a verb: READ, WRITE, CAS, FAA         payload GLOB its first bytes, as text\n"
 	"  length, req, trace, budget, lane, cookie, arg0 to arg21, arg.NAME: numbers, 0x for hexadecimal\n"
 	"A test of what a record does not have is false.\n"
@@ -48,10 +54,11 @@ static const char usage_text[] =
 
 struct options {
 	struct filter *filter;
-	struct place place;
+	struct place *places, names; /* names: of --names, or those of the first place */
+	unsigned nplaces;
 	char words[FILTER_TEXT_MAX]; /* the filter's */
-	const char *names;
-	bool json, heartbeats;
+	const char *read, *write;
+	bool json, heartbeats, packets, no_packets;
 	uint64_t count;
 };
 
@@ -104,7 +111,7 @@ static int filter_wrong(const char *text, const struct filter_error *e)
 
 static int filter_make(struct options *o, const struct shorthand *s, unsigned n)
 {
-	struct filter_names names = {place_node, &o->place};
+	struct filter_names names = {place_node, &o->names};
 	struct filter_error err;
 	char text[FILTER_TEXT_MAX];
 
@@ -131,7 +138,8 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"req", 1, NULL, 'r'},	    {"point", 1, NULL, 'p'},	  {"no-verbs", 0, NULL, 'V'},
 		{"verbs", 0, NULL, 'v'},    {"heartbeats", 0, NULL, 'h'}, {"status", 1, NULL, 's'},
 		{"count", 1, NULL, 'c'},    {"help", 0, NULL, 'H'},	  {"json", 0, NULL, 'j'},
-		{"names", 1, NULL, 'N'},    {NULL, 0, NULL, 0}};
+		{"names", 1, NULL, 'N'},    {"read", 1, NULL, 'R'},	  {"write", 1, NULL, 'W'},
+		{"packets", 0, NULL, 'P'},  {"no-packets", 0, NULL, 'Q'}, {NULL, 0, NULL, 0}};
 	struct shorthand s[SHORTHANDS];
 	const char *socket = getenv("ATOLL_SOCKET");
 	unsigned n = 0;
@@ -165,7 +173,20 @@ static int options_read(int argc, char **argv, struct options *o)
 			o->json = true;
 			break;
 		case 'N':
-			o->names = optarg;
+			if (place_names(optarg, &o->names))
+				return 1;
+			break;
+		case 'R':
+			o->read = optarg;
+			break;
+		case 'W':
+			o->write = optarg;
+			break;
+		case 'P':
+			o->packets = true;
+			break;
+		case 'Q':
+			o->no_packets = true;
 			break;
 		case 'c':
 			errno = 0;
@@ -180,20 +201,29 @@ static int options_read(int argc, char **argv, struct options *o)
 			return 2;
 		}
 	}
-	if (optind < argc && place_is(argv[optind])) {
-		if (place_find(argv[optind++], &o->place))
+	o->packets = (o->packets || o->write) && !o->no_packets;
+	o->places = calloc(SOURCE_RINGS_MAX, sizeof(*o->places));
+	if (!o->places)
+		return 1;
+	for (; !o->read && optind < argc && place_is(argv[optind]); optind++, o->nplaces++) {
+		if (o->nplaces == SOURCE_RINGS_MAX) {
+			fprintf(stderr, "msgdump: more than %d nodes\n", SOURCE_RINGS_MAX);
+			return 2;
+		}
+		if (place_find(argv[optind], &o->places[o->nplaces]))
 			return 1;
-	} else if (!socket) {
+	}
+	if (!o->read && !o->nplaces && !socket) {
 		fprintf(stderr, "msgdump: which node? give its RUN_DIR, or set ATOLL_SOCKET\n");
 		return 2;
 	}
-	if (o->names && place_names(o->names, &o->place))
-		return 1;
+	if (!o->names.named && o->nplaces)
+		o->names = o->places[0];
 	rc = filter_words(o, argc - optind, argv + optind);
 	return rc ? rc : filter_make(o, s, n);
 }
 
-/* ---------------------------------------------------------------- live */
+/* ---------------------------------------------------------------- out */
 
 static bool wanted(const struct options *o, const struct event *ev)
 {
@@ -202,70 +232,133 @@ static bool wanted(const struct options *o, const struct event *ev)
 	return filter_match(o->filter, ev);
 }
 
-static int live(const struct options *o)
+static int write_event(FILE *to, const struct event *ev, uint64_t shift_ns)
+{
+	struct pcapng_packet p = {.time_ns = ev->time_ns + shift_ns};
+
+	if (ev->kind == EVENT_PACKET) {
+		p.link_type = PCAPNG_ETHERNET;
+		p.direction = ev->point == TRACE_POINT_PACKET_OUT ? PCAPNG_OUT : PCAPNG_IN;
+		p.data = ev->packet;
+		p.captured = ev->packet_captured;
+		p.length = ev->packet_length;
+	} else {
+		p.link_type = PCAPNG_USER0;
+		p.data = (const uint8_t *)&ev->entry;
+		p.captured = p.length = sizeof(ev->entry);
+	}
+	return pcapng_write(to, &p);
+}
+
+/* Where text, JSON or the capture goes. */
+static FILE *out_open(const struct options *o)
+{
+	FILE *to = !o->write || strcmp(o->write, "-") == 0 ? stdout : fopen(o->write, "wb");
+
+	if (!to) {
+		fprintf(stderr, "msgdump: %s: %s\n", o->write, strerror(errno));
+		return NULL;
+	}
+	if (o->write && pcapng_begin(to)) {
+		fprintf(stderr, "msgdump: %s: cannot be written\n", o->write);
+		return NULL;
+	}
+	return to;
+}
+
+static int out_close(const struct options *o, FILE *to)
+{
+	bool failed = fflush(to) || ferror(to);
+
+	if (to != stdout)
+		failed |= fclose(to) != 0;
+	if (failed)
+		fprintf(stderr, "msgdump: %s: cannot be written: %s\n", o->write ? o->write : "output",
+			strerror(errno));
+	return failed ? 1 : 0;
+}
+
+static int copy(const struct options *o, struct source *s, FILE *to)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
-	struct proto_trace_entry e;
-	struct event ev;
-	struct ring ring;
 	uint64_t left = o->count, start = 0, told = 0;
-	char path[PATH_TEXT_MAX];
+	static struct event ev;
+	int rc = 0;
 
-	if (o->place.run_dir[0])
-		snprintf(path, sizeof(path), "%s/dataplane.sock", o->place.run_dir);
-	else
-		snprintf(path, sizeof(path), "%s", getenv("ATOLL_SOCKET"));
-	if (ring_open(&ring, path))
-		return 1;
-	while (!stopped && left > 0) {
-		if (!ring_next(&ring, &e)) {
-			if (fflush(stdout))
-				break;
-			if (ring_over(&ring)) {
-				fprintf(stderr, "msgdump: the dataplane has ended\n");
-				break;
-			}
+	while (!stopped && left > 0 && !ferror(to)) {
+		rc = source_next(s, &ev);
+		if (rc == -EPIPE) {
+			fprintf(stderr, "msgdump: the dataplane has ended\n");
+			return 0;
+		}
+		if (rc < 0 || (rc == 0 && s->reader))
+			return rc;
+		if (s->lost != told) {
+			fprintf(o->json || o->write ? stderr : to,
+				"        ...   %" PRIu64 " entries lost: more passes than is printed\n",
+				s->lost - told);
+			told = s->lost;
+		}
+		if (rc == 0) {
+			fflush(to);
 			nanosleep(&pause, NULL);
 			continue;
 		}
-		if (ring.lost != told) {
-			fprintf(o->json ? stderr : stdout,
-				"        ...   %" PRIu64 " entries lost: more passes than is printed\n",
-				ring.lost - told);
-			told = ring.lost;
-		}
-		if (!event_read(&e, &ev))
-			continue;
 		if (!start)
 			start = ev.time_ns;
 		if (!wanted(o, &ev))
 			continue;
-		if (o->json)
-			show_json(stdout, &ev);
+		if (o->write)
+			write_event(to, &ev, s->shift_ns); /* an error stays with the stream */
+		else if (o->json)
+			show_json(to, &ev);
 		else
-			show_text(stdout, &ev, start);
+			show_text(to, &ev, start);
 		left--;
 	}
-	ring_close(&ring);
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "msgdump: cannot write: %s\n", strerror(errno));
-		return 1;
-	}
 	return 0;
+}
+
+static int source_open(const struct options *o, struct source *s)
+{
+	char text[SOURCE_RINGS_MAX][PATH_TEXT_MAX];
+	const char *paths[SOURCE_RINGS_MAX];
+
+	if (o->read)
+		return source_file(s, o->read);
+	for (unsigned i = 0; i < o->nplaces; i++) {
+		snprintf(text[i], sizeof(text[i]), "%s/dataplane.sock", o->places[i].run_dir);
+		paths[i] = text[i];
+	}
+	if (!o->nplaces)
+		paths[0] = getenv("ATOLL_SOCKET");
+	return source_rings(s, paths, o->nplaces ? o->nplaces : 1, o->packets);
 }
 
 int main(int argc, char **argv)
 {
 	static struct options o = {.count = UINT64_MAX};
 	struct sigaction sa = {.sa_handler = on_signal};
+	struct source s;
 	int rc = options_read(argc, argv, &o);
+	FILE *to;
 
-	if (!rc) {
-		sigaction(SIGINT, &sa, NULL);
-		sigaction(SIGTERM, &sa, NULL);
-		signal(SIGPIPE, SIG_IGN);
-		rc = live(&o);
+	if (rc)
+		goto out;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	rc = 1;
+	if (source_open(&o, &s))
+		goto out;
+	to = out_open(&o);
+	if (to) {
+		rc = copy(&o, &s, to) ? 1 : 0;
+		rc |= out_close(&o, to);
 	}
+	source_close(&s);
+out:
 	filter_free(o.filter);
+	free(o.places);
 	return rc;
 }

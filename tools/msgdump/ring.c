@@ -13,10 +13,11 @@
 
 enum { HEAD = 64, ANSWER_MS = 2000 };
 
-int ring_open(struct ring *v, const char *path)
+int ring_open(struct ring *v, const char *path, bool packets)
 {
-	struct proto_ctl_request q = {
-		.magic = PROTO_CTL_REQUEST_MAGIC, .major = PROTO_MAJOR, .op = CTL_OP_TRACE};
+	struct proto_ctl_request q = {.magic = PROTO_CTL_REQUEST_MAGIC,
+				      .major = PROTO_MAJOR,
+				      .op = packets ? CTL_OP_TRACE_PACKETS : CTL_OP_TRACE};
 	struct proto_ctl_reply r;
 	unsigned n = 1;
 	struct stat st;

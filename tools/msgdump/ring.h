@@ -18,9 +18,9 @@ struct ring {
 	uint64_t at, lost;
 };
 
-/* Asks the dataplane at the control socket @path (CTL_OP_TRACE) and maps what it gives. 0, or negative
- * errno after it has said on stderr what is wrong. */
-int ring_open(struct ring *r, const char *path);
+/* Asks the dataplane at the control socket @path (CTL_OP_TRACE; with its port's @packets) and maps what
+ * it gives. 0, or negative errno after it has said on stderr what is wrong. */
+int ring_open(struct ring *r, const char *path, bool packets);
 void ring_close(struct ring *r);
 /* The next entry, whole. 1, or 0 when there is none. */
 int ring_next(struct ring *r, struct proto_trace_entry *out);

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "tools/msgdump/packet.h"
+
 enum { LINE = 1024 };
 
 void show_text(FILE *to, const struct event *ev, uint64_t start_ns)
@@ -10,6 +12,7 @@ void show_text(FILE *to, const struct event *ev, uint64_t start_ns)
 	char text[LINE], where[32];
 	const char *point = event_point_name(ev->point);
 	uint64_t ns = ev->time_ns - start_ns;
+	int n;
 	bool atomic = ev->verb.op == VERB_OP_CAS || ev->verb.op == VERB_OP_FAA;
 
 	switch (ev->kind) {
@@ -22,8 +25,15 @@ void show_text(FILE *to, const struct event *ev, uint64_t start_ns)
 	case EVENT_MESSAGE:
 		proto_message_text(text, sizeof(text), &ev->msg, ev->data, ev->captured);
 		break;
+	case EVENT_PACKET:
+		n = packet_text(text, sizeof(text), ev->packet, ev->packet_captured);
+		if (n >= 0 && (size_t)n < sizeof(text))
+			snprintf(text + n, sizeof(text) - (size_t)n, " %u bytes", ev->packet_length);
+		break;
 	}
-	if (ev->where & 0xffffff)
+	if (ev->kind == EVENT_PACKET)
+		snprintf(where, sizeof(where), "port");
+	else if (ev->where & 0xffffff)
 		snprintf(where, sizeof(where), "%u/%u", ev->where >> 24, ev->where & 0xffffff);
 	else
 		snprintf(where, sizeof(where), "node %u", ev->where >> 24);
@@ -182,6 +192,20 @@ static void completion(FILE *to, const struct event *ev)
 	fputc(']', to);
 }
 
+static void packet(FILE *to, const struct event *ev)
+{
+	char text[LINE];
+
+	packet_text(text, sizeof(text), ev->packet, ev->packet_captured);
+	fprintf(to, ", \"text\": \"%s\"", text);
+	number(to, "length", ev->packet_length);
+	member(to, "frame", false);
+	fputc('"', to);
+	for (uint32_t i = 0; i < ev->packet_captured; i++)
+		fprintf(to, "%02x", ev->packet[i]);
+	fputc('"', to);
+}
+
 void show_json(FILE *to, const struct event *ev)
 {
 	const char *point = event_point_name(ev->point);
@@ -202,6 +226,9 @@ void show_json(FILE *to, const struct event *ev)
 		break;
 	case EVENT_COMPLETION:
 		completion(to, ev);
+		break;
+	case EVENT_PACKET:
+		packet(to, ev);
 		break;
 	}
 	fputs("}\n", to);
