@@ -11,7 +11,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import BUILD, Dir, svcctl, wait_for  # noqa: E402
+from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
 
 INDEX = os.path.join(BUILD, "clients/index/atoll-index")
 LINES = 12000
@@ -34,10 +34,15 @@ SHARD = """[service index]
 exec = index-shard
 args = --groups 8 --heap-mib 64
 """
+WORKER = """[service worker]
+exec = repair-worker
+args = --target b/index
+"""
 
 
 class Resize(unittest.TestCase):
     def setUp(self):
+        self.workers = "ab" if self._testMethodName.startswith("test_worker") else ""
         os.environ.pop("ATOLL_PATH", None)
         self.dir = Dir()
         self.addCleanup(self.dir.remove)
@@ -46,7 +51,8 @@ class Resize(unittest.TestCase):
             os.mkdir(f"{self.dir.path}/{name}", 0o755)
             text = CONF.format(name=name, id=i + 1, host=i + 2, dir=self.dir.path, port=port,
                                peer="ba"[i], peer_id=2 - i, peer_host=3 - i)
-            conf = self.dir.file(f"{name}/node.conf", text + (SHARD if name == "b" else ""))
+            conf = self.dir.file(f"{name}/node.conf", text + (SHARD if name == "b" else "") +
+                                 (WORKER if name in self.workers else ""))
             out = svcctl("up", "-d", conf)
             self.assertEqual(out.returncode, 0, out.stderr)
         self.words = self.dir.file("words", "".join(f"word-{i * 7919}\n" for i in range(LINES)))
@@ -64,10 +70,15 @@ class Resize(unittest.TestCase):
         return subprocess.Popen(self.args(*args, **more), stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True)
 
+    def dump_once(self):
+        out = self.index("dump", "--check")
+        return out if "not connected" not in out.stderr else None
+
     def assert_whole(self):
         out = self.index("verify", self.words)
         self.assertIn(f"{LINES} right, 0 missing, 0 different", out.stdout + out.stderr)
-        out = self.index("dump", "--check")
+        # a walk does not connect again where a busy machine makes the link be given up
+        out = wait_for(lambda: self.dump_once(), 15, 0.1)
         self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
         self.assertIn("torn 0, duplicate 0, misplaced 0, pending 0", out.stdout)
         entries, slots = re.match(r"(\d+) entries in (\d+) slots", out.stdout).groups()
@@ -112,6 +123,26 @@ class Resize(unittest.TestCase):
         for p in (load, zombie):
             out, _ = p.communicate(timeout=60)
             self.assertEqual(p.returncode, 0, out)
+        self.assert_whole()
+
+    def test_worker(self):
+        """One on each node repairs what killed clients leave, while the workers themselves are killed: in the
+        end nothing is left, and no client has come by to repair it."""
+        load = self.start("--in-flight", "4", "load", self.words)
+        for i in range(30 if FULL else 6):
+            victim = self.start("--in-flight", "64", "load", self.words, node=rng.choice("ab"))
+            time.sleep(rng.uniform(0.02, 0.2))
+            victim.kill()
+            victim.communicate()
+            if i % 3 == 0:
+                worker = status(f"{self.dir.path}/{'ab'[i % 2]}")["processes"]["worker"]
+                if worker.get("pid"):
+                    os.kill(worker["pid"], signal.SIGKILL)
+        out, _ = load.communicate(timeout=60)
+        self.assertEqual(load.returncode, 0, out)
+        self.assertTrue(wait_for(lambda: "reached" in svcctl("logs", "--dir", self.dir.path,
+                                                             "b/worker").stdout, 10, 0.1))
+        self.assertTrue(wait_for(lambda: "pending 0" in self.index("dump", "--check").stdout, 10, 0.1))
         self.assert_whole()
 
 
