@@ -225,6 +225,8 @@ static int turn(struct service *s, int lifeline, unsigned *busy)
 		s->timer_ns = UINT64_MAX;
 		s->ops->timer(s);
 	}
+	if (s->ops->poll)
+		n += (int)s->ops->poll(s);
 	if (n > 0) {
 		if (++*busy % LOOK_EVERY == 0)
 			look(s, lifeline, 0);

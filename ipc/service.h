@@ -36,6 +36,7 @@ struct service {
  * @granted: a handle was granted (m: dp.granted).
  * @peer_gone: a watched source has ended.
  * @fd: one of the descriptors added with service_fd_add is readable.
+ * @poll: once a turn, for what tells of itself by memory; returns how much there was. Must be short.
  * @timer: timer_ns has come; it is UINT64_MAX during the call: set it again if wanted.
  * @completion: a chain of own verbs ended.
  * @reattached: the dataplane was restarted; regions were claimed again, handles of others are void, and
@@ -51,6 +52,7 @@ struct service_ops {
 	void (*granted)(struct service *s, const struct proto_msg *m);
 	void (*peer_gone)(struct service *s, uint32_t source, uint32_t epoch, uint32_t why);
 	void (*fd)(struct service *s, int fd);
+	unsigned (*poll)(struct service *s);
 	void (*timer)(struct service *s);
 	void (*completion)(struct service *s, const struct verb_completion *c);
 	void (*reattached)(struct service *s);
