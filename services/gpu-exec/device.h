@@ -69,7 +69,7 @@ struct gpu_device_info {
 	char name[64];
 	char uuid[16];
 	uint64_t memory;      /* bytes: the limit */
-	uint64_t window_base, window_size;
+	uint64_t window_base, window_size, module_base; /* module_base: where its own part begins */
 	uint32_t compute_major, compute_minor;
 	uint32_t multiprocessors, warp, threads_block, threads_multiprocessor, blocks_multiprocessor;
 	uint32_t block_max[3], grid_max[3];

@@ -261,6 +261,7 @@ static void cpu_info(struct gpu_device *d, struct gpu_device_info *info)
 		.memory = c->conf.limit,
 		.window_base = c->conf.window_base,
 		.window_size = c->conf.window_size,
+		.module_base = heap_end(c),
 		.compute_major = c->capability / 10,
 		.compute_minor = c->capability % 10,
 		.multiprocessors = c->multiprocessors,

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libcudart: launches, and what is known of kernels. */
+#include <string.h>
+
+#include "clients/gpu/cudart.h"
+
+enum {
+	CALLS_DEEP = 16,      /* launches whose arguments launch, nested */
+	REGISTERS_GRAIN = 256, /* of a warp */
+	SHARED_RESERVED = 1024, /* of a block, by the system */
+};
+
+struct configuration {
+	struct dim3 grid, block;
+	size_t shared;
+	cudaStream_t stream;
+};
+
+static __thread struct configuration calls[CALLS_DEEP];
+static __thread unsigned depth;
+
+EXPORT unsigned __cudaPushCallConfiguration(struct dim3 grid, struct dim3 block, size_t shared, void *stream);
+EXPORT unsigned __cudaPushCallConfiguration(struct dim3 grid, struct dim3 block, size_t shared, void *stream)
+{
+	if (depth == CALLS_DEEP)
+		return 1;
+	calls[depth++] = (struct configuration){grid, block, shared, stream};
+	return 0;
+}
+
+EXPORT cudaError_t __cudaPopCallConfiguration(struct dim3 *grid, struct dim3 *block, size_t *shared, void *stream);
+EXPORT cudaError_t __cudaPopCallConfiguration(struct dim3 *grid, struct dim3 *block, size_t *shared, void *stream)
+{
+	if (!depth)
+		return rt_set(E_CONFIG_MISSING);
+	depth--;
+	*grid = calls[depth].grid;
+	*block = calls[depth].block;
+	*shared = calls[depth].shared;
+	memcpy(stream, &calls[depth].stream, sizeof(cudaStream_t));
+	return 0;
+}
+
+EXPORT cudaError_t __cudaGetKernel(void **handle, const void *host);
+EXPORT cudaError_t __cudaGetKernel(void **handle, const void *host)
+{
+	*handle = rt_kernel_find(host);
+	return *handle ? 0 : GPUE_DEVICE_FUNCTION; /* the launch says it */
+}
+
+static int launch(struct rt_kernel *k, struct dim3 grid, struct dim3 block, void **args, size_t shared,
+		  cudaStream_t s, bool cooperative)
+{
+	struct gpu_geometry l = {
+		.grid = {grid.x, grid.y, grid.z},
+		.block = {block.x, block.y, block.z},
+		.shared = (uint32_t)shared,
+		.cooperative = cooperative,
+	};
+	const struct gpu_kernel *kernel;
+	struct rt_stream stream;
+	struct gpu *g;
+	int rc = rt_stream_get(s, &stream, &l.stream);
+
+	if (!rc && !k)
+		rc = GPUE_DEVICE_FUNCTION;
+	if (!rc)
+		rc = rt_gpu(&g);
+	if (!rc && stream.device != gpu_index(g))
+		rc = GPUE_HANDLE;
+	if (!rc)
+		rc = rt_kernel_get(g, k, &kernel);
+	if (!rc && (shared > UINT32_MAX ||
+		    (shared + kernel->info.shared_bytes > gpu_info(g)->shared_block &&
+		     shared > (size_t)k->shared_optin)))
+		rc = E_INVALID_VALUE;
+	if (!rc)
+		rc = gpu_launch_args(g, kernel, &l, args);
+	if (!rc)
+		rt_stream_used(s, g);
+	return rc;
+}
+
+EXPORT cudaError_t __cudaLaunchKernel(void *kernel, struct dim3 grid, struct dim3 block, void **args, size_t shared,
+				      cudaStream_t s);
+EXPORT cudaError_t __cudaLaunchKernel(void *kernel, struct dim3 grid, struct dim3 block, void **args, size_t shared,
+				      cudaStream_t s)
+{
+	return rt_set(launch(kernel, grid, block, args, shared, s, false));
+}
+
+EXPORT cudaError_t cudaLaunchKernel(const void *host, struct dim3 grid, struct dim3 block, void **args,
+				    size_t shared, cudaStream_t s);
+EXPORT cudaError_t cudaLaunchKernel(const void *host, struct dim3 grid, struct dim3 block, void **args,
+				    size_t shared, cudaStream_t s)
+{
+	return rt_set(launch(rt_kernel_find(host), grid, block, args, shared, s, false));
+}
+
+EXPORT cudaError_t cudaLaunchCooperativeKernel(const void *host, struct dim3 grid, struct dim3 block, void **args,
+					       size_t shared, cudaStream_t s);
+EXPORT cudaError_t cudaLaunchCooperativeKernel(const void *host, struct dim3 grid, struct dim3 block, void **args,
+					       size_t shared, cudaStream_t s)
+{
+	return rt_set(launch(rt_kernel_find(host), grid, block, args, shared, s, true));
+}
+
+struct attribute {
+	int id;
+	char pad[4];
+	union {
+		char bytes[64];
+		int value;
+	};
+};
+
+struct config {
+	struct dim3 grid, block;
+	size_t shared;
+	cudaStream_t stream;
+	struct attribute *attributes;
+	unsigned count;
+};
+
+EXPORT cudaError_t cudaLaunchKernelExC(const struct config *c, const void *host, void **args);
+EXPORT cudaError_t cudaLaunchKernelExC(const struct config *c, const void *host, void **args)
+{
+	bool cooperative = false;
+
+	if (!c || (c->count && !c->attributes))
+		return rt_set(E_INVALID_VALUE);
+	for (unsigned k = 0; k < c->count; k++) {
+		switch (c->attributes[k].id) {
+		case 0: /* ignore */
+		case 8: /* priority */
+			break;
+		case 2: /* cooperative */
+			cooperative = c->attributes[k].value != 0;
+			break;
+		case 6: /* programmatic stream serialization: in order is one way to do it */
+			break;
+		default:
+			return rt_set(GPUE_NOT_SUPPORTED);
+		}
+	}
+	return rt_set(launch(rt_kernel_find(host), c->grid, c->block, args, c->shared, c->stream, cooperative));
+}
+
+/* ------------------------------------------------------------------ what is known of kernels */
+
+struct func_attributes {
+	size_t shared, constant, local;
+	int threads, registers, ptx, binary, cache_ca, dynamic_shared, carveout, cluster_must, cluster[3],
+		cluster_policy, cluster_portable, reserved[16];
+};
+_Static_assert(sizeof(struct func_attributes) == 144, "as programs were compiled");
+
+static int kernel_of(const void *host, struct rt_kernel **k, const struct gpu_kernel **kernel, struct gpu **g)
+{
+	int rc = rt_gpu(g);
+
+	*k = rt_kernel_find(host);
+	if (!rc && !*k)
+		rc = GPUE_DEVICE_FUNCTION;
+	return rc ? rc : rt_kernel_get(*g, *k, kernel);
+}
+
+EXPORT cudaError_t cudaFuncGetAttributes(struct func_attributes *a, const void *host);
+EXPORT cudaError_t cudaFuncGetAttributes(struct func_attributes *a, const void *host)
+{
+	const struct gpu_kernel *kernel;
+	struct rt_kernel *k;
+	struct gpu *g;
+	int rc = a ? kernel_of(host, &k, &kernel, &g) : E_INVALID_VALUE;
+
+	if (rc)
+		return rt_set(rc);
+	*a = (struct func_attributes){
+		.shared = kernel->info.shared_bytes,
+		.constant = kernel->info.const_bytes,
+		.local = kernel->info.local_bytes,
+		.threads = (int)kernel->info.max_threads,
+		.registers = (int)kernel->info.registers,
+		.ptx = (int)kernel->info.ptx_version,
+		.binary = (int)kernel->info.binary_version,
+		.dynamic_shared = k->shared_optin ? k->shared_optin
+						  : (int)(gpu_info(g)->shared_block - kernel->info.shared_bytes),
+		.carveout = -1,
+	};
+	return 0;
+}
+
+EXPORT cudaError_t cudaFuncSetAttribute(const void *host, int attribute, int value);
+EXPORT cudaError_t cudaFuncSetAttribute(const void *host, int attribute, int value)
+{
+	const struct gpu_kernel *kernel;
+	struct rt_kernel *k;
+	struct gpu *g;
+	int rc = kernel_of(host, &k, &kernel, &g);
+
+	if (rc)
+		return rt_set(rc);
+	switch (attribute) {
+	case 8: /* most dynamic shared memory */
+		if (value < 0 || (uint64_t)value + kernel->info.shared_bytes > gpu_info(g)->shared_block_optin)
+			return rt_set(E_INVALID_VALUE);
+		k->shared_optin = value;
+		return 0;
+	case 9: /* preferred carveout: a hint */
+		return rt_set(value < -1 || value > 100 ? E_INVALID_VALUE : 0);
+	default:
+		return rt_set(GPUE_NOT_SUPPORTED);
+	}
+}
+
+EXPORT cudaError_t cudaFuncSetCacheConfig(const void *host, int config);
+EXPORT cudaError_t cudaFuncSetCacheConfig(const void *host, int config)
+{
+	(void)config; /* a hint */
+	return rt_set(rt_kernel_find(host) ? 0 : GPUE_DEVICE_FUNCTION);
+}
+
+static int occupancy(int *blocks, const void *host, int threads, size_t shared)
+{
+	const struct gpu_result_info *i;
+	const struct gpu_kernel *kernel;
+	struct rt_kernel *k;
+	struct gpu *g;
+	uint64_t warps, n, registers;
+	int rc = blocks && threads > 0 ? kernel_of(host, &k, &kernel, &g) : E_INVALID_VALUE;
+
+	if (rc)
+		return rc;
+	i = gpu_info(g);
+	if ((unsigned)threads > i->threads_block || (unsigned)threads > kernel->info.max_threads) {
+		*blocks = 0;
+		return 0;
+	}
+	warps = ((unsigned)threads + i->warp - 1) / i->warp;
+	n = i->threads_multiprocessor / (warps * i->warp);
+	if (n > i->blocks_multiprocessor)
+		n = i->blocks_multiprocessor;
+	shared += kernel->info.shared_bytes;
+	if (shared > i->shared_block_optin)
+		n = 0;
+	else if (i->shared_multiprocessor / (shared + SHARED_RESERVED) < n)
+		n = i->shared_multiprocessor / (shared + SHARED_RESERVED);
+	registers = (kernel->info.registers * i->warp + REGISTERS_GRAIN - 1) / REGISTERS_GRAIN * REGISTERS_GRAIN * warps;
+	if (registers && i->registers_block / registers < n)
+		n = i->registers_block / registers;
+	*blocks = (int)n;
+	return 0;
+}
+
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *host, int threads,
+								 size_t shared);
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *host, int threads,
+								 size_t shared)
+{
+	return rt_set(occupancy(blocks, host, threads, shared));
+}
+
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *host, int threads,
+									  size_t shared, unsigned flags);
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const void *host, int threads,
+									  size_t shared, unsigned flags)
+{
+	return rt_set(flags & ~1u ? E_INVALID_VALUE : occupancy(blocks, host, threads, shared));
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of node a on the cpu device of node b: what they compute, and what is left when something is killed."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from node import BUILD, SOURCE, Dir, status, svcctl, wait_for  # noqa: E402
+
+AGPU = os.path.join(BUILD, "clients/gpu/agpu")
+CLIENT = os.path.join(BUILD, "tests/integration/gpu_client")
+PTX = os.path.join(SOURCE, "tests/kernels/basic.ptx")
+PROGRAMS = os.path.join(SOURCE, "tests/cuda")
+NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+
+
+class Gpu(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        os.environ.pop("ATOLL_PATH", None)
+        cls.dir = Dir()
+        cls.addClassCleanup(cls.dir.remove)
+        out = svcctl("up", "--local", "2", "--dir", cls.dir.path, "--services", "echo,gpu-exec", "--heartbeat-ms", "500",
+                     "--udp-port", str(random.randrange(20000, 60000)))
+        assert out.returncode == 0, out.stderr
+        cls.env = dict(os.environ, ATOLL_SOCKET=f"{cls.dir.path}/a/dataplane.sock", ATOLL_GPU="b/gpu-exec")
+        assert wait_for(cls.idle, 10, 0.05), "gpu-exec does not answer"
+
+    @classmethod
+    def smi(cls):
+        out = subprocess.run([AGPU, "smi", "--json"], env=cls.env, capture_output=True, text=True,
+                             timeout=20, check=False)
+        return json.loads(out.stdout)[0] if out.returncode == 0 else None
+
+    @classmethod
+    def idle(cls):
+        """Nobody has a session, and nobody has memory."""
+        s = cls.smi()
+        return s is not None and s["sessions"] == [] and s["leased_bytes"] == 0
+
+    def client(self, *args, **more):
+        return subprocess.run([CLIENT, *args], env=self.env, capture_output=True, text=True, timeout=60,
+                              check=False, **more)
+
+    def start(self, *args):
+        p = subprocess.Popen([CLIENT, *args], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        self.assertEqual(p.stdout.readline(), "ready\n")
+        return p
+
+    def check(self):
+        out = self.client("check", PTX)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+
+    def pid(self, name):
+        return status(f"{self.dir.path}/b")["processes"][name]["pid"]
+
+    def tearDown(self):
+        self.assertTrue(wait_for(self.idle, 15, 0.05), f"not all is freed: {self.smi()}")
+
+    def test_client(self):
+        self.check()
+
+    def test_fault(self):
+        """An error that ends the context, and a new context after it."""
+        out = self.client("fault")
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertRegex(out.stderr, "poke")
+
+    def test_four(self):
+        """Four clients at once."""
+        many = [subprocess.Popen([CLIENT, "fault"], env=self.env, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True) for _ in range(4)]
+        for p in many:
+            out, _ = p.communicate(timeout=60)
+            self.assertEqual(p.returncode, 0, out)
+
+    def test_killed_client(self):
+        """Killed in mid-copy and in mid-kernel; another one is not disturbed."""
+        other = self.start("copy")
+        for what in ("copy", "spin", "copy"):
+            victim = self.start(what)
+            self.assertEqual(len(self.smi()["sessions"]), 2)
+            time.sleep(random.uniform(0.0, 0.1))
+            victim.kill()
+            victim.wait()
+            self.assertTrue(wait_for(lambda: len(self.smi()["sessions"]) == 1, 10, 0.02))
+        self.assertIsNone(other.poll())
+        other.kill()
+
+    def test_killed_session(self):
+        """The process of one session dies: its client gets an error, another goes on."""
+        other = self.start("copy")
+        victim = self.start("copy")
+        sessions = {s["session"]: s for s in self.smi()["sessions"]}
+        self.assertEqual(len(sessions), 2)
+        inside = sessions[max(sessions)]["pid"]  # in the service's own namespace
+        for pid in self.children(self.pid("gpu-exec")):
+            with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+                names = next(line for line in f if line.startswith("NSpid:")).split()
+            if int(names[-1]) == inside:
+                os.kill(pid, signal.SIGKILL)
+        self.assertEqual(victim.wait(10), 3)
+        self.assertIsNone(other.poll())
+        other.kill()
+
+    @staticmethod
+    def children(pid):
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+            return [int(p) for p in f.read().split()]
+
+    def test_killed_service(self):
+        """gpu-exec dies: no client hangs, no process of a session stays, and the next one is served."""
+        copying, spinning = self.start("copy"), self.start("spin")
+        old = self.pid("gpu-exec")
+        sessions = self.children(old)
+        self.assertEqual(len(sessions), 2)
+        os.kill(old, signal.SIGKILL)
+        self.assertEqual(copying.wait(10), 3)
+        self.assertEqual(spinning.wait(10), 3)
+        self.assertIn("is lost", copying.stdout.read())
+        self.assertTrue(wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in sessions), 5))
+        self.assertTrue(wait_for(self.idle, 15, 0.1))
+
+    def test_killed_dataplane(self):
+        for node in "ab":
+            copying = self.start("copy")
+            os.kill(status(f"{self.dir.path}/{node}")["processes"]["dataplane"]["pid"], signal.SIGKILL)
+            self.assertEqual(copying.wait(15), 3)
+            self.assertTrue(wait_for(self.idle, 15, 0.1))
+
+    def test_no_device(self):
+        for device, why in (("b/nothing", "no such service"), ("b/echo", "no gpu-exec")):
+            out = subprocess.run([CLIENT, "fault"], env=dict(self.env, ATOLL_GPU=device), capture_output=True,
+                                 text=True, timeout=30, check=False)
+            self.assertEqual(out.returncode, 1)
+            self.assertIn(why, out.stderr)
+
+    @unittest.skipUnless(NVCC, "nvcc is not installed: no CUDA programs to run")
+    def test_programs(self):
+        """CUDA programs as their users compile them."""
+        with tempfile.TemporaryDirectory(prefix="atoll.") as d:
+            for name in sorted(os.listdir(PROGRAMS)):
+                exe = os.path.join(d, name[:-3])
+                subprocess.run([NVCC, "-cudart", "shared", "-o", exe, os.path.join(PROGRAMS, name)], check=True,
+                               timeout=120)
+                out = subprocess.run([AGPU, "run", exe], env=self.env, capture_output=True, text=True,
+                                     timeout=60, check=False)
+                self.assertEqual(out.returncode, 0, name + ": " + out.stdout + out.stderr)
+
+    @unittest.skipUnless(NVCC, "nvcc is not installed: no CUDA programs to run")
+    def test_static(self):
+        with tempfile.TemporaryDirectory(prefix="atoll.") as d:
+            exe = os.path.join(d, "vadd")
+            subprocess.run([NVCC, "-o", exe, os.path.join(PROGRAMS, "vadd.cu")], check=True, timeout=120)
+            out = subprocess.run([AGPU, "run", exe], env=self.env, capture_output=True, text=True, timeout=60,
+                                 check=False)
+            self.assertEqual(out.returncode, 2)
+            self.assertIn("relink it with -cudart shared", out.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
