@@ -494,9 +494,10 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 	unsigned done = 0;
 
 	dp->now = now_ns;
-	dp->delivered = false;
+	dp->delivered = dp->used = false;
 	/* first what local processes ask for: they had the core until now and cannot go on without us */
 	done += endpoints_run(dp);
+	dp->used = done > 0;
 	if (done && dp->roce)
 		done += links_output(dp);
 	if (dp->roce) {
@@ -509,8 +510,10 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 			done += links_output(dp);
 		}
 	}
-	if (dp->busy_head)
+	if (dp->busy_head) {
 		done += lanes_local_run(dp);
+		dp->used = true;
+	}
 	again_check(dp);
 	links_tick(dp);
 	if (dp->ndeadlines)
@@ -528,6 +531,8 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 	dp_count(dp, DPC_TURNS);
 	if (done)
 		dp_count(dp, DPC_BUSY_TURNS);
+	/* more is to come, even where this turn moved acknowledgements only */
+	dp->used |= done && !dp_quiet(dp);
 	return done;
 }
 
@@ -557,6 +562,11 @@ static uint64_t next_look(const struct dp *dp)
 bool dp_delivered(const struct dp *dp)
 {
 	return dp->delivered;
+}
+
+bool dp_used(const struct dp *dp)
+{
+	return dp->used;
 }
 
 uint64_t dp_next_timer(const struct dp *dp)

@@ -77,6 +77,9 @@ void dp_delete(struct dp *dp);
 unsigned dp_poll(struct dp *dp, uint64_t now_ns);
 /* Did the last turn give a process an answer or a completion that it waits for? */
 bool dp_delivered(const struct dp *dp);
+/* Did it do something for a process of any node? A heartbeat or an acknowledgement alone is none: no more
+ * need follow it, and a loop need not stay awake for it. */
+bool dp_used(const struct dp *dp);
 /* When the core next needs a turn even if nothing comes (UINT64_MAX: never). */
 uint64_t dp_next_timer(const struct dp *dp);
 /* Sets every endpoint's sleeping flag and arms the port; false if something is waiting after all. */

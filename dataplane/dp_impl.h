@@ -285,6 +285,7 @@ struct dp {
 	bool answered; /* a link request was, this turn: the other dataplane waits for it */
 	bool ping_out; /* dp_ping's message is not answered yet */
 	bool delivered; /* the last turn answered a process */
+	bool used;	/* the last turn did something for a process of any node */
 	bool full;    /* some endpoint had no room for what was sent to it */
 	bool waiting; /* some endpoint waits for dp.credit */
 	uint32_t ndeadlines;

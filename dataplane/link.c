@@ -132,6 +132,7 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 		if (proto_header_check(&m, PROTO_TO_LINK) != STATUS_OK)
 			return false;
 		dp_count(dp, DPC_LINK_RX);
+		dp->used |= m.opcode != OP_LINK_HEARTBEAT;
 		if (dp->trace)
 			trace_message(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24,
 				      m.src, &m, payload);
@@ -168,6 +169,7 @@ unsigned links_run(struct dp *dp)
 		off += RX_HEAD + ((h.len + 7) & ~7u);
 	}
 	dp->rx_len = 0;
+	dp->used |= dp->nmads > 0;
 	for (uint32_t i = 0; i < dp->nmads; i++, done++)
 		cm_receive(dp, dp->mads[i].address, dp->mads[i].mad, dp->mads[i].len);
 	dp->nmads = 0;
@@ -190,6 +192,7 @@ static void *host_memory(void *host, struct roce_qp *qp, uint32_t rkey, uint64_t
 		*status = STATUS_NO_RIGHT;
 		return NULL;
 	}
+	dp->used = true;
 	r = region_get(dp, index, gen);
 	if (!r) {
 		*status = STATUS_BAD_HANDLE;

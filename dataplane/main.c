@@ -69,13 +69,16 @@ static void loop(struct dp *dp, struct control *c, struct idle *idle, int epoll,
 		done = dp_poll(dp, now);
 		if (control_wanted(c)) {
 			control_run(c);
+			idle->active_ns = now;
 			done++;
 		}
 		if ((++count & 0xfff) == 0)
 			dp_counters(dp);
 		idle->expecting = !dp_quiet(dp);
-		if (done)
+		if (done && dp_used(dp))
 			idle_active(idle, now, dp_delivered(dp));
+		else if (done)
+			idle_upkeep(idle, now);
 		else if (idle_step(idle, now)) {
 			dp_counters(dp);
 			loop_sleep(dp, epoll, most_ms);

@@ -71,6 +71,13 @@ static inline void idle_active(struct idle *idle, uint64_t now_ns, bool delivere
 	}
 }
 
+/* Call instead after a turn whose work was for nobody, as a heartbeat's is: it is no reason to stay awake. */
+static inline void idle_upkeep(struct idle *idle, uint64_t now_ns)
+{
+	if (idle->shared_core && now_ns > idle->gave_ns + IDLE_BUSY_NS)
+		idle_give(idle);
+}
+
 /**
  * idle_step - call after a turn that found nothing.
  * Return: true when the caller should sleep on its descriptors now (with the sleeping flag protocol of

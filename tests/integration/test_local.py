@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -71,6 +72,19 @@ class Local(unittest.TestCase):
                       svcctl("logs", "--dir", self.dir.path, "a/dataplane").stdout)
         self.assertIn("which node", svcctl("restart", "--dir", self.dir.path, "echo").stderr)
         self.down()
+
+    def test_heartbeats_leave_it_asleep(self):
+        """Between heartbeats a node without traffic sleeps: few turns of the loop, however fast it is."""
+        self.up("--heartbeat-ms", "50")
+        self.assert_linked()
+        time.sleep(0.5)
+        before = self.node("a")["counters"]
+        time.sleep(1)
+        after = self.node("a")["counters"]
+        beats = after["links.heartbeats"] - before["links.heartbeats"]
+        turns = after["loop.turns"] - before["loop.turns"]
+        self.assertGreater(beats, 0)
+        self.assertLess(turns, 150 * (beats + 4))  # awake for 1 ms each time: a thousand
 
     def test_isolation(self):
         self.up()
