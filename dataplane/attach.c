@@ -303,16 +303,35 @@ void client_grow_end(struct control *c, struct client *cl)
 		region_forget(c, g, cl->grow.q.op == CTL_OP_REGION_ALLOC);
 }
 
+/* Of a sparse region only what has been used: from the first such byte at *@at or behind, *@end. */
+static void used_next(int fd, uint64_t size, uint64_t *at, uint64_t *end)
+{
+	off_t data = lseek(fd, (off_t)*at, SEEK_DATA), hole;
+
+	*at = *end = size;
+	if (data < 0 || (uint64_t)data >= size) /* ENXIO: no more */
+		return;
+	*at = (uint64_t)data;
+	hole = lseek(fd, data, SEEK_HOLE);
+	if (hole > data && (uint64_t)hole < size)
+		*end = (uint64_t)hole;
+}
+
 bool client_grow(struct control *c, struct client *cl)
 {
 	struct region *g = region_find(c, cl->grow.key);
-	uint64_t left = g->size - cl->grow.done;
-	size_t n = left < CONTROL_SLICE ? (size_t)left : CONTROL_SLICE;
-	uint8_t *at = (uint8_t *)g->base + cl->grow.done;
+	uint64_t end = g->size;
+	uint8_t *at;
+	size_t n;
 
-	if (!file_present(at, n) ||
-	    (errno == EINVAL && mmap(at, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED,
-				     cl->grow.fd, (off_t)cl->grow.done) == MAP_FAILED)) {
+	if (g->flags & REGION_FLAG_SPARSE)
+		used_next(cl->grow.fd, g->size, &cl->grow.done, &end);
+	n = end - cl->grow.done < CONTROL_SLICE ? (size_t)(end - cl->grow.done) : CONTROL_SLICE;
+	at = (uint8_t *)g->base + cl->grow.done;
+	if (n && (!file_present(at, n) ||
+		  (errno == EINVAL && mmap(at, n, PROT_READ | PROT_WRITE,
+					   MAP_SHARED | MAP_POPULATE | MAP_FIXED, cl->grow.fd,
+					   (off_t)cl->grow.done) == MAP_FAILED))) {
 		client_grow_end(c, cl);
 		return refuse(c, cl, &cl->grow.q, STATUS_LIMIT, "no memory for a region of %llu bytes",
 			      (unsigned long long)cl->grow.q.size);

@@ -158,7 +158,7 @@ static int regions_make(struct service *s, const struct options *o)
 	int rc;
 
 	rc = atoll_region_alloc(s->ep, index_table_region_size(o->each, o->depth, segments),
-				REGION_FLAG_PERSIST, &h->table, err, sizeof(err));
+				REGION_FLAG_PERSIST | REGION_FLAG_SPARSE, &h->table, err, sizeof(err));
 	if (!rc)
 		rc = atoll_region_alloc(s->ep, index_control_region_size(segments),
 					REGION_FLAG_PERSIST, &h->control, err, sizeof(err));

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/index-shard/store.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the layout is little-endian");
 
@@ -37,6 +44,17 @@ static void store_open(struct store *s, void *table, void *control)
 	s->segment = (struct index_segment *)((char *)control + INDEX_SEGMENT_TABLE_OFFSET);
 }
 
+/* The table's region is sparse. Here, off the way of verbs, its pages come into being; on a kernel that cannot
+ * do it ahead (before 5.14) they do when they are first written. */
+static bool present(const struct store *s, uint64_t offset, uint64_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+	uintptr_t from = ((uintptr_t)s->table + offset) & ~page;
+	uintptr_t to = ((uintptr_t)s->table + offset + size + page) & ~page;
+
+	return madvise((void *)from, to - from, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
 static void super_write(struct index_super *at, uint64_t magic, const struct index_super *super)
 {
 	*at = *super;
@@ -68,6 +86,7 @@ void store_format(struct store *s, void *table, void *control, uint32_t groups, 
 	}
 	super_write(s->control, INDEX_CONTROL_MAGIC, &super);
 	super_write(s->table, INDEX_TABLE_MAGIC, &super);
+	present(s, 0, super.heap_offset); /* else, without memory, when they are first written */
 }
 
 static const char *super_check(const struct index_super *t, uint64_t table_size,
@@ -131,6 +150,8 @@ uint64_t store_chunk(struct store *s, uint16_t cid, uint16_t epoch, unsigned seg
 {
 	uint64_t left = s->segments - s->used - s->logs, run = segments < left ? segments : left;
 
+	if (run && !present(s, s->table->heap_offset + s->used * INDEX_SEGMENT, run * INDEX_SEGMENT))
+		return 0; /* the machine has no memory left */
 	for (uint64_t i = run; i-- > 0;)
 		s->segment[s->used + i] = (struct index_segment){
 			.cid = cid, .epoch = epoch, .run = i == 0 ? (uint32_t)run : 0};
@@ -146,7 +167,8 @@ uint64_t store_log(struct store *s, uint16_t cid)
 	if (!k->log_base) {
 		uint64_t at = s->segments - 1 - s->logs;
 
-		if (s->used + s->logs >= s->segments)
+		if (s->used + s->logs >= s->segments ||
+		    !present(s, s->table->heap_offset + at * INDEX_SEGMENT, INDEX_SEGMENT))
 			return 0;
 		s->segment[at] = (struct index_segment){.cid = cid, .run = INDEX_RUN_LOG};
 		s->logs++;
