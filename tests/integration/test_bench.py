@@ -14,6 +14,8 @@ from node import BUILD  # noqa: E402
 BENCH = os.path.join(BUILD, "tools/bench/atoll-bench")
 
 KEYS = {
+    "ops": ["ops.up_ms", "ops.service_restart_ms", "ops.clients_told_ms", "ops.idle_cpu",
+            "ops.idle_mib"],
     "ipc": ["ipc.rtt_over_raw", "ipc.rtt_ns", "ipc.raw_ns", "ipc.stream_ns", "ipc.routed_over_unix",
             "ipc.idle_cost"],
     "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
@@ -57,11 +59,15 @@ class Bench(unittest.TestCase):
         trips = index["rtts"]
         self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
 
+    def test_ops(self):
+        # Memory that nobody has used yet is none: a heap of 256 MiB is there, and empty.
+        self.assertLess(self.run_one("ops")["idle_mib"], 150)
+
     def test_usage(self):
         self.assertEqual(bench().returncode, 2)
         out = bench("moon")
         self.assertEqual((out.returncode, out.stdout), (2, ""))
-        self.assertIn("ipc, wire and index", out.stderr)
+        self.assertIn("ipc, wire, index and ops", out.stderr)
 
 
 if __name__ == "__main__":

@@ -169,15 +169,17 @@ static const struct {
 	{"ipc", bench_ipc},
 	{"wire", bench_wire},
 	{"index", bench_index},
+	{"ops", bench_ops},
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|ops [--json] [--quick] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
 	      "  index    the remote index\n"
+	      "  ops      start, restart and idle cost of a whole node\n"
 	      "\n"
 	      "  --json   one JSON object instead of a table\n"
 	      "  --quick  fewer rounds, shorter: to see that it works, not to quote\n"
@@ -241,7 +243,7 @@ int main(int argc, char **argv)
 		results_print(&b);
 		return 0;
 	}
-	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire and index\n",
+	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index and ops\n",
 		argv[optind]);
 	return 2;
 }

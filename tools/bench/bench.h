@@ -90,5 +90,6 @@ int bench_wait(const uint32_t *flag);
 int bench_ipc(struct bench *b);
 int bench_wire(struct bench *b);
 int bench_index(struct bench *b);
+int bench_ops(struct bench *b);
 
 #endif

@@ -190,10 +190,8 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return remove(path);
 }
 
-void nodes_down(struct nodes *n)
+void nodes_stop(struct nodes *n)
 {
-	if (running == n)
-		running = NULL;
 	for (int i = 0; i < 2; i++)
 		if (n->supervisor[i] > 0)
 			kill(n->supervisor[i], SIGTERM);
@@ -210,6 +208,13 @@ void nodes_down(struct nodes *n)
 		}
 		n->supervisor[i] = 0;
 	}
+}
+
+void nodes_down(struct nodes *n)
+{
+	if (running == n)
+		running = NULL;
+	nodes_stop(n);
 	if (n->dir[0])
 		nftw(n->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	n->dir[0] = 0;

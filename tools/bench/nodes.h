@@ -23,6 +23,9 @@ void nodes_port(const struct nodes *n, bool shm, int side, char *out, size_t len
 int nodes_up(struct bench *b, struct nodes *n, bool shm, const char *services);
 /* Pid of a process of a node; 0 when there is none. */
 pid_t nodes_pid(struct bench *b, const struct nodes *n, int side, const char *process);
+/* End both; what they wrote stays. */
+void nodes_stop(struct nodes *n);
+/* And remove it. */
 void nodes_down(struct nodes *n);
 /* Is the shared-memory link to be had here? By trying it. */
 bool nodes_shm_works(struct bench *b);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/admin.h"
 #include "tools/svcctl/node.h"
@@ -123,6 +124,7 @@ char *status_json(const struct node *n)
 		", \"run_dir\": ", n->conf->name, n->conf->id, node_phase_name(n->phase),
 		(n->now_ns - n->started_ns) / 1000000u);
 	print_string(f, n->conf->run_dir, CONF_PATH_MAX);
+	fprintf(f, ", \"supervisor\": {\"pid\": %d, \"guard_pid\": %d}", getpid(), n->guard.pid);
 	fputs(", \"processes\": [", f);
 	for (unsigned i = 0; i < n->nprocs; i++) {
 		const struct proc *p = &n->procs[i];
