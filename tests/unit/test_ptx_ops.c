@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "services/gpu-exec/ptx/internal.h"
 #include "tests/unit/ptx_rig.h"
 
 #define N 512
@@ -461,6 +462,46 @@ static void test_refused(void **state)
 	ptx_machine_destroy(m);
 }
 
+/* The sum of a product rounded once, against the processor's own modes. */
+static void test_directed(void **state)
+{
+	static const struct {
+		int mode;
+		unsigned rnd;
+	} modes[] = {{FE_TOWARDZERO, RND_RZ}, {FE_DOWNWARD, RND_RM}, {FE_UPWARD, RND_RP}};
+	static const float edge[] = {0.0f,    -0.0f,	1.0f,	  -1.0f,  0x1p-149f, -0x1p-149f,
+				     0x1p-126f, 0x1.fffffep127f, -0x1.fffffep127f, INFINITY, -INFINITY, NAN};
+
+	(void)state;
+	for (unsigned n = 0; n < 300000; n++) {
+		float v[3];
+
+		for (unsigned k = 0; k < 3; k++) {
+			u32 bits = draw() * 2654435761u ^ draw();
+
+			/* exponents near each other, so that sums cancel */
+			if (n & 1)
+				bits = (bits & 0x807fffff) | (0x3c000000 + (bits & 0x07800000));
+			memcpy(&v[k], &bits, 4);
+			if (n % 7 == k)
+				v[k] = edge[bits % 12];
+		}
+		if (n % 5 == 0)
+			v[2] = -v[0] * v[1];
+		for (unsigned m = 0; m < 3; m++) {
+			volatile float a = v[0], b = v[1], c = v[2], want;
+			float got = fma_f32_directed(v[0], v[1], v[2], modes[m].rnd);
+
+			fesetround(modes[m].mode);
+			want = fmaf(a, b, c);
+			fesetround(FE_TONEAREST);
+			if (want != want ? got == got : got != want || signbit(got) != signbit(want))
+				fail_msg("mode %u: %a * %a + %a is %a, not %a", modes[m].rnd, (double)a,
+					 (double)b, (double)c, (double)want, (double)got);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,7 +509,7 @@ int main(void)
 		cmocka_unit_test(test_doubles), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_spaces),	cmocka_unit_test(test_atomics),
 		cmocka_unit_test(test_talk),	cmocka_unit_test(test_heap),
-		cmocka_unit_test(test_faults),	cmocka_unit_test(test_endless),
+		cmocka_unit_test(test_directed), cmocka_unit_test(test_faults),	cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_refused),
 	};
 

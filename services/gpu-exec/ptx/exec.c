@@ -53,13 +53,11 @@ static void frame_select(struct warp *w, uint32_t l)
 	w->frame = w->regs + (size_t)w->fb[l] * PTX_LANES;
 }
 
-static uint32_t lanes_in(const struct warp *w, uint8_t state)
+static void lanes_to(struct warp *w, uint32_t mask, enum lane_state state)
 {
-	uint32_t m = 0;
-
-	for (uint32_t l = 0; l < PTX_LANES; l++)
-		m |= (uint32_t)(w->state[l] == state) << l;
-	return m & w->present;
+	for (unsigned k = 0; k < LANE_STATES; k++)
+		w->in[k] &= ~mask;
+	w->in[state] |= mask;
 }
 
 /* The group that runs next, out of @lanes: deepest frame, then lowest place. */
@@ -67,10 +65,14 @@ static uint32_t group_pick(struct warp *w, uint32_t lanes, uint32_t *limit)
 {
 	uint32_t best = (uint32_t)__builtin_ctz(lanes), mask = 0;
 
+	*limit = UINT32_MAX;
+	if (lanes_together(w, lanes, best)) {
+		frame_select(w, best);
+		return lanes;
+	}
 	FOR_LANES(lanes, l)
 	if (w->fb[l] > w->fb[best] || (w->fb[l] == w->fb[best] && w->pc[l] < w->pc[best]))
 		best = l;
-	*limit = UINT32_MAX;
 	FOR_LANES(lanes, l)
 	{
 		if (w->fb[l] != w->fb[best] || w->lb[l] != w->lb[best])
@@ -116,7 +118,7 @@ static uint32_t sync_peers(struct warp *w, uint32_t waiting, uint32_t first, uin
 /* Lets go the lanes whose members are all there; with @force, the first group in any case. */
 static int sync_release(struct warp *w, bool force)
 {
-	uint32_t waiting = lanes_in(w, LANE_SYNC), left = waiting;
+	uint32_t waiting = w->in[LANE_SYNC], left = waiting;
 
 	while (left) {
 		uint32_t first = (uint32_t)__builtin_ctz(left), members, peers, needed, same = 0;
@@ -135,11 +137,9 @@ static int sync_release(struct warp *w, bool force)
 		same |= (uint32_t)(w->pc[l] == w->pc[first] && w->fb[l] == w->fb[first]) << l;
 		if (i->run(w, i, same))
 			return 1;
+		lanes_to(w, peers, LANE_RUN);
 		FOR_LANES(peers, l)
-		{
-			w->state[l] = LANE_RUN;
-			w->pc[l]++;
-		}
+		w->pc[l]++;
 		waiting &= ~peers;
 	}
 	return 0;
@@ -160,7 +160,7 @@ static bool barrier_complete(const struct block *b, const struct barrier *r, uin
 		uint32_t here = 0, live = w->present & ~w->exited;
 
 		FOR_LANES(live, l)
-		here += w->state[l] == LANE_BAR && w->bar[l] == id;
+		here += (w->in[LANE_BAR] >> l & 1) && w->bar[l] == id;
 		n += here && here == (uint32_t)__builtin_popcount(live) ? PTX_LANES : here;
 	}
 	return n >= r->expected;
@@ -174,7 +174,7 @@ static void barrier_try(struct block *b, uint32_t id)
 		return;
 	for (uint32_t k = 0; k < b->warp_count; k++) {
 		struct warp *w = &b->warps[k];
-		uint32_t waiting = lanes_in(w, LANE_BAR);
+		uint32_t waiting = w->in[LANE_BAR];
 
 		FOR_LANES(waiting, l)
 		{
@@ -191,7 +191,7 @@ static void barrier_try(struct block *b, uint32_t id)
 				*d = (*d & ~(UINT64_C(1) << l)) |
 				     (uint64_t)(i->sub == BAR_AND ? r->all_true : r->count_true > 0)
 					     << l;
-			w->state[l] = LANE_RUN;
+			lanes_to(w, 1u << l, LANE_RUN);
 			w->pc[l]++;
 		}
 	}
@@ -221,9 +221,13 @@ static int barrier_arrive(struct warp *w, const struct insn *i, uint32_t mask)
 			r->waiting++;
 			r->count_true += t >> l & 1;
 			r->all_true = r->all_true && (i->sub < BAR_POPC || (t >> l & 1));
-			w->state[l] = LANE_BAR;
+			lanes_to(w, 1u << l, LANE_BAR);
 			w->bar[l] = (uint8_t)id;
 		}
+	}
+	if (i->o[1] < 0) { /* the same for all */
+		barrier_try(b, (uint32_t)*op_col(w, i->o[1]));
+		return 0;
 	}
 	FOR_LANES(mask, l)
 	barrier_try(b, (uint32_t)op_col(w, i->o[1])[l]);
@@ -399,8 +403,7 @@ static int call_indirect(struct warp *w, const struct insn *i, uint32_t mask, ui
 
 static void lanes_exit(struct warp *w, uint32_t mask)
 {
-	FOR_LANES(mask, l)
-	w->state[l] = LANE_EXIT;
+	lanes_to(w, mask, LANE_EXIT);
 	w->exited |= mask;
 	w->block->live -= (uint32_t)__builtin_popcount(mask);
 	w->block->recheck = true;
@@ -507,11 +510,8 @@ static int control(struct warp *w, const struct insn *i, uint32_t pc, uint32_t m
 			break;
 		}
 		group_store(w, off, pc + 1);
-		FOR_LANES(m, l)
-		{
-			w->pc[l] = pc;
-			w->state[l] = LANE_SYNC;
-		}
+		group_store(w, m, pc);
+		lanes_to(w, m, LANE_SYNC);
 		sync_release(w, false);
 		return 1;
 	}
@@ -571,18 +571,18 @@ static bool warp_run(struct warp *w)
 
 	w->yielded = false;
 	while (done < fuel && !atomic_load_explicit(&w->grid->stop, memory_order_relaxed)) {
-		uint32_t run = lanes_in(w, LANE_RUN), limit, mask;
+		uint32_t run = w->in[LANE_RUN], limit, mask;
 
 		if (w->recheck) {
 			w->recheck = false;
 			sync_release(w, false);
-			run = lanes_in(w, LANE_RUN);
+			run = w->in[LANE_RUN];
 		}
 		if (run == 0) {
-			if (lanes_in(w, LANE_SYNC) == 0)
+			if (w->in[LANE_SYNC] == 0)
 				break;
 			/* Nobody else will come: those who wait for others do not wait for ever. */
-			if (lanes_in(w, LANE_BAR))
+			if (w->in[LANE_BAR])
 				break;
 			sync_release(w, true);
 			done++;
@@ -626,7 +626,7 @@ static int block_turn(struct block *b)
 	if (!did) { /* every thread waits: a real GPU would hang */
 		for (uint32_t k = 0; k < b->warp_count; k++) {
 			struct warp *w = &b->warps[k];
-			uint32_t bar = lanes_in(w, LANE_BAR), sync = lanes_in(w, LANE_SYNC);
+			uint32_t bar = w->in[LANE_BAR], sync = w->in[LANE_SYNC];
 
 			if (sync) {
 				sync_release(w, true);
@@ -729,8 +729,10 @@ static void block_begin(struct block *b, uint64_t number)
 
 		w->exited = w->skip = 0;
 		w->recheck = false;
+		for (unsigned k = 0; k < LANE_STATES; k++)
+			w->in[k] = 0;
+		w->in[LANE_RUN] = w->present;
 		for (uint32_t l = 0; l < PTX_LANES; l++) {
-			w->state[l] = LANE_RUN;
 			w->pc[l] = g->function->first;
 			w->fb[l] = w->lb[l] = 0;
 		}

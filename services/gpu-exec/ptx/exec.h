@@ -17,6 +17,21 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel);
 /* Interprets up to @fuel instructions of a group, up to @limit where other lanes are. */
 uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel);
 
+/* Do the lanes @mask stand where lane @l does? */
+static inline bool lanes_together(const struct warp *w, uint32_t mask, uint32_t l)
+{
+	uint32_t apart = 0;
+
+	if (mask == UINT32_MAX) {
+		for (uint32_t k = 0; k < PTX_LANES; k++)
+			apart |= (w->pc[k] ^ w->pc[l]) | (w->fb[k] ^ w->fb[l]) | (w->lb[k] ^ w->lb[l]);
+		return apart == 0;
+	}
+	FOR_LANES(mask, k)
+	apart |= (w->pc[k] ^ w->pc[l]) | (w->fb[k] ^ w->fb[l]) | (w->lb[k] ^ w->lb[l]);
+	return apart == 0;
+}
+
 /* False: there is no compiler, or it cannot compile this kernel. */
 bool jit_prepare(struct ptx_module *m, const struct ptx_function *f);
 void jit_release(struct ptx_module *m);

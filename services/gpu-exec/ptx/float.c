@@ -101,6 +101,25 @@ double unary_f64(unsigned op, double x)
 	}
 }
 
+float fma_f32_directed(float a, float b, float c, unsigned rnd)
+{
+	double p = (double)a * (double)b, s = add_odd(p, (double)c);
+	float f = (float)s;
+
+	if (s != s)
+		return f;
+	if (s == 0)
+		return rnd == RND_RM && (signbit(p) || signbit((double)c)) ? -0.0f : f;
+	if (rnd == RND_RZ)
+		rnd = s > 0 ? RND_RM : RND_RP;
+	/* an infinity that comes of an infinite operand stays */
+	if (rnd == RND_RM && (double)f > s)
+		return nextafterf(f, -INFINITY);
+	if (rnd == RND_RP && (double)f < s)
+		return nextafterf(f, INFINITY);
+	return f;
+}
+
 #define F(x) f32_of(x)
 #define D(x) f64_of(x)
 
@@ -245,6 +264,33 @@ static uint64_t op_f64(const struct insn *i, uint64_t ab, uint64_t bb, uint64_t 
 	return f64_bits(r);
 }
 
+/* Sums and products of 32 bits in a directed mode. */
+static uint64_t directed_f32(const struct insn *i, uint64_t ab, uint64_t bb, uint64_t cb)
+{
+	float a = f32_of(ab), b = f32_of(bb), c = f32_of(cb), r;
+
+	if (i->ftz) {
+		a = flush(a);
+		b = flush(b);
+		c = flush(c);
+	}
+	switch (i->op) {
+	case OP_FMA:
+		r = fma_f32_directed(a, b, c, i->rnd);
+		break;
+	case OP_MUL: /* a zero with the product's sign changes nothing */
+		r = fma_f32_directed(a, b, signbit(a) != signbit(b) ? -0.0f : 0.0f, i->rnd);
+		break;
+	default:
+		r = fma_f32_directed(a, 1, i->op == OP_SUB ? -b : b, i->rnd);
+	}
+	if (i->ftz)
+		r = flush(r);
+	if (i->sat)
+		r = !(r > 0) ? 0 : r > 1 ? 1 : r;
+	return f32_bits(r);
+}
+
 static int any_f(struct warp *w, const struct insn *i, uint32_t mask)
 {
 	uint64_t *d = op_col(w, i->o[0]);
@@ -253,6 +299,12 @@ static int any_f(struct warp *w, const struct insn *i, uint32_t mask)
 	int mode = rounding_of(i->rnd);
 	bool directed = mode != FE_TONEAREST;
 
+	if (directed && i->type == T_F32 &&
+	    (i->op == OP_FMA || i->op == OP_ADD || i->op == OP_SUB || i->op == OP_MUL)) {
+		FOR_LANES(mask, l)
+		d[l] = directed_f32(i, a[l], b[l], c[l]);
+		return 0;
+	}
 	if (directed)
 		fesetround(mode);
 	if (i->type == T_F64) {

@@ -406,7 +406,7 @@ struct block {
 	struct worker *worker;
 };
 
-enum lane_state { LANE_RUN, LANE_SYNC, LANE_BAR, LANE_EXIT };
+enum lane_state { LANE_RUN, LANE_SYNC, LANE_BAR, LANE_EXIT, LANE_STATES };
 
 struct jit_site;
 
@@ -439,7 +439,7 @@ struct warp {
 	uint32_t group_local; /* offset of the group's frame in a lane's local memory */
 	uint32_t group_frame;
 	bool recheck, yielded;
-	uint8_t state[PTX_LANES];
+	uint32_t in[LANE_STATES]; /* lanes in each state */
 	uint8_t bar[PTX_LANES];
 	uint32_t pc[PTX_LANES];
 	uint32_t fb[PTX_LANES];
@@ -511,6 +511,8 @@ double add_odd(double a, double b);
 /* float.c: functions of one value, the same for both executors */
 float unary_f32(unsigned op, float x);
 double unary_f64(unsigned op, double x);
+/* a * b + c rounded once in a directed mode (RND_RZ, RND_RM, RND_RP), without the processor's. */
+float fma_f32_directed(float a, float b, float c, unsigned rnd);
 float min_f32(float a, float b);
 float max_f32(float a, float b);
 double min_f64(double a, double b);

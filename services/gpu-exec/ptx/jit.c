@@ -287,43 +287,70 @@ static uint32_t interpret(struct warp *w, uint32_t mask)
 	return done;
 }
 
-uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
+/* Runs compiled code for each lane. The lanes that have stopped in a loop, or JIT_FAULT. */
+static uint64_t lanes_run(struct warp *w, uint32_t mask, jit_fn *run, uint32_t pc,
+			  struct jit_env *env)
 {
-	struct grid *g = w->grid;
-	struct block *b = w->block;
-	_Atomic(jit_fn *) *code = g->module->jit->code;
-	uint32_t pc = w->pc[__builtin_ctz(mask)], tired = 0;
-	jit_fn *run = atomic_load_explicit(&code[pc], memory_order_acquire);
-	struct jit_env env;
+	_Atomic(jit_fn *) *code = w->grid->module->jit->code;
+	uint8_t *local = w->block->local;
+	uint64_t stride = w->grid->local_bytes;
+	uint32_t tired = 0;
 
-	if (!run)
-		return group_run(w, mask, UINT32_MAX, fuel);
-	if (run == step || !sites_ready(w->worker))
-		return interpret(w, mask);
-	env = (struct jit_env){.shared = b->shared,
-			       .params = g->params,
-			       .shared_total = g->shared_total,
-			       .local_bytes = g->local_bytes,
-			       .group_local = w->group_local,
-			       .sites = w->worker->sites,
-			       .fuel = FUEL};
-	memcpy(env.block, g->launch->block, sizeof(env.block));
-	memcpy(env.grid, g->launch->grid, sizeof(env.grid));
-	memcpy(env.ctaid, b->ctaid, sizeof(env.ctaid));
+	if (stride)
+		local += (uint64_t)w->index * PTX_LANES * stride;
 	FOR_LANES(mask, l)
 	{
 		uint64_t r;
 
-		if (g->local_bytes)
-			env.local =
-				b->local + ((uint64_t)w->index * PTX_LANES + l) * g->local_bytes;
-		r = run(w, w->frame, l, pc, &env);
+		if (stride)
+			env->local = local + l * stride;
+		r = run(w, w->frame, l, pc, env);
 		if (r & JIT_FAULT)
-			return 1;
+			return JIT_FAULT;
 		w->pc[l] = (uint32_t)r;
 		if (atomic_load_explicit(&code[(uint32_t)r], memory_order_relaxed) != step)
-			tired |= 1u << l; /* it stopped in a loop */
+			tired |= 1u << l;
 	}
-	w->skip = tired;
-	return GROUP_COST;
+	return tired;
+}
+
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
+{
+	struct grid *g = w->grid;
+	_Atomic(jit_fn *) *code = g->module->jit->code;
+	uint32_t first = (uint32_t)__builtin_ctz(mask), frame = w->group_frame, done = 0;
+	struct jit_env env = {.shared = w->block->shared,
+			      .params = g->params,
+			      .shared_total = g->shared_total,
+			      .local_bytes = g->local_bytes,
+			      .group_local = w->group_local,
+			      .fuel = FUEL};
+
+	memcpy(env.block, g->launch->block, sizeof(env.block));
+	memcpy(env.grid, g->launch->grid, sizeof(env.grid));
+	memcpy(env.ctaid, w->block->ctaid, sizeof(env.ctaid));
+	/* While it is all that runs of the warp and stays together, it needs no scheduler. */
+	do {
+		uint32_t pc = w->pc[first];
+		jit_fn *run = atomic_load_explicit(&code[pc], memory_order_acquire);
+		uint64_t tired;
+
+		if (!run)
+			return done + group_run(w, mask, UINT32_MAX, fuel);
+		if (!sites_ready(w->worker))
+			run = step;
+		if (run == step) {
+			done += interpret(w, mask);
+		} else {
+			env.sites = w->worker->sites;
+			tired = lanes_run(w, mask, run, pc, &env);
+			if (tired & JIT_FAULT)
+				return done + 1;
+			done += GROUP_COST;
+			w->skip = (uint32_t)tired;
+		}
+	} while (done < fuel && !w->skip && !w->yielded && mask == w->in[LANE_RUN] && !w->recheck &&
+		 frame == w->fb[first] && lanes_together(w, mask, first) &&
+		 !atomic_load_explicit(&g->stop, memory_order_relaxed));
+	return done;
 }

@@ -72,6 +72,43 @@ static LLVMValueRef shared_function(struct jit_emit *e, unsigned op, LLVMValueRe
 	return LLVMBuildCall2(e->b, type, jit_pointer(e, at), args, 2, "");
 }
 
+/* a * b + c in a directed mode; the same for both executors. */
+static LLVMValueRef directed(struct jit_emit *e, const struct insn *i, LLVMValueRef *v)
+{
+	LLVMTypeRef params[] = {e->f32, e->f32, e->f32, e->i32};
+	LLVMTypeRef type = LLVMFunctionType(e->f32, params, 4, false);
+	LLVMValueRef args[] = {v[0], v[1], v[2], jit_const(e, 32, i->rnd)}, signs;
+
+	switch (i->op) {
+	case OP_FMA:
+		break;
+	case OP_ADD:
+		args[1] = real(e, 32, 1);
+		args[2] = v[1];
+		break;
+	case OP_SUB:
+		args[1] = real(e, 32, 1);
+		args[2] = LLVMBuildFNeg(e->b, v[1], "");
+		break;
+	case OP_MUL:
+		signs = LLVMBuildXor(e->b, LLVMBuildBitCast(e->b, v[0], e->i32, ""),
+				     LLVMBuildBitCast(e->b, v[1], e->i32, ""), "");
+		signs = LLVMBuildAnd(e->b, signs, jit_const(e, 32, 0x80000000u), "");
+		args[2] = LLVMBuildBitCast(e->b, signs, e->f32, "");
+		break;
+	default:
+		return NULL;
+	}
+	return LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)fma_f32_directed),
+			      args, 4, "");
+}
+
+static LLVMValueRef rsqrt_f32(struct jit_emit *e, LLVMValueRef v)
+{
+	v = unary(e, "llvm.sqrt", LLVMBuildFPExt(e->b, v, e->f64, ""));
+	return LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, real(e, 64, 1), v, ""), e->f32, "");
+}
+
 static bool neg_abs(struct jit_emit *e, const struct insn *i, unsigned bits)
 {
 	LLVMValueRef v, sign = jit_const(e, bits, UINT64_C(1) << (bits - 1));
@@ -93,8 +130,11 @@ static bool arithmetic(struct jit_emit *e, const struct insn *i)
 
 	if (i->op == OP_NEG || i->op == OP_ABS)
 		return neg_abs(e, i, bits);
-	if (i->rnd != RND_RN || ((i->op == OP_MIN || i->op == OP_MAX) && i->sub) ||
+	if ((i->rnd != RND_RN && bits == 64) || ((i->op == OP_MIN || i->op == OP_MAX) && i->sub) ||
 	    (bits == 64 && (i->sat || i->ftz)))
+		return false;
+	if (i->rnd != RND_RN && (i->rnd == RND_NONE || (i->op != OP_FMA && i->op != OP_ADD &&
+							i->op != OP_SUB && i->op != OP_MUL)))
 		return false;
 	for (unsigned k = 0; k < 3; k++) {
 		if (i->o[1 + k] == PTX_NONE)
@@ -103,7 +143,10 @@ static bool arithmetic(struct jit_emit *e, const struct insn *i)
 		if (ftz)
 			v[k] = flushed(e, v[k]);
 	}
-	switch (i->op) {
+	switch (i->rnd == RND_RN ? i->op : OP_NONE) {
+	case OP_NONE:
+		r = directed(e, i, v);
+		break;
 	case OP_ADD:
 		r = LLVMBuildFAdd(e->b, v[0], v[1], "");
 		break;
@@ -130,6 +173,8 @@ static bool arithmetic(struct jit_emit *e, const struct insn *i)
 		r = unary(e, "llvm.sqrt", v[0]);
 		break;
 	case OP_RSQRT:
+		r = bits == 32 ? rsqrt_f32(e, v[0]) : shared_function(e, i->op, v[0], bits);
+		break;
 	case OP_EX2:
 	case OP_LG2:
 	case OP_SIN:
@@ -207,7 +252,7 @@ static bool convert(struct jit_emit *e, const struct insn *i)
 	unsigned bits = i->type == T_F32 ? 32 : 64, wide = type_bytes(i->type2) * 8;
 	LLVMValueRef v;
 
-	if (i->sat || i->cmp || i->boolop || (type_float(i->type) && !to) ||
+	if ((i->sat && !(from && to)) || i->cmp || i->boolop || (type_float(i->type) && !to) ||
 	    (type_float(i->type2) && !from) || i->type2 == T_B128 || i->type == T_B128)
 		return false;
 	if (!from && !to) {
@@ -231,19 +276,28 @@ static bool convert(struct jit_emit *e, const struct insn *i)
 	if (i->type == i->type2) {
 		if (i->rnd >= RND_RNI && i->rnd <= RND_RPI) {
 			v = unary(e, integral(i->rnd), source(e, i));
+			if (i->sat)
+				v = saturated(e, v, bits);
 			if (i->ftz && bits == 32)
 				v = flushed(e, v);
 			jit_set_float(e, i->o[0], v, bits);
 			return true;
 		}
-		if (i->ftz)
-			return false;
+		if (i->sat || i->ftz) {
+			v = source(e, i);
+			if (i->sat)
+				v = saturated(e, v, bits);
+			jit_set_float(e, i->o[0], v, bits);
+			return true;
+		}
 		jit_set(e, i->o[0], jit_value(e, i->o[1], bits));
 		return true;
 	}
 	if (!nearest)
 		return false;
 	v = source(e, i);
+	if (i->sat)
+		v = saturated(e, v, i->type2 == T_F32 ? 32 : 64);
 	if (i->type == T_F64) {
 		v = LLVMBuildFPExt(e->b, v, e->f64, "");
 	} else {
