@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ipc/admin.h"
+#include "tools/svcctl/json.h"
 #include "tools/svcctl/node.h"
 
 enum { STUCK_MS = 2000 };
@@ -96,22 +97,6 @@ char *status_text(const struct node *n)
 	return text;
 }
 
-static void print_string(FILE *f, const char *s, size_t max)
-{
-	fputc('"', f);
-	for (size_t i = 0; i < max && s[i]; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c == '"' || c == '\\')
-			fprintf(f, "\\%c", c);
-		else if (c < ' ' || c > '~')
-			fprintf(f, "\\u%04x", c);
-		else
-			fputc(c, f);
-	}
-	fputc('"', f);
-}
-
 char *status_json(const struct node *n)
 {
 	char *text = NULL;
@@ -123,7 +108,7 @@ char *status_json(const struct node *n)
 	fprintf(f, "{\"node\": \"%s\", \"id\": %u, \"state\": \"%s\", \"uptime_ms\": %" PRIu64
 		", \"run_dir\": ", n->conf->name, n->conf->id, node_phase_name(n->phase),
 		(n->now_ns - n->started_ns) / 1000000u);
-	print_string(f, n->conf->run_dir, CONF_PATH_MAX);
+	json_string(f, n->conf->run_dir, CONF_PATH_MAX);
 	fprintf(f, ", \"supervisor\": {\"pid\": %d, \"guard_pid\": %d}", getpid(), n->guard.pid);
 	fputs(", \"processes\": [", f);
 	for (unsigned i = 0; i < n->nprocs; i++) {
@@ -136,15 +121,15 @@ char *status_json(const struct node *n)
 			p->restarts);
 		fprintf(f, ", \"core\": %d, \"uptime_ms\": %" PRIu64 ", \"last_exit\": ", core_of(n, p),
 			p->pidfd >= 0 ? (n->now_ns - p->started_ns) / 1000000u : 0);
-		print_string(f, p->reason, sizeof(p->reason));
+		json_string(f, p->reason, sizeof(p->reason));
 		fputs(", \"warning\": ", f);
-		print_string(f, p->warning, sizeof(p->warning));
+		json_string(f, p->warning, sizeof(p->warning));
 		fputc('}', f);
 	}
 	fputs("], \"counters\": {", f);
 	for (uint32_t i = 0; i < counters(n); i++) {
 		fputs(i ? ", " : "", f);
-		print_string(f, n->admin.counters->info[i].name,
+		json_string(f, n->admin.counters->info[i].name,
 			     sizeof(n->admin.counters->info[i].name));
 		fprintf(f, ": %" PRIu64, counters_read(n->admin.counters, i));
 	}

@@ -12,6 +12,7 @@
 
 #include "proto/proto.h"
 #include "tools/svcctl/client.h"
+#include "tools/svcctl/doctor.h"
 #include "tools/svcctl/local.h"
 #include "tools/svcctl/logs.h"
 #include "tools/svcctl/node.h"
@@ -34,6 +35,10 @@ static const char usage_text[] =
 	"  down [TARGET...]       end nodes\n"
 	"  status [--json] [TARGET...]  processes, and what the dataplane has counted\n"
 	"  restart [TARGET] NAME  end a process and start it again; returns when it is ready\n"
+	"  doctor [FILE]          is this machine fit for that node? exit status 1: not quite\n"
+	"      --json             as one JSON object\n"
+	"      --fix              mend what can be mended safely, and say what was done\n"
+	"      --sysroot DIR      look at DIR/proc, DIR/sys and DIR/dev instead of this machine\n"
 	"  logs [-f] [TARGET] NAME  what a process has written; -f: go on\n"
 	"  help                   this text\n"
 	"\n"
@@ -84,6 +89,24 @@ static int cmd_check(int argc, char **argv, bool reference)
 			       conf.npeers, conf.nservices);
 	}
 	return bad;
+}
+
+static int cmd_doctor(int argc, char **argv, const char *root, bool fix, bool json)
+{
+	static struct node_conf conf;
+	struct conf_errors errors = {.say = say_error};
+	struct doctor d = {.root = root ? root : ""};
+
+	if (argc > 1) {
+		fprintf(stderr, "svcctl: doctor wants one configuration file, or none\n");
+		return 2;
+	}
+	if (argc) {
+		if (conf_read(argv[0], NULL, &conf, &errors))
+			return 2;
+		d.conf = &conf;
+	}
+	return doctor_run(&d, fix, json);
 }
 
 /* Become a background process whose output goes to the node's log. */
@@ -205,8 +228,8 @@ static int cmd_up_local(const struct local_conf *local)
 /* ---------------------------------------------------------------- the command line */
 
 struct options {
-	bool background, json, follow, reference, keep;
-	const char *dir, *services, *idle;
+	bool background, json, follow, reference, keep, fix;
+	const char *sysroot, *dir, *services, *idle;
 	unsigned local, udp_port, heartbeat_ms;
 	enum local_port port;
 };
@@ -227,13 +250,15 @@ static int number(const char *option, const char *text, unsigned min, unsigned m
 
 static int options_read(int argc, char **argv, struct options *o)
 {
-	enum { LOCAL = 256, PORT, DIR_, SERVICES, UDP, HEARTBEAT, IDLE, KEEP, JSON, REFERENCE };
+	enum { LOCAL = 256, PORT, DIR_, SERVICES, UDP, HEARTBEAT, IDLE, KEEP, JSON, REFERENCE,
+	       FIX, SYSROOT };
 	static const struct option longs[] = {
 		{"local", 1, NULL, LOCAL},	   {"port", 1, NULL, PORT},
 		{"dir", 1, NULL, DIR_},		   {"services", 1, NULL, SERVICES},
 		{"udp-port", 1, NULL, UDP},	   {"heartbeat-ms", 1, NULL, HEARTBEAT},
 		{"idle", 1, NULL, IDLE},	   {"keep", 0, NULL, KEEP},
 		{"json", 0, NULL, JSON},	   {"reference", 0, NULL, REFERENCE},
+		{"fix", 0, NULL, FIX},		   {"sysroot", 1, NULL, SYSROOT},
 		{"detach", 0, NULL, 'd'},	   {"follow", 0, NULL, 'f'},
 		{NULL, 0, NULL, 0},
 	};
@@ -251,6 +276,8 @@ static int options_read(int argc, char **argv, struct options *o)
 		case IDLE: o->idle = optarg; break;
 		case KEEP: o->keep = true; break;
 		case JSON: o->json = true; break;
+		case FIX: o->fix = true; break;
+		case SYSROOT: o->sysroot = optarg; break;
 		case REFERENCE: o->reference = true; break;
 		case PORT:
 			if (strcmp(optarg, "shm") == 0) {
@@ -349,6 +376,8 @@ int main(int argc, char **argv)
 	argv += optind;
 	if (strcmp(command, "check") == 0)
 		return cmd_check(argc, argv, o.reference);
+	if (strcmp(command, "doctor") == 0)
+		return cmd_doctor(argc, argv, o.sysroot, o.fix, o.json);
 	if (strcmp(command, "up") == 0)
 		return run_up(&o, argc, argv);
 	if (strcmp(command, "status") == 0 || strcmp(command, "down") == 0) {
