@@ -272,6 +272,8 @@ static void regions_adopt(struct control *c)
 
 		if (keeper_call(c->conf.keeper, &m, &fd) || c->nregions == KEEPER_REGIONS_MAX)
 			return;
+		if (m.flags & KEEPER_FLAG_RECORDER)
+			continue;
 		c->regions[c->nregions++] = (struct region){.key = m.key,
 							    .size = m.size,
 							    .flags = m.flags,
@@ -571,10 +573,15 @@ int control_new(struct control **out, const struct control_conf *conf)
 
 int control_start(struct control *c, struct dp *dp)
 {
+	int rc;
+
 	c->dp = dp;
 	c->incarnation = dp_incarnation(dp);
 	c->node = c->conf.node->id;
 	dp_counters_move(dp, c->page->value);
+	rc = recorder_start(c);
+	if (rc)
+		fprintf(stderr, "dataplane: no flight recorder: %s\n", strerror(-rc));
 	if (pthread_create(&c->thread, NULL, control_thread, c))
 		return -EAGAIN;
 	c->started = true;

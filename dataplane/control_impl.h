@@ -132,6 +132,8 @@ bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid);
 void client_close(struct control *c, struct client *cl, uint32_t why);
 struct region *region_find(struct control *c, uint64_t key);
 void region_forget(struct control *c, struct region *r, bool drop);
+/* recorder.c: gives the core a flight recorder. Before the loop. 0 or negative errno. */
+int recorder_start(struct control *c);
 /* Have the loop trace what the tracers want, or nothing. */
 void trace_set(struct control *c);
 /* A read-only descriptor on a file that we keep writing to. */

@@ -123,7 +123,8 @@ void endpoint_push(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, c
 	n = proto_msg_pack(m, slots);
 	channel_push(&ep->ch, slots, n);
 	ep->dirty = true;
-	if (dp->trace)
+	recorder_note(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index), slots);
+	if (dp_traced(dp))
 		trace_record(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index),
 			     dp_source(dp, ep->index), slots, n, payload, m->length);
 }

@@ -134,6 +134,10 @@ int dp_region_close(struct dp *dp, uint64_t key);
  * @packets: the port's, too. Where the writer is stands in the head, so the same ring is gone on with. */
 void dp_trace(struct dp *dp, void *ring, uint32_t entries, bool packets);
 
+/* Flight recorder: the last @entries (a power of two up to 32768) records, in zeroed memory that outlives
+ * this process. Before the first turn. */
+void dp_recorder(struct dp *dp, struct proto_recorder_entry *entries, uint32_t count);
+
 /* What the core counts: fills @out (COUNTERS_MAX entries) and returns how many. */
 uint32_t dp_counter_describe(struct counter_info *out);
 /* Values are written to @values (a counters page's) from now on. */

@@ -42,7 +42,8 @@ bool chain_take(struct dp *dp, struct dp_endpoint *ep, const void *slots, unsign
 		endpoint_poison(dp, ep, "a chain of verbs that does not hang together");
 		return false;
 	}
-	if (dp->trace)
+	recorder_note(dp, TRACE_POINT_VERB, dp_source(dp, ep->index), &v);
+	if (dp_traced(dp))
 		trace_record(dp, TRACE_POINT_VERB, dp_source(dp, ep->index), 0, slots, n, NULL, 0);
 	if (status != STATUS_OK)
 		dp_count(dp, DPC_BAD_VERB);
@@ -93,7 +94,8 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 		ep->dirty = dp->delivered = true;
 		endpoint_activate(dp, ep);
 		dp_count(dp, DPC_COMPLETIONS);
-		if (dp->trace)
+		recorder_note(dp, TRACE_POINT_COMPLETION, dp_source(dp, ep->index), &r);
+		if (dp_traced(dp))
 			trace_record(dp, TRACE_POINT_COMPLETION, dp_source(dp, ep->index), 0, &r, 1,
 				     NULL, 0);
 	}

@@ -101,7 +101,9 @@ void link_send(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void
 	}
 	b->len += size;
 	dp_count(dp, DPC_LINK_TX);
-	if (dp->trace)
+	if (m->opcode != OP_LINK_HEARTBEAT) /* they would leave nothing else */
+		recorder_note(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m);
+	if (dp_traced(dp))
 		trace_message(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m->src, m,
 			      payload);
 }
@@ -132,8 +134,11 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 		if (proto_header_check(&m, PROTO_TO_LINK) != STATUS_OK)
 			return false;
 		dp_count(dp, DPC_LINK_RX);
-		dp->used |= m.opcode != OP_LINK_HEARTBEAT;
-		if (dp->trace)
+		if (m.opcode != OP_LINK_HEARTBEAT) {
+			dp->used = true;
+			recorder_note(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24, &m);
+		}
+		if (dp_traced(dp))
 			trace_message(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24,
 				      m.src, &m, payload);
 		route_link_message(dp, l, &m, payload);

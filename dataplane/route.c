@@ -364,7 +364,7 @@ void reply_now(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
 		r.length = 0;
 		r.status = STATUS_TOO_BIG;
 	}
-	if (status != STATUS_OK && dp->trace)
+	if (status != STATUS_OK && dp_traced(dp))
 		trace_message(dp, TRACE_POINT_REFUSED, dp_source(dp, ep->index), 0, &r, NULL);
 	/* the drain rule keeps room for one reply */
 	endpoint_push(dp, ep, &r, payload);
@@ -551,7 +551,8 @@ void route_message(struct dp *dp, struct dp_endpoint *ep, const void *slots, uns
 			return;
 		}
 	}
-	if (dp->trace)
+	recorder_note(dp, TRACE_POINT_FROM_RING, m.src, &m);
+	if (dp_traced(dp))
 		trace_from_ring(dp, ep, &m, slots, n, payload);
 	dp_count(dp, DPC_MESSAGES);
 	if (status != STATUS_OK) {

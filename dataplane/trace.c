@@ -75,6 +75,12 @@ void dp_trace(struct dp *dp, void *ring, uint32_t entries, bool packets)
 		netif_tap(dp->nif, ring && packets ? packet : NULL, dp);
 }
 
+void dp_recorder(struct dp *dp, struct proto_recorder_entry *entries, uint32_t count)
+{
+	dp->recorder = entries;
+	dp->recorder_mask = count - 1;
+}
+
 void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
 		  const void *slots, unsigned n, const void *payload, uint32_t len)
 {

@@ -391,6 +391,7 @@ int conf_parse(const char *name, const char *text, size_t len, const struct conf
 		.keeper_core = CONF_NO_CORE,
 		.log_max_kib = 4096,
 		.trace_entries = 4096,
+		.recorder_entries = 1024,
 		.udp_port = 4791, /* IANA: roce */
 	};
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)

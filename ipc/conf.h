@@ -97,6 +97,7 @@ struct node_conf {
 	struct conf_user user; /* of keeper and dataplane */
 	uint32_t log_max_kib;
 	uint32_t trace_entries; /* of the trace ring, a power of two; 0: none */
+	uint32_t recorder_entries; /* of the flight recorder, likewise */
 
 	char port[CONF_TEXT_MAX + 1]; /* driver:args; empty: no network */
 	uint32_t address;	      /* IPv4, host byte order */

@@ -60,6 +60,8 @@ static const struct key keys[] = {
 	 "4096", "size at which a process's log is moved to NAME.log.1"},
 	{SECTION_NODE, "trace_entries", VALUE_POWER, AT(node_conf, trace_entries), 64, 1 << 20,
 	 false, "4096", "entries of the trace ring that msgdump reads, 0 for none"},
+	{SECTION_NODE, "recorder_entries", VALUE_POWER, AT(node_conf, recorder_entries), 64, 1 << 15,
+	 false, "1024", "records that the flight recorder keeps, 0 for none"},
 
 	{SECTION_PORT, "port", VALUE_GLUE, AT(node_conf, port), 0, 0, true, NULL,
 	 "driver and its arguments, DRIVER:ARGS; or none"},

@@ -35,6 +35,8 @@ class Errors(unittest.TestCase):
                                  (["--read", "/nowhere"], 1, "/nowhere: No such file"),
                                  (["--read", "/dev/null"], 1, "the file is empty"),
                                  (["--read", "/proc/self/exe"], 1, "not a pcapng file"),
+                                 (["--recorder"], 2, "give its RUN_DIR"),
+                                 (["--recorder", "/"], 1, "no supervisor answers"),
                                  (["--names", "/dev/null", "/"], 1, "/dev/null"),
                                  (["/nowhere.conf"], 1, "neither a run_dir")):
             out = msgdump(*args)
@@ -133,6 +135,41 @@ class Live(unittest.TestCase):
                       "opcode echo.*")
         self.assertEqual((out.returncode, out.stderr), (0, ""))
         self.assertEqual({json.loads(line)["node"] for line in out.stdout.splitlines()}, {1, 2})
+
+    def test_recorder_outlives_its_dataplane(self):
+        def recorder(*words):
+            out = msgdump("--recorder", self.run_dir, *words)
+            self.assertEqual((out.returncode, out.stderr), (0, ""), out.stdout)
+            return out.stdout.splitlines()
+
+        self.lines("--opcode", "echo.*")
+        before = status(self.run_dir)["processes"]["dataplane"]["pid"]
+        self.assertEqual(sum(f"process {before}," in line for line in recorder()), 1)
+        os.kill(before, signal.SIGKILL)
+        # At once, whether or not there is a new one yet: the keeper has it.
+        lines = recorder()
+        heads = [i for i, line in enumerate(lines) if line.startswith("-- incarnation")]
+        self.assertIn(f"process {before},", lines[heads[0]])
+        last = lines[1:heads[1]] if len(heads) > 1 else lines[1:]
+        self.assertGreater(len(last), 100)
+        for line in last:
+            self.assertRegex(line, r"^ *\d+\.\d{6}  [a-z-]+ +\S+")
+            self.assertNotIn("heartbeat", line)
+        times = [float(line.split()[0]) for line in last]
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(any(" echo.echo request" in line for line in last))
+        self.assertTrue(any(" from-link " in line for line in last))
+        # The new one records for itself, and the old one's is still there; the filter holds for it, too.
+        self.assertIsNotNone(wait_for(lambda: len([
+            line for line in recorder("request") if line.startswith("-- ")]) == 2, 5))
+        self.assertFalse([line for line in recorder("request") if " reply " in line])
+        for _ in range(5):
+            pid = status(self.run_dir)["processes"]["dataplane"]["pid"]
+            os.kill(pid, signal.SIGKILL)
+            self.assertIsNotNone(wait_for(lambda p=pid: status(self.run_dir)["processes"]["dataplane"]["state"]
+                                          == "ready" and status(self.run_dir)["processes"]["dataplane"]["pid"]
+                                          not in (0, p), 10))
+        self.assertEqual(len([line for line in recorder() if line.startswith("-- ")]), 4)
 
     def test_ends_with_the_dataplane(self):
         with subprocess.Popen([MSGDUMP, "--heartbeats", self.run_dir], stdout=subprocess.DEVNULL,

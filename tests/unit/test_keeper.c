@@ -136,6 +136,36 @@ static void files(void **state)
 }
 
 /* A dataplane that says nonsense loses its socket, and nobody else anything. */
+static void the_supervisor_sees_recorders_alone(void **state)
+{
+	struct rig *r = *state;
+	struct keeper_msg m;
+	int fd;
+
+	assert_int_equal(call(r, KEEPER_CREATE, 5, 4096, &m, &fd), 0);
+	close(fd);
+	m = (struct keeper_msg){
+		.op = KEEPER_CREATE, .key = 6, .size = 8192, .flags = KEEPER_FLAG_RECORDER};
+	assert_int_equal(keeper_call(r->dataplane, &m, &fd), 0);
+	close(fd);
+	m = (struct keeper_msg){.op = KEEPER_LIST, .size = 0};
+	assert_int_equal(keeper_call(r->supervisor, &m, &fd), 0);
+	assert_int_equal(m.key, 0);
+	m = (struct keeper_msg){.op = KEEPER_LIST, .size = 1};
+	assert_int_equal(keeper_call(r->supervisor, &m, &fd), 0);
+	assert_int_equal(m.key, 6);
+	m = (struct keeper_msg){.op = KEEPER_LIST, .size = 2};
+	assert_int_equal(keeper_call(r->supervisor, &m, &fd), -ENOENT);
+	m = (struct keeper_msg){.op = KEEPER_GET, .key = 5};
+	assert_int_equal(keeper_call(r->supervisor, &m, &fd), -EACCES);
+	assert_int_equal(fd, -1);
+	m = (struct keeper_msg){.op = KEEPER_GET, .key = 6};
+	assert_int_equal(keeper_call(r->supervisor, &m, &fd), 0);
+	assert_int_equal(m.size, 8192);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 static void nonsense(void **state)
 {
 	struct rig *r = *state;
@@ -170,6 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(files, rig_make, rig_free),
+		cmocka_unit_test_setup_teardown(the_supervisor_sees_recorders_alone, rig_make, rig_free),
 		cmocka_unit_test_setup_teardown(nonsense, rig_make, rig_free),
 	};
 

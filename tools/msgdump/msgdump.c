@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * msgdump - what passes through dataplanes: live from their trace rings or back from a capture, filtered,
- * as text, as JSON or as a capture.
+ * msgdump - what passes through dataplanes: live from their trace rings, back from a capture, or the last
+ * of it from a flight recorder; filtered; as text, as JSON or as a capture.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -12,8 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/keeper.h"
 #include "tools/msgdump/filter.h"
 #include "tools/msgdump/place.h"
+#include "tools/msgdump/recorder.h"
 #include "tools/msgdump/show.h"
 #include "tools/msgdump/source.h"
 
@@ -25,6 +27,8 @@ static const char usage_text[] =
 	"Prints every record that dataplanes route, live, until ^C. A NODE is its run_dir, its configuration\n"
 	"file, or the name of a local node; without one $ATOLL_SOCKET is taken. Only its owner may look.\n"
 	"\n"
+	"  --recorder        what the flight recorder holds: the last records of the node's dataplanes, those\n"
+	"                    that have ended included; registers and payloads are not kept\n"
 	"  --json            one JSON object a line\n"
 	"  --packets         the port's packets, too\n"
 	"  --write FILE      a capture that Wireshark reads (pcapng), packets included; - is standard output\n"
@@ -58,7 +62,7 @@ struct options {
 	unsigned nplaces;
 	char words[FILTER_TEXT_MAX]; /* the filter's */
 	const char *read, *write;
-	bool json, heartbeats, packets, no_packets;
+	bool json, heartbeats, packets, no_packets, recorder;
 	uint64_t count;
 };
 
@@ -139,6 +143,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"verbs", 0, NULL, 'v'},    {"heartbeats", 0, NULL, 'h'}, {"status", 1, NULL, 's'},
 		{"count", 1, NULL, 'c'},    {"help", 0, NULL, 'H'},	  {"json", 0, NULL, 'j'},
 		{"names", 1, NULL, 'N'},    {"read", 1, NULL, 'R'},	  {"write", 1, NULL, 'W'},
+		{"recorder", 0, NULL, 'F'},
 		{"packets", 0, NULL, 'P'},  {"no-packets", 0, NULL, 'Q'}, {NULL, 0, NULL, 0}};
 	struct shorthand s[SHORTHANDS];
 	const char *socket = getenv("ATOLL_SOCKET");
@@ -182,6 +187,9 @@ static int options_read(int argc, char **argv, struct options *o)
 		case 'W':
 			o->write = optarg;
 			break;
+		case 'F':
+			o->recorder = true;
+			break;
 		case 'P':
 			o->packets = true;
 			break;
@@ -215,6 +223,10 @@ static int options_read(int argc, char **argv, struct options *o)
 	}
 	if (!o->read && !o->nplaces && !socket) {
 		fprintf(stderr, "msgdump: which node? give its RUN_DIR, or set ATOLL_SOCKET\n");
+		return 2;
+	}
+	if (o->recorder && (o->read || o->nplaces != 1)) {
+		fprintf(stderr, "msgdump: --recorder wants one NODE\n");
 		return 2;
 	}
 	if (!o->names.named && o->nplaces)
@@ -278,6 +290,18 @@ static int out_close(const struct options *o, FILE *to)
 	return failed ? 1 : 0;
 }
 
+static void put(const struct options *o, FILE *to, const struct event *ev, uint64_t start_ns,
+		uint64_t shift_ns)
+{
+	/* an error stays with the stream */
+	if (o->write)
+		write_event(to, ev, shift_ns);
+	else if (o->json)
+		show_json(to, ev);
+	else
+		show_text(to, ev, start_ns);
+}
+
 static int copy(const struct options *o, struct source *s, FILE *to)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
@@ -308,15 +332,41 @@ static int copy(const struct options *o, struct source *s, FILE *to)
 			start = ev.time_ns;
 		if (!wanted(o, &ev))
 			continue;
-		if (o->write)
-			write_event(to, &ev, s->shift_ns); /* an error stays with the stream */
-		else if (o->json)
-			show_json(to, &ev);
-		else
-			show_text(to, &ev, start);
+		put(o, to, &ev, start, s->shift_ns);
 		left--;
 	}
 	return 0;
+}
+
+/* Every recorder that the node has, from the oldest dataplane on. */
+static int recorders(const struct options *o, FILE *to)
+{
+	struct recorder all[KEEPER_RECORDERS_MAX];
+	uint64_t left = o->count;
+	static struct event ev;
+	unsigned n = 0;
+	int rc = 0;
+
+	while (n < KEEPER_RECORDERS_MAX && !(rc = recorder_get(&all[n], o->places[0].run_dir, n)))
+		n++;
+	for (unsigned i = n; i-- > 0; recorder_free(&all[i])) {
+		const struct proto_recorder_head *h = &all[i].head;
+		time_t started = (time_t)(h->started_ns / 1000000000);
+		char when[32] = "?";
+		struct tm tm;
+
+		if (gmtime_r(&started, &tm))
+			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
+		if (!o->json && !o->write)
+			fprintf(to, "-- incarnation %016" PRIx64 ", process %u, started %s: its last %u records\n",
+				h->incarnation, h->pid, when, all[i].count);
+		for (unsigned k = 0; k < all[i].count; k++)
+			if (left && event_read(&all[i].entries[k], &ev) && wanted(o, &ev)) {
+				put(o, to, &ev, h->started_ns - h->shift_ns, h->shift_ns);
+				left--;
+			}
+	}
+	return rc < 0;
 }
 
 static int source_open(const struct options *o, struct source *s)
@@ -339,7 +389,7 @@ int main(int argc, char **argv)
 {
 	static struct options o = {.count = UINT64_MAX};
 	struct sigaction sa = {.sa_handler = on_signal};
-	struct source s;
+	struct source s = {0};
 	int rc = options_read(argc, argv, &o);
 	FILE *to;
 
@@ -349,11 +399,11 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	rc = 1;
-	if (source_open(&o, &s))
+	if (!o.recorder && source_open(&o, &s))
 		goto out;
 	to = out_open(&o);
 	if (to) {
-		rc = copy(&o, &s, to) ? 1 : 0;
+		rc = (o.recorder ? recorders(&o, to) : copy(&o, &s, to)) ? 1 : 0;
 		rc |= out_close(&o, to);
 	}
 	source_close(&s);

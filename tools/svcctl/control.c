@@ -10,11 +10,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ipc/keeper.h"
 #include "ipc/sock.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
 
-enum { REQUEST_MAX = 128, RESTART_MS = 15000 };
+enum { REQUEST_MAX = 128, RESTART_MS = 15000, KEEPER_MS = 1000 };
 
 int control_listen(const char *run_dir)
 {
@@ -101,6 +102,67 @@ static void restart(struct node *n, struct node_client *c, const char *name)
 	}
 }
 
+/* One request of the keeper, past acknowledgements that are still on their way. */
+static int keeper_ask(struct node *n, struct keeper_msg *m, int *fd)
+{
+	uint16_t op = m->op;
+	int rc = keeper_call(n->keeper_sock, m, fd);
+
+	for (unsigned i = 0; i < 8 && m->op != op; i++) {
+		unsigned nfds = 1;
+		int got = -1;
+
+		rc = sock_recv_timeout(n->keeper_sock, m, sizeof(*m), &got, &nfds, KEEPER_MS);
+		if (rc)
+			return rc;
+		*fd = nfds ? got : -1;
+		rc = m->error;
+	}
+	return rc;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The flight recorder of the last dataplane but @which, as a descriptor beside the answer. */
+static void recorder(struct node *n, struct node_client *c, const char *which)
+{
+	uint64_t keys[KEEPER_REGIONS_MAX];
+	unsigned long back = strtoul(which, NULL, 10);
+	struct keeper_msg m;
+	unsigned count = 0;
+	int fd = -1, rc = 0;
+
+	for (uint64_t i = 0; i < KEEPER_REGIONS_MAX && !rc; i++) {
+		m = (struct keeper_msg){.op = KEEPER_LIST, .size = i};
+		rc = keeper_ask(n, &m, &fd);
+		if (!rc && m.flags & KEEPER_FLAG_RECORDER)
+			keys[count++] = m.key;
+	}
+	if (rc && rc != -ENOENT) {
+		answer(c, '1', "the keeper does not answer");
+		return;
+	}
+	qsort(keys, count, sizeof(keys[0]), by_age);
+	if (back >= count) {
+		answer(c, '1', count ? "there are no more recorders" :
+				       "there is no flight recorder; recorder_entries = 0 in the configuration?");
+		return;
+	}
+	m = (struct keeper_msg){.op = KEEPER_GET, .key = keys[back]};
+	if (keeper_ask(n, &m, &fd) || fd < 0) {
+		answer(c, '1', "the keeper does not give the recorder");
+		return;
+	}
+	sock_send(c->fd, "0", 1, &fd, 1);
+	close(fd);
+	client_close(c);
+}
+
 void control_read(struct node *n, struct node_client *c)
 {
 	char request[REQUEST_MAX + 1], *text;
@@ -121,6 +183,8 @@ void control_read(struct node *n, struct node_client *c)
 		node_end(n, false, "svcctl down"); /* the hang-up is the answer */
 	} else if (strncmp(request, "restart ", 8) == 0) {
 		restart(n, c, request + 8);
+	} else if (strncmp(request, "recorder ", 9) == 0) {
+		recorder(n, c, request + 9);
 	} else {
 		answer(c, '1', "unknown request: is this svcctl of the same version?");
 	}
