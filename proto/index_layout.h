@@ -331,6 +331,14 @@ static inline uint64_t index_table_region_size(uint64_t groups, unsigned depth, 
 	return index_heap_offset(groups, depth) + segments * INDEX_SEGMENT;
 }
 
+/* The same for a tree, which has no subtables: `groups` and `depth` of its superblock are 0. */
+#define INDEX_TREE_HEAP_OFFSET INDEX_SUPER_SIZE
+
+static inline uint64_t index_tree_region_size(uint64_t segments)
+{
+	return INDEX_TREE_HEAP_OFFSET + segments * INDEX_SEGMENT;
+}
+
 #define INDEX_CLIENT_TABLE_OFFSET  INDEX_SUPER_SIZE
 #define INDEX_SEGMENT_TABLE_OFFSET (INDEX_SUPER_SIZE + INDEX_CLIENTS * INDEX_LINE)
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * atoll_index.h - a hash index in the memory of another node.
+ * atoll_index.h - an index in the memory of another node.
  *
- * An index is a table that a shard hosts and that its clients read and change with one-sided verbs:
- * the shard's process does nothing while they do. Keys are 1 to 1,024 bytes, values 0 to 65,536.
+ * An index is a hash table, or a tree with its keys in order, that a shard hosts and that its clients read and
+ * change with one-sided verbs: the shard's process does nothing while they do. Keys are 1 to 1,024 bytes, values 0 to 65,536.
  * Each operation happens at one instant or not at all, also when its client dies half-way.
  *
  *	struct atoll_index *ix;
@@ -40,6 +40,11 @@ enum {
 	ATOLL_INDEX_KEY_MAX = 1024,
 	ATOLL_INDEX_VALUE_MAX = 65536,
 	ATOLL_INDEX_IN_FLIGHT_MAX = 64,
+};
+
+enum atoll_index_type {
+	ATOLL_INDEX_HASH = 1,
+	ATOLL_INDEX_TREE = 2,
 };
 
 enum atoll_op {
@@ -106,7 +111,9 @@ struct atoll_index_options {
 	unsigned depth;      /* READs and atomics outstanding on a lane, 1 to 128; 32 */
 	unsigned suspect_us; /* wait for another client's insert before asking about it; 2,000 */
 	unsigned busy_ms;    /* and before giving up; 2,000 */
-	unsigned cache;      /* keys whose slots are remembered, a power of two; 0 none */
+	unsigned cache;      /* a power of two. Hash: keys whose slots are remembered; 0 none. Tree: inner
+			      * nodes remembered, of 1 to 2 KiB; 4,096 */
+	unsigned type;       /* enum atoll_index_type that it must be; any */
 	unsigned lease_ms;   /* time between heartbeats is a quarter of it; 50 */
 	bool ft_off;         /* the control of measurements: what a death leaves is not repaired */
 	unsigned answer_ms;  /* wait for answers of the shard and the dataplane; 5,000 */
@@ -203,6 +210,22 @@ typedef void (*atoll_progress)(void *arg, uint64_t done, uint64_t all);
  */
 int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
 		     struct atoll_index_report *report);
+
+/* What the index is. */
+enum atoll_index_type atoll_index_type(const struct atoll_index *ix);
+
+/**
+ * atoll_index_scan - hand over the entries of a tree from a key on, in the order of the keys' bytes.
+ * @from, @flen: where it begins, this key included; @flen 0: at the end.
+ * @reverse: downwards. @limit: entries at most; 0 all.
+ * @entry: called for each; it may not call into this context. A return other than 0 ends the scan.
+ * The entries of a leaf are those of one instant; leaves are looked at one after the other. What is
+ * there all the time is seen, once.
+ * Return: 0 or what @entry returned; -EOPNOTSUPP it is no tree; -EBADMSG a node or block is damaged; -EBUSY a
+ * node is being changed by somebody who neither ends nor was fenced off; -EINVAL; -ENOTCONN.
+ */
+int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
+		     uint64_t limit, atoll_entry entry, void *arg);
 
 /* What a repair found and did. */
 struct atoll_index_repaired {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 static const char usage[] =
 	"usage: atoll-index [OPTION...] COMMAND\n"
-	"Reads and changes a hash index in the memory of another node.\n"
+	"Reads and changes an index in the memory of another node.\n"
 	"\n"
 	"  get KEY            print the value\n"
 	"  put KEY VALUE      insert or replace; VALUE - is read from standard input\n"
@@ -25,12 +26,17 @@ static const char usage[] =
 	"length\n"
 	"  verify FILE        read every line of FILE back and compare\n"
 	"  dump               walk the whole table: print KEY, tab, VALUE; then what was found\n"
+	"  scan               a tree: print KEY, tab, VALUE in the order of the keys, see --from\n"
 	"  stat               what the shard knows\n"
 	"\n"
 	"  --target NAME      the shard, NODE/SERVICE or SERVICE ($ATOLL_INDEX, or index-shard)\n"
 	"  --socket PATH      control socket of this node's dataplane ($ATOLL_SOCKET)\n"
 	"  --in-flight N      operations at once, 1 to 64 (16)\n"
 	"  --lanes N          ordered streams of verbs, 1 to 16 (1)\n"
+	"  --type T           what the index must be: hash or tree (any)\n"
+	"  --from KEY         scan: begin at this key (at the end)\n"
+	"  --limit N          scan: at most so many entries (all)\n"
+	"  --reverse          scan: downwards\n"
 	"  --name NAME        of this client, for people to read (atoll-index)\n"
 	"  --patience-ms N    load, verify: how long to try to connect again after a loss (30000)\n"
 	"  --check            load: verify afterwards; dump: print only what was found\n"
@@ -148,11 +154,20 @@ static int do_dump(struct cli *c)
 	FILE *out;
 	int rc = atoll_index_dump(c->ix, c->check ? NULL : dump_entry, dump_progress, &d, &r);
 
+	if (rc == -EBADMSG) {
+		fprintf(stderr, "atoll-index: dump: a node or block of the tree is damaged\n");
+		return 1;
+	}
 	if (rc) {
 		fprintf(stderr, "atoll-index: dump: %s\n", strerror(-rc));
 		return 2;
 	}
 	out = c->check ? stdout : stderr;
+	if (atoll_index_type(c->ix) == ATOLL_INDEX_TREE) {
+		fprintf(out, "%" PRIu64 " entries, %" PRIu64 " bytes of keys, %" PRIu64 " of values\n",
+			r.entries, r.key_bytes, r.value_bytes);
+		return 0;
+	}
 	fprintf(out,
 		"%" PRIu64 " entries in %" PRIu64 " slots (%.1f%%), %" PRIu64
 		" bytes of keys, %" PRIu64 " of values\n",
@@ -166,6 +181,21 @@ static int do_dump(struct cli *c)
 		fprintf(out, "the first bad slot is at offset 0x%" PRIx64 " of the table region\n",
 			r.first_bad);
 	return r.torn || r.duplicates || r.misplaced;
+}
+
+static int do_scan(struct cli *c)
+{
+	int rc = atoll_index_scan(c->ix, c->from, c->from ? strlen(c->from) : 0, c->reverse,
+				  c->limit, dump_entry, NULL);
+
+	if (rc == -EOPNOTSUPP)
+		fprintf(stderr, "atoll-index: %s is a hash table, whose keys have no order: use dump\n",
+			c->target);
+	else if (rc == -EBADMSG)
+		fprintf(stderr, "atoll-index: scan: a node or block of the tree is damaged\n");
+	else if (rc)
+		fprintf(stderr, "atoll-index: scan: %s\n", strerror(-rc));
+	return rc == -EBADMSG ? 1 : rc ? 2 : 0;
 }
 
 static int do_stat(struct cli *c)
@@ -190,7 +220,7 @@ static const struct command {
 	int args;
 } commands[] = {
 	{"get", 1},  {"put", 2},    {"insert", 2}, {"update", 2}, {"del", 1},
-	{"load", 1}, {"verify", 1}, {"dump", 0},   {"stat", 0},
+	{"load", 1}, {"verify", 1}, {"dump", 0},   {"scan", 0}, {"stat", 0},
 };
 
 static int run(struct cli *c, char **w)
@@ -211,6 +241,8 @@ static int run(struct cli *c, char **w)
 		return cli_verify(c, w[1]);
 	if (strcmp(w[0], "dump") == 0)
 		return do_dump(c);
+	if (strcmp(w[0], "scan") == 0)
+		return do_scan(c);
 	return do_stat(c);
 }
 
@@ -233,6 +265,8 @@ static int options_read(struct cli *c, int argc, char **argv)
 	static const struct option list[] = {
 		{"target", 1, NULL, 't'}, {"socket", 1, NULL, 's'}, {"in-flight", 1, NULL, 'i'},
 		{"lanes", 1, NULL, 'l'},  {"name", 1, NULL, 'n'},   {"patience-ms", 1, NULL, 'p'},
+		{"type", 1, NULL, 'T'},   {"from", 1, NULL, 'f'},   {"limit", 1, NULL, 'm'},
+		{"reverse", 0, NULL, 'r'},
 		{"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'},  {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -266,6 +300,30 @@ static int options_read(struct cli *c, int argc, char **argv)
 			break;
 		case 'c':
 			c->check = true;
+			break;
+		case 'T':
+			c->options.type = strcmp(optarg, "tree") == 0	? ATOLL_INDEX_TREE
+					  : strcmp(optarg, "hash") == 0 ? ATOLL_INDEX_HASH
+									: 0;
+			if (!c->options.type) {
+				fprintf(stderr, "atoll-index: --type is hash or tree, not \"%s\"\n",
+					optarg);
+				rc = -EINVAL;
+			}
+			break;
+		case 'f':
+			c->from = optarg;
+			if (strlen(c->from) == 0 || strlen(c->from) > ATOLL_INDEX_KEY_MAX) {
+				fprintf(stderr, "atoll-index: a key has 1 to %d bytes\n",
+					ATOLL_INDEX_KEY_MAX);
+				rc = -EINVAL;
+			}
+			break;
+		case 'm':
+			rc = number("limit", 1, UINT_MAX, &c->limit);
+			break;
+		case 'r':
+			c->reverse = true;
 			break;
 		case 'q':
 			c->quiet = true;

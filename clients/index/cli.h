@@ -13,6 +13,9 @@ struct cli {
 	const char *target;
 	struct atoll_index_options options;
 	unsigned patience_ms; /* how long to try to connect again */
+	const char *from;     /* scan: first key, or NULL */
+	unsigned limit;       /* scan: entries at most, 0 all */
+	bool reverse;         /* scan: downwards */
 	bool quiet;           /* no progress */
 	bool check;           /* dump: the summary only; load: read back */
 };

@@ -14,13 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/index/race.h"
+#include "clients/index/engine.h"
 #include "ipc/endpoint.h"
 #include "ipc/idle.h"
 #include "proto/index_layout.h"
 
 enum {
-	WHY_MAX = 400
+	WHY_MAX = 400,
+	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
 };
 
 struct grant {
@@ -31,7 +32,7 @@ struct grant {
 
 struct atoll_index {
 	struct atoll_endpoint *ep;
-	struct race *race;
+	struct engine engine;
 	struct atoll_region local;
 	struct atoll_handle shard;
 	uint32_t node;
@@ -123,35 +124,35 @@ static void on_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, cons
 	(void)payload;
 	if (m->opcode != OP_INDEX_CHUNK && m->opcode != 0)
 		return;
-	if (!ix->race)
+	if (engine_none(&ix->engine))
 		return;
 	switch (m->status) {
 	case STATUS_OK:
-		race_chunk_add(ix->race, m->arg[REPLY_INDEX_CHUNK_OFFSET],
+		engine_chunk_add(&ix->engine, m->arg[REPLY_INDEX_CHUNK_OFFSET],
 			       m->arg[REPLY_INDEX_CHUNK_SIZE]);
 		break;
 	case STATUS_AGAIN: /* never delivered; dp.credit says when */
 		ix->chunk_refused = true;
 		break;
 	case STATUS_LIMIT:
-		race_chunk_none(ix->race, ATOLL_NO_SPACE, m->status);
+		engine_chunk_none(&ix->engine, ATOLL_NO_SPACE, m->status);
 		break;
 	case STATUS_FENCED:
 		ix->lost = true;
-		race_chunk_none(ix->race, ATOLL_FENCED, m->status);
+		engine_chunk_none(&ix->engine, ATOLL_FENCED, m->status);
 		break;
 	case STATUS_DENIED:
 	case STATUS_NOT_FOUND:
 	case STATUS_UNSUPPORTED:
-		race_chunk_none(ix->race, ATOLL_REFUSED, m->status);
+		engine_chunk_none(&ix->engine, ATOLL_REFUSED, m->status);
 		break;
 	case STATUS_NOT_SENT:
 		ix->lost = true;
-		race_chunk_none(ix->race, ATOLL_NOT_SENT, m->status);
+		engine_chunk_none(&ix->engine, ATOLL_NOT_SENT, m->status);
 		break;
 	default: /* a chunk may be lost by this, and nothing else */
 		ix->lost = true;
-		race_chunk_none(ix->race, ATOLL_UNREACHABLE, m->status);
+		engine_chunk_none(&ix->engine, ATOLL_UNREACHABLE, m->status);
 	}
 }
 
@@ -193,13 +194,13 @@ static void stats_add(struct atoll_index_stats *to, const struct atoll_index_sta
 /* Ends what is outstanding, and the connection. */
 static void disconnect(struct atoll_index *ix)
 {
-	struct race *race = ix->race;
+	struct engine engine = ix->engine;
 
-	if (race) {
-		race_abandon(race);
-		stats_add(&ix->before, race_stats(race));
-		ix->race = NULL;
-		race_close(race);
+	if (!engine_none(&engine)) {
+		engine_abandon(&engine);
+		stats_add(&ix->before, engine_stats(&engine));
+		ix->engine = (struct engine){0};
+		engine_close(&engine);
 	}
 	if (ix->ep)
 		atoll_detach(ix->ep);
@@ -251,6 +252,11 @@ static int find(struct atoll_index *ix, const char **why)
 	return 0;
 }
 
+static const char *type_name(uint64_t type)
+{
+	return type == INDEX_TYPE_HASH ? "hash table" : type == INDEX_TYPE_TREE ? "tree" : NULL;
+}
+
 static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **why)
 {
 	struct proto_msg m;
@@ -281,11 +287,48 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 		return fail(why, atoll_status_errno(r->status), "\"%s\" refused: %s", ix->target,
 			    proto_status_text(r->status));
 	}
-	if (r->arg[REPLY_INDEX_OPEN_TYPE] != INDEX_TYPE_HASH)
-		return fail(why, -EPROTO, "\"%s\" is not a hash table", ix->target);
+	if (!type_name(r->arg[REPLY_INDEX_OPEN_TYPE]))
+		return fail(why, -EPROTO, "\"%s\" is an index of a type that this client does not know",
+			    ix->target);
+	if (ix->options.type && ix->options.type != r->arg[REPLY_INDEX_OPEN_TYPE])
+		return fail(why, -EMEDIUMTYPE, "\"%s\" is a %s, not a %s", ix->target,
+			    type_name(r->arg[REPLY_INDEX_OPEN_TYPE]), type_name(ix->options.type));
 	if (!ix->grant[0].size || !ix->grant[1].size)
 		return fail(why, -EPROTO, "\"%s\" answered but gave no memory", ix->target);
 	return 0;
+}
+
+static int tree_start(struct atoll_index *ix, const struct proto_msg *r)
+{
+	const struct atoll_index_options *o = &ix->options;
+	struct tree_config c = {
+		.verbs = atoll_verbs(ix->ep),
+		.lanes = ix->lanes,
+		.nlanes = o->lanes,
+		.ops = o->in_flight,
+		.table = ix->grant[0].handle,
+		.control = ix->grant[1].handle,
+		.local = ix->local.handle,
+		.local_base = ix->local.base,
+		.local_size = ix->local.size,
+		.cid = (uint16_t)ix->cid,
+		.epoch = (uint16_t)ix->epoch,
+		.log_base = r->arg[REPLY_INDEX_OPEN_LOG_BASE],
+		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
+		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],
+		.cache = o->cache < 8 ? INNER_NODES : o->cache,
+		.ft_off = o->ft_off,
+		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
+		.suspect_us = o->suspect_us,
+		.busy_us = o->busy_ms * 1000,
+		.seed = ix->secret,
+		.owner = ix,
+		.now_ns = owner_now,
+		.want_chunk = owner_want_chunk,
+		.suspect = owner_suspect,
+	};
+
+	return tree_open(&ix->engine.tree, &c);
 }
 
 static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const char **why)
@@ -323,9 +366,13 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 	uint64_t size = ix->grant[0].size;
 	int rc = -EPROTO;
 
-	if (r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX && c.heap_offset < size &&
-	    c.heap_size <= size - c.heap_offset && ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET)
-		rc = race_open(&ix->race, &c);
+	if (c.heap_offset < size && c.heap_size <= size - c.heap_offset &&
+	    ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET) {
+		if (r->arg[REPLY_INDEX_OPEN_TYPE] == INDEX_TYPE_TREE)
+			rc = tree_start(ix, r);
+		else if (r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX)
+			rc = race_open(&ix->engine.race, &c);
+	}
 	if (rc == -ENOMEM)
 		return fail(why, rc, "no memory");
 	if (rc)
@@ -343,7 +390,7 @@ static int connect_shard(struct atoll_index *ix, const char **why)
 	if (!rc)
 		rc = find(ix, why);
 	if (!rc) {
-		rc = atoll_region_alloc(ix->ep, race_local_size(ix->options.in_flight), 0,
+		rc = atoll_region_alloc(ix->ep, engine_local_size(ix->options.in_flight), 0,
 					&ix->local, err, sizeof(err));
 		if (rc)
 			fail(why, rc, "no memory for buffers: %s", err);
@@ -380,7 +427,7 @@ static int options_take(struct atoll_index *ix, const char *target,
 	o->answer_ms = o->answer_ms ? o->answer_ms : 5000;
 	o->lease_ms = o->lease_ms ? o->lease_ms : 50;
 	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > RACE_LANES_MAX ||
-	    o->depth > 128 || (o->cache & (o->cache - 1)) || o->cache > 1u << 24 ||
+	    o->depth > 128 || (o->type && !type_name(o->type)) || (o->cache & (o->cache - 1)) || o->cache > 1u << 24 ||
 	    o->lease_ms > 60000 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
 		return fail(why, -EINVAL, "an option of the index client is out of its range");
 	if (!target || !target[0] || strlen(target) >= sizeof(ix->target))
@@ -450,7 +497,7 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why)
 
 bool atoll_index_lost(const struct atoll_index *ix)
 {
-	return !ix->race || ix->lost || race_lost(ix->race);
+	return engine_none(&ix->engine) || ix->lost || engine_lost(&ix->engine);
 }
 
 /* ------------------------------------------------------------------ operations */
@@ -460,19 +507,19 @@ int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key
 {
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return race_submit(ix->race, op, key, klen, value, vlen, done, arg);
+	return engine_submit(&ix->engine, op, key, klen, value, vlen, done, arg);
 }
 
 int atoll_index_poll(struct atoll_index *ix)
 {
 	int n;
 
-	if (!ix->race)
+	if (engine_none(&ix->engine))
 		return -ENOTCONN;
 	if (ix->chunk_due)
 		chunk_ask(ix);
-	n = race_poll(ix->race);
-	if (n == 0 && atoll_index_lost(ix) && race_pending(ix->race) == 0)
+	n = engine_poll(&ix->engine);
+	if (n == 0 && atoll_index_lost(ix) && engine_pending(&ix->engine) == 0)
 		return -ENOTCONN;
 	return n;
 }
@@ -481,12 +528,12 @@ void atoll_index_idle(struct atoll_index *ix)
 {
 	/* Operations that wait for others look again by the clock. */
 	if (ix->ep)
-		atoll_idle(ix->ep, ix->race && race_pending(ix->race) ? 500000 : 1000000);
+		atoll_idle(ix->ep, engine_pending(&ix->engine) ? 500000 : 1000000);
 }
 
 unsigned atoll_index_pending(const struct atoll_index *ix)
 {
-	return ix->race ? race_pending(ix->race) : 0;
+	return engine_pending(&ix->engine);
 }
 
 struct wait {
@@ -527,7 +574,7 @@ static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const voi
 			break;
 	}
 	/* Whoever waits does not poll for long: a subtable is not left half split. */
-	while (w->done && ix->race && race_splitting(ix->race)) {
+	while (w->done && engine_splitting(&ix->engine)) {
 		rc = atoll_index_poll(ix);
 		if (rc < 0)
 			break;
@@ -586,25 +633,86 @@ int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress p
 	memset(report, 0, sizeof(*report));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return race_dump(ix->race, entry, progress, arg, report);
+	return engine_dump(&ix->engine, entry, progress, arg, report);
+}
+
+enum atoll_index_type atoll_index_type(const struct atoll_index *ix)
+{
+	return ix->engine.tree ? ATOLL_INDEX_TREE : ix->engine.race ? ATOLL_INDEX_HASH
+								    : ix->options.type;
+}
+
+struct scan_wait {
+	bool done;
+	enum atoll_result result;
+	int rc;
+	atoll_entry entry;
+	void *arg;
+};
+
+static int scan_entry(void *arg, const void *key, size_t klen, const void *value, size_t vlen)
+{
+	struct scan_wait *w = arg;
+
+	return w->entry(w->arg, key, klen, value, vlen);
+}
+
+static void scan_done(void *arg, enum atoll_result result, int rc, uint64_t entries)
+{
+	struct scan_wait *w = arg;
+
+	(void)entries;
+	w->done = true;
+	w->result = result;
+	w->rc = rc;
+}
+
+int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
+		     uint64_t limit, atoll_entry entry, void *arg)
+{
+	struct scan_wait w = {.entry = entry, .arg = arg};
+	int rc;
+
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	if (!ix->engine.tree)
+		return -EOPNOTSUPP;
+	while ((rc = tree_scan(ix->engine.tree, from, flen, reverse, limit, scan_entry, scan_done,
+			       &w)) == -EAGAIN)
+		if (atoll_index_poll(ix) == 0)
+			atoll_index_idle(ix);
+	if (rc)
+		return rc;
+	while (!w.done) {
+		rc = atoll_index_poll(ix);
+		if (rc == 0)
+			atoll_index_idle(ix);
+		else if (rc < 0)
+			break;
+	}
+	if (!w.done)
+		return -ENOTCONN;
+	if (w.result == ATOLL_OK)
+		return w.rc;
+	return w.result == ATOLL_CORRUPT ? -EBADMSG : w.result == ATOLL_BUSY ? -EBUSY : -ENOTCONN;
 }
 
 int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 {
 	memset(out, 0, sizeof(*out));
-	return atoll_index_lost(ix) ? -ENOTCONN : race_repair(ix->race, out);
+	return atoll_index_lost(ix) ? -ENOTCONN : engine_repair(&ix->engine, out);
 }
 
 int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
 {
-	return atoll_index_lost(ix) ? -ENOTCONN : race_deaths(ix->race, out);
+	return atoll_index_lost(ix) ? -ENOTCONN : engine_deaths(&ix->engine, out);
 }
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
 {
 	*out = ix->before;
-	if (ix->race)
-		stats_add(out, race_stats(ix->race));
+	if (!engine_none(&ix->engine))
+		stats_add(out, engine_stats(&ix->engine));
 }
 
 int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out)
@@ -615,7 +723,7 @@ int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out
 	memset(out, 0, sizeof(*out));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (race_pending(ix->race))
+	if (engine_pending(&ix->engine))
 		return -EBUSY;
 	proto_request_init(&m, OP_INDEX_STAT);
 	rc = atoll_call(ix->ep, ix->shard, &m, NULL, &r, NULL, (int)ix->options.answer_ms);

@@ -105,6 +105,10 @@ unsigned tree_pending(const struct tree *t);
 /* Has a status been seen after which the lanes are of no use? */
 bool tree_lost(const struct tree *t);
 
+/* See atoll_index_dump: the entries in order. */
+int tree_dump(struct tree *t, atoll_entry entry, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report);
+
 /* Counts of this engine. */
 const struct atoll_index_stats *tree_stats(const struct tree *t);
 

@@ -177,3 +177,62 @@ void tree_scan_look(struct tree *t, struct tree_op *op)
 	}
 	next_leaf(t, op);
 }
+
+/* ------------------------------------------------------------------ all of it */
+
+struct dump {
+	atoll_entry entry;
+	atoll_progress progress;
+	void *arg;
+	struct atoll_index_report *report;
+	bool ended;
+	enum atoll_result result;
+	int rc;
+};
+
+enum {
+	PROGRESS_ENTRIES = 4096
+};
+
+static int dump_entry(void *arg, const void *key, size_t klen, const void *value, size_t vlen)
+{
+	struct dump *d = arg;
+
+	d->report->entries++;
+	d->report->key_bytes += klen;
+	d->report->value_bytes += vlen;
+	if (d->progress && d->report->entries % PROGRESS_ENTRIES == 0)
+		d->progress(d->arg, d->report->entries, 0);
+	return d->entry ? d->entry(d->arg, key, klen, value, vlen) : 0;
+}
+
+static void dump_end(void *arg, enum atoll_result result, int rc, uint64_t entries)
+{
+	struct dump *d = arg;
+
+	(void)entries;
+	d->ended = true;
+	d->result = result;
+	d->rc = rc;
+}
+
+int tree_dump(struct tree *t, atoll_entry entry, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report)
+{
+	struct dump d = {.entry = entry, .progress = progress, .arg = arg, .report = report};
+	int rc;
+
+	if (tree_pending(t))
+		return -EBUSY;
+	rc = tree_scan(t, NULL, 0, false, 0, dump_entry, dump_end, &d);
+	if (rc)
+		return rc;
+	while (!d.ended)
+		if (tree_poll(t) == 0)
+			t->c.verbs->ops->idle(t->c.verbs);
+	if (d.progress && report->entries)
+		d.progress(d.arg, report->entries, report->entries);
+	if (d.result == ATOLL_OK)
+		return d.rc;
+	return d.result == ATOLL_CORRUPT ? -EBADMSG : d.result == ATOLL_BUSY ? -EBUSY : -ENOTCONN;
+}

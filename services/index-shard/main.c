@@ -21,7 +21,8 @@ enum {
 
 static const char usage[] =
 	"usage: index-shard [OPTION...]\n"
-	"Hosts the memory of a hash index. Started by svcctl, as a service of a node.\n"
+	"Hosts the memory of an index. Started by svcctl, as a service of a node.\n"
+	"  --type T        hash (a table), or tree (keys in order) (hash)\n"
 	"  --entries N     entries that the table is sized for at first, at 0.7 of its slots "
 	"(200000)\n"
 	"  --groups N      size of the table in groups of 21 slots, instead of --entries\n"
@@ -39,6 +40,7 @@ struct options {
 	uint64_t groups, heap_mib, clients, lease_ms;
 	uint32_t each; /* groups of a subtable, of which there are 2^depth */
 	unsigned depth;
+	uint32_t type; /* enum index_type */
 	const char *state;
 };
 
@@ -157,8 +159,11 @@ static int regions_make(struct service *s, const struct options *o)
 	char err[256] = "";
 	int rc;
 
-	rc = atoll_region_alloc(s->ep, index_table_region_size(o->each, o->depth, segments),
-				REGION_FLAG_PERSIST | REGION_FLAG_SPARSE, &h->table, err, sizeof(err));
+	rc = atoll_region_alloc(
+		s->ep,
+		o->type == INDEX_TYPE_TREE ? index_tree_region_size(segments)
+					   : index_table_region_size(o->each, o->depth, segments),
+		REGION_FLAG_PERSIST | REGION_FLAG_SPARSE, &h->table, err, sizeof(err));
 	if (!rc)
 		rc = atoll_region_alloc(s->ep, index_control_region_size(segments),
 					REGION_FLAG_PERSIST, &h->control, err, sizeof(err));
@@ -175,6 +180,12 @@ static int regions_make(struct service *s, const struct options *o)
 				strerror(-rc));
 			return rc;
 		}
+	}
+	if (o->type == INDEX_TYPE_TREE) {
+		store_format_tree(&h->store, h->table.base, h->control.base, segments,
+				  io_random(s));
+		printf("index-shard: a new tree: heap of %" PRIu64 " MiB\n", o->heap_mib);
+		return 0;
 	}
 	store_format(&h->store, h->table.base, h->control.base, o->each, o->depth, segments,
 		     io_random(s));
@@ -229,6 +240,14 @@ static int regions_adopt(struct service *s, const struct options *o)
 			why, o->state);
 		return -EBADMSG;
 	}
+	if (h->store.table->type != o->type) {
+		fprintf(stderr,
+			"index-shard: the index of the last run is a %s, not a %s; remove "
+			"%s/regions to begin anew\n",
+			h->store.table->type == INDEX_TYPE_TREE ? "tree" : "hash table",
+			o->type == INDEX_TYPE_TREE ? "tree" : "hash table", o->state);
+		return -EBADMSG;
+	}
 	printf("index-shard: the index of the last run: %" PRIu64 " slots, heap %" PRIu64
 	       " of %" PRIu64 " KiB handed out\n",
 	       ((uint64_t)h->store.table->groups << h->store.table->depth) * INDEX_GROUP_BUCKETS *
@@ -260,13 +279,14 @@ static int options_read(struct options *o, int argc, char **argv)
 	static const struct option list[] = {
 		{"entries", 1, NULL, 'e'}, {"groups", 1, NULL, 'g'},   {"heap-mib", 1, NULL, 'm'},
 		{"clients", 1, NULL, 'c'}, {"lease-ms", 1, NULL, 'l'}, {"state", 1, NULL, 's'},
-		{"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0},
+		{"type", 1, NULL, 't'},    {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0},
 	};
 	uint64_t entries = 200000;
 	int c, rc = 0;
 
 	*o = (struct options){.lease_ms = 50,
 			      .heap_mib = 256,
+			      .type = INDEX_TYPE_HASH,
 			      .clients = INDEX_CLIENTS - 1,
 			      .state = getenv("ATOLL_STATE")};
 	while (!rc && (c = getopt_long(argc, argv, "", list, NULL)) != -1) {
@@ -285,6 +305,16 @@ static int options_read(struct options *o, int argc, char **argv)
 			break;
 		case 'l':
 			rc = number("lease-ms", optarg, 0, 60000, &o->lease_ms);
+			break;
+		case 't':
+			o->type = strcmp(optarg, "tree") == 0   ? INDEX_TYPE_TREE
+				  : strcmp(optarg, "hash") == 0 ? INDEX_TYPE_HASH
+								: 0;
+			if (!o->type) {
+				fprintf(stderr, "index-shard: --type is hash or tree, not \"%s\"\n",
+					optarg);
+				rc = -EINVAL;
+			}
 			break;
 		case 's':
 			o->state = optarg;

@@ -89,6 +89,43 @@ void store_format(struct store *s, void *table, void *control, uint32_t groups, 
 	present(s, 0, super.heap_offset); /* else, without memory, when they are first written */
 }
 
+void store_format_tree(struct store *s, void *table, void *control, uint64_t segments,
+		       uint64_t table_id)
+{
+	struct index_super super = {
+		.version = INDEX_VERSION,
+		.table_id = table_id,
+		.table_offset = INDEX_TREE_HEAP_OFFSET,
+		.heap_offset = INDEX_TREE_HEAP_OFFSET,
+		.heap_size = segments * INDEX_SEGMENT,
+		.type = INDEX_TYPE_TREE,
+	};
+
+	store_open(s, table, control);
+	s->segments = segments;
+	super_write(s->control, INDEX_CONTROL_MAGIC, &super);
+	super_write(s->table, INDEX_TABLE_MAGIC, &super);
+}
+
+/* Is what lies before the heap as the type has it? */
+static bool shape_good(const struct index_super *t, uint64_t segments, uint64_t table_size)
+{
+	switch (t->type) {
+	case INDEX_TYPE_HASH:
+		return t->groups >= INDEX_GROUPS_MIN && t->groups <= INDEX_GROUPS_MAX &&
+		       t->depth <= INDEX_DEPTH_MAX && t->table_offset == INDEX_SUPER_SIZE &&
+		       t->heap_offset == index_heap_offset(t->groups, t->depth) &&
+		       index_table_region_size(t->groups, t->depth, segments) <= table_size;
+	case INDEX_TYPE_TREE:
+		return t->groups == 0 && t->depth == 0 &&
+		       t->table_offset == INDEX_TREE_HEAP_OFFSET &&
+		       t->heap_offset == INDEX_TREE_HEAP_OFFSET &&
+		       index_tree_region_size(segments) <= table_size;
+	default:
+		return false;
+	}
+}
+
 static const char *super_check(const struct index_super *t, uint64_t table_size,
 			       const struct index_super *c, uint64_t control_size)
 {
@@ -98,14 +135,11 @@ static const char *super_check(const struct index_super *t, uint64_t table_size,
 		return "they hold no index";
 	if (t->version != INDEX_VERSION || c->version != INDEX_VERSION)
 		return "their layout is of another version";
-	if (t->table_id != c->table_id || t->groups != c->groups || t->heap_size != c->heap_size)
+	if (t->table_id != c->table_id || t->groups != c->groups || t->heap_size != c->heap_size ||
+	    t->type != c->type)
 		return "they are of two different indexes";
-	if (t->groups < INDEX_GROUPS_MIN || t->groups > INDEX_GROUPS_MAX ||
-	    t->depth > INDEX_DEPTH_MAX || t->type != INDEX_TYPE_HASH ||
-	    t->table_offset != INDEX_SUPER_SIZE ||
-	    t->heap_offset != index_heap_offset(t->groups, t->depth) ||
-	    t->heap_size % INDEX_SEGMENT || segments == 0 || segments > UINT32_MAX ||
-	    index_table_region_size(t->groups, t->depth, segments) > table_size ||
+	if (t->heap_size % INDEX_SEGMENT || segments == 0 || segments > UINT32_MAX ||
+	    !shape_good(t, segments, table_size) ||
 	    index_control_region_size(segments) > control_size)
 		return "their superblock makes no sense";
 	return NULL;

@@ -32,6 +32,10 @@ uint32_t store_subtables(uint64_t all, unsigned *depth);
 void store_format(struct store *s, void *table, void *control, uint32_t groups, unsigned depth,
 		  uint64_t segments, uint64_t table_id);
 
+/* The same for a tree, which its first writer gives a root. */
+void store_format_tree(struct store *s, void *table, void *control, uint64_t segments,
+		       uint64_t table_id);
+
 /* The log of client number @cid, which is made now if it has none. 0: there is no room for it. */
 uint64_t store_log(struct store *s, uint16_t cid);
 

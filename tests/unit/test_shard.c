@@ -502,6 +502,34 @@ static void test_adopt(void **state)
 	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
 }
 
+/* The same for a tree. */
+static void test_adopt_tree(void **state)
+{
+	uint64_t ts = index_tree_region_size(SEGMENTS), cs = index_control_region_size(SEGMENTS);
+	struct index_super *t = w.table, *c = w.control, good;
+	struct store s;
+
+	(void)state;
+	memset(w.control, 0, cs);
+	store_format_tree(&s, w.table, w.control, SEGMENTS, 43);
+	good = *t;
+	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
+	assert_int_equal(s.segments, SEGMENTS);
+	assert_int_equal(s.table->root, 0);
+	assert_non_null(store_adopt(&s, w.table, ts - 1, w.control, cs));
+	t->type = INDEX_TYPE_HASH;
+	assert_non_null(store_adopt(&s, w.table, ts, w.control, cs));
+	c->type = INDEX_TYPE_HASH;
+	assert_non_null(store_adopt(&s, w.table, ts, w.control, cs));
+	t->type = c->type = 3;
+	assert_non_null(store_adopt(&s, w.table, ts, w.control, cs));
+	t->type = c->type = INDEX_TYPE_TREE;
+	t->depth = 1;
+	assert_non_null(store_adopt(&s, w.table, ts, w.control, cs));
+	*t = good;
+	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -528,7 +556,7 @@ int main(void)
 		TEST(test_open),      TEST(test_open_refused),  TEST(test_death),
 		TEST(test_reopen),    TEST(test_numbers_again), TEST(test_open_dies),
 		TEST(test_no_room),   TEST(test_chunks),        TEST(test_suspect),
-		TEST(test_restarted), TEST(test_adopt),         TEST(test_sizes),
+		TEST(test_restarted), TEST(test_adopt), TEST(test_adopt_tree),       TEST(test_sizes),
 		TEST(test_lease),
 	};
 
