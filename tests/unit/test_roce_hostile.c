@@ -133,7 +133,7 @@ static void test_address_overflow(void **state)
 static void test_breaches(void **state)
 {
 	(void)state;
-	for (unsigned kind = 0; kind < 8; kind++) {
+	for (unsigned kind = 0; kind < 14; kind++) {
 		struct forged *f = start(kind % 2);
 		struct pair_host *b = &f->pair->host[1];
 
@@ -149,6 +149,16 @@ static void test_breaches(void **state)
 			break;
 		case 3: /* longer than any request */
 			put_reth(forge(f, ROCE_OP_READ_REQUEST, 0, 0, 16, 0), PAIR_BASE, 1u << 31);
+			break;
+		case 4: /* requests that are not supported */
+			forge(f, ROCE_OP_SEND_ONLY_IMM, PACKET_ACK_REQ, 0, 4, 8);
+			break;
+		case 5:
+			put_reth(forge(f, ROCE_OP_WRITE_ONLY_IMM, PACKET_ACK_REQ, 0, 20, 8),
+				 PAIR_BASE, 8);
+			break;
+		case 6:
+			forge(f, ROCE_OP_SEND_ONLY_INV, PACKET_ACK_REQ, 0, 4, 8);
 			break;
 		}
 		rises(f, ROCE_C_RX);
