@@ -3,7 +3,7 @@
  * serve.c - the engine under remote control: a line of text over TCP is a command, a line answers
  *it.
  *
- *	qp				a new QP, in place of the last: "qp QPN PSN VA RKEY SIZE"
+ *	qp				a new QP, in place of the last: "qp QPN PSN VA RKEY SIZE ADDRESS"
  *	ready QPN PSN MTU READS PEERREADS RETRY RNR TIMEOUT_MS	to READY
  *	fill OFFSET LEN SEED, check OFFSET LEN SEED, put OFFSET VALUE, get OFFSET	the region
  *	access MASK			enum roce_access: what remote peers may do
@@ -116,8 +116,9 @@ static void on_qp(struct serve *s, const uint64_t *arg)
 	if (!s->qp)
 		say(s, "error no QP");
 	else
-		say(s, "qp %u %u %" PRIu64 " %u %u", roce_qp_number(s->qp),
-		    roce_qp_first_psn(s->qp), (uint64_t)PEER_VA, s->peer.rkey, PEER_REGION);
+		say(s, "qp %u %u %" PRIu64 " %u %u %u", roce_qp_number(s->qp),
+		    roce_qp_first_psn(s->qp), (uint64_t)PEER_VA, s->peer.rkey, PEER_REGION,
+		    s->peer.address);
 }
 
 static void on_ready(struct serve *s, const uint64_t *arg)
@@ -299,7 +300,7 @@ int serve_main(int argc, char **argv)
 	s.inbox = malloc(PEER_SEND_MAX);
 	if (!s.inbox)
 		errx(1, "out of memory");
-	s.fd = tcp_accept(s.peer.address, (uint16_t)atoi(argv[4]));
+	s.fd = tcp_accept(0, (uint16_t)atoi(argv[4]));
 	for (;;) {
 		ssize_t n = recv(s.fd, line + have, sizeof(line) - 1 - have, MSG_DONTWAIT);
 		char *end;

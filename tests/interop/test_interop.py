@@ -16,7 +16,7 @@ import guest  # noqa: E402
 
 BUILD = os.environ.get("ATOLL_BUILD", "build")
 FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
-RXE, OURS = "10.77.0.1", "10.77.0.2"
+RXE, OURS, CONTROL = "10.77.0.1", "10.77.0.2", "10.78.0.2"
 PORTS = {"uring": "uring:"}
 MODULES = ["veth", "crc32_generic", "crc32_pclmul", "rdma_rxe", "ib_uverbs", "rdma_ucm", "sch_netem"]
 
@@ -53,6 +53,12 @@ ours ip addr add {OURS}/24 dev p1
 ip link set p0 up
 ours ip link set p1 up
 ours ip link set lo up
+# what the test's own programs say to each other does not share the losses
+ip link add q0 type veth peer name q1 netns b
+ip addr add 10.78.0.1/24 dev q0
+ours ip addr add {CONTROL}/24 dev q1
+ip link set q0 up
+ours ip link set q1 up
 rdma link add rxe0 type rxe netdev p0 || echo "@@norxe"
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	grep -q ACTIVE /sys/class/infiniband/rxe0/ports/1/state && break
@@ -77,11 +83,29 @@ def pingpong(port, role, size, mtu, count):
     return f"pingpong.{port}.{role}.{size}.{mtu}", 60, command
 
 
+def verbs(port, mtu, tests, netem="", seconds=90, rounds=20, seed=1):
+    """Steps: libibverbs at the engine and the engine at libibverbs; @netem is what the veth does."""
+    lossy = "".join(f"{ns} tc qdisc add dev {dev} root netem {netem}; " for ns, dev in
+                    (("", "p0"), ("ip netns exec b", "p1"))) if netem else ""
+    command = (f"{lossy}ip netns exec b roce_peer serve '{PORTS[port]}' {OURS} {RXE} 7000 & "
+               f"ROUNDS={rounds} SEED={seed} verbs_peer rxe0 1 {CONTROL} 7000 {mtu} {tests}; rc=$?; "
+               "tc qdisc del dev p0 root 2>/dev/null; ip netns exec b tc qdisc del dev p1 root 2>/dev/null; "
+               "exit $rc")
+    name = f"verbs.{port}.{mtu}.{tests.replace(' ', '+')}" + (f".{netem.replace(' ', '_')}" if netem else "")
+    return name, seconds, command
+
+
 def steps():
     for port in PORTS:
         for role in ("server", "client"):
             for size, mtu, count in ((1, 1024, 1000), (1023, 4096, 1000), (65536, 1024, 50), (65536, 4096, 50)):
                 yield pingpong(port, role, size, mtu, count)
+        for test in ("write_read", "send", "atomics", "refused", "engine_refused", "depth", "rnr"):
+            yield verbs(port, 1024, test)
+        yield verbs(port, 4096, "write_read send")
+        yield verbs(port, 1024, "mixed")
+        yield verbs(port, 1024, "mixed", "loss 1%")
+        yield verbs(port, 4096, "mixed", "delay 1ms reorder 50% duplicate 3%")
 
 
 def main():
@@ -89,7 +113,8 @@ def main():
         machine = guest.Guest(os.path.join(BUILD, "interop"), MODULES)
         machine.verbs()
         machine.program("ibv_rc_pingpong", "ibverbs-utils")
-        machine.program(os.path.join(BUILD, "tests/interop/roce_peer"), "this project")
+        for program in ("roce_peer", "verbs_peer"):
+            machine.program(os.path.join(BUILD, "tests/interop", program), "libibverbs-dev, then build")
     except guest.Missing as missing:
         print(f"skip: {missing}")
         return 77
