@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dataplane/control_impl.h"
+#include "dataplane/mapped.h"
 #include "ipc/channel.h"
 #include "ipc/keeper.h"
 #include "ipc/sock.h"
@@ -43,9 +44,24 @@ refuse(struct control *c, struct client *cl, const struct proto_ctl_request *q, 
 	return sock_send(cl->sock, &r, sizeof(r), NULL, 0) == 0;
 }
 
-static bool is_owner(uint32_t uid)
+/* Does svcctl say that this process is one of the node's services? */
+static bool is_service(const struct control *c, uint32_t pid, uint32_t uid)
 {
-	return uid == 0 || uid == geteuid();
+	for (unsigned i = 0; i < c->nservices; i++)
+		if (c->services[i].pid == pid && c->services[i].uid == uid)
+			return true;
+	return false;
+}
+
+/* A service may have its owner's user number and is not he. */
+static bool is_owner(const struct control *c, const struct client *cl)
+{
+	return (cl->uid == 0 || cl->uid == geteuid()) && !is_service(c, cl->pid, cl->uid);
+}
+
+bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid)
+{
+	return uid == 0 || uid == geteuid() || is_service(c, pid, uid);
 }
 
 /* ---------------------------------------------------------------- attach */
@@ -59,15 +75,7 @@ static bool service_allowed(struct control *c, const struct client *cl, const ch
 	for (unsigned i = 0; i < c->conf.node->nservices; i++)
 		if (!strcmp(c->conf.node->services[i].name, name))
 			return false; /* the supervisor will say which process it is */
-	return is_owner(cl->uid);
-}
-
-bool client_trusted(const struct control *c, uint32_t pid, uint32_t uid)
-{
-	for (unsigned i = 0; i < c->nservices; i++)
-		if (c->services[i].pid == pid && c->services[i].uid == uid)
-			return true;
-	return is_owner(uid);
+	return is_owner(c, cl);
 }
 
 /* What is left of its user's limits, with a sentence and a counter where nothing is. Of @half bytes two. */
@@ -113,13 +121,25 @@ static void *half_make(struct control *c, uint32_t slots, uint32_t arena, bool o
 	if (p != MAP_FAILED) {
 		channel_format(p, slots, arena, c->incarnation);
 		/* the other side's half is only read from here on, and nobody else writes ours */
-		if (ours ? file_seal_writes(*fd) == 0 : mprotect(p, size, PROT_READ) == 0)
+		if ((ours ? file_seal_writes(*fd) == 0 : mprotect(p, size, PROT_READ) == 0) &&
+		    !mapped_add(p, size))
 			return p;
 		munmap(p, size);
 	}
 	close(*fd);
 	*fd = -1;
 	return NULL;
+}
+
+void halves_unmap(struct client *cl)
+{
+	mapped_remove(cl->own);
+	mapped_remove(cl->peer);
+	if (cl->own)
+		munmap(cl->own, cl->half_size);
+	if (cl->peer)
+		munmap(cl->peer, cl->half_size);
+	cl->own = cl->peer = NULL;
 }
 
 static bool attach(struct control *c, struct client *cl, const struct proto_ctl_request *q)
@@ -185,11 +205,7 @@ static bool attach(struct control *c, struct client *cl, const struct proto_ctl_
 			close(fds[1]);
 		if (fds[3] >= 0)
 			close(fds[3]);
-		if (cl->own)
-			munmap(cl->own, cl->half_size);
-		if (cl->peer)
-			munmap(cl->peer, cl->half_size);
-		cl->own = cl->peer = NULL;
+		halves_unmap(cl);
 		if (cl->wake_fd >= 0)
 			close(cl->wake_fd);
 		if (cl->event_fd >= 0)
@@ -277,6 +293,10 @@ static bool region_begin(struct control *c, struct client *cl, const struct prot
 			 struct region *g, int fd)
 {
 	g->base = mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (g->base != MAP_FAILED && mapped_add(g->base, g->size)) {
+		munmap(g->base, g->size);
+		g->base = MAP_FAILED;
+	}
 	if (g->base == MAP_FAILED) {
 		g->base = NULL;
 		close(fd);
@@ -411,7 +431,7 @@ static bool trace(struct control *c, struct client *cl, const struct proto_ctl_r
 	uint32_t entries = c->conf.node->trace_entries;
 	struct proto_ctl_reply r;
 
-	if (!is_owner(cl->uid))
+	if (!is_owner(c, cl))
 		return refuse(c, cl, q, STATUS_DENIED, "only the node's owner may see its messages");
 	if (!entries)
 		return refuse(c, cl, q, STATUS_UNSUPPORTED,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dataplane/control_impl.h"
+#include "dataplane/mapped.h"
 #include "ipc/idle.h"
 #include "ipc/keeper.h"
 #include "ipc/sock.h"
@@ -189,8 +190,10 @@ struct region *region_find(struct control *c, uint64_t key)
 /* The core does not refer to it any more. */
 void region_forget(struct control *c, struct region *r, bool drop)
 {
-	if (r->base)
+	if (r->base) {
+		mapped_remove(r->base);
 		munmap(r->base, r->size);
+	}
 	r->base = NULL;
 	r->client = -1;
 	r->since_ns = clock_now_ns();
@@ -228,10 +231,7 @@ static void client_release(struct control *c, struct client *cl)
 	if (cl->wake_fd >= 0)
 		epoll_ctl(c->conf.epoll, EPOLL_CTL_DEL, cl->wake_fd, NULL);
 
-	if (cl->own)
-		munmap(cl->own, cl->half_size);
-	if (cl->peer)
-		munmap(cl->peer, cl->half_size);
+	halves_unmap(cl);
 	if (cl->wake_fd >= 0)
 		close(cl->wake_fd);
 	if (cl->event_fd >= 0)
@@ -326,6 +326,34 @@ void client_close(struct control *c, struct client *cl, uint32_t why)
 	/* if the loop closed it already (poisoned), its garbage is on the way */
 	command_run(c, &cmd);
 	garbage_collect(c);
+}
+
+/* Memory that a process took away under the loop ends with what it belonged to. */
+static void lost_close(struct control *c)
+{
+	void *base;
+
+	while ((base = mapped_lost()) != NULL) {
+		control_count(c, CC_LOST);
+		for (unsigned i = 0; i < c->nregions; i++)
+			if (c->regions[i].base == base) {
+				struct command cmd = {.op = CMD_REGION_CLOSE, .key = c->regions[i].key};
+
+				fprintf(stderr, "dataplane: a region of user %u closed: its pages are gone\n",
+					c->regions[i].uid);
+				c->regions[i].flags &= ~(uint32_t)REGION_FLAG_PERSIST;
+				command_run(c, &cmd);
+				break;
+			}
+		for (unsigned i = 0; i < c->top; i++)
+			if (c->clients[i].attached &&
+			    (c->clients[i].own == base || c->clients[i].peer == base)) {
+				fprintf(stderr, "dataplane: endpoint %u (pid %u) closed: the pages of its "
+					"rings are gone\n", c->clients[i].endpoint, c->clients[i].pid);
+				client_close(c, &c->clients[i], GONE_POISONED);
+				break;
+			}
+	}
 }
 
 /* Told before it has asked: most would attach. */
@@ -488,6 +516,7 @@ static void *control_thread(void *arg)
 		}
 		if (poll(p, 3 + top, growing ? 0 : 50) < 0 && errno != EINTR)
 			break;
+		lost_close(c);
 		garbage_collect(c);
 		regions_expire(c);
 		if ((p[1].revents && !admin_read(c)) || (p[2].revents & (POLLHUP | POLLIN)))
@@ -519,6 +548,7 @@ static const struct counter_info control_counter_info[CC_COUNT] = {
 	[CC_REQUESTS] = {"control.requests", "requests", "on the control socket"},
 	[CC_MALFORMED] = {"control.malformed", "requests", "cut short or with a field out of range"},
 	[CC_REFUSED] = {"control.refused", "requests", "answered with another status than OK"},
+	[CC_LOST] = {"control.lost", "mappings", "of rings and regions whose pages were taken away"},
 	[CC_QUOTA_CONNECTIONS] = {"quota.connections", "connections", "beyond the user's quota, or all"},
 	[CC_QUOTA_ENDPOINTS] = {"quota.endpoints", "requests", "for endpoints beyond the user's quota"},
 	[CC_QUOTA_RINGS] = {"quota.rings", "requests", "for ring memory beyond the user's quota"},

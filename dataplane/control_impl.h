@@ -73,7 +73,7 @@ struct command {
 /* Counted by this thread alone; on the page behind the counters of the core. */
 enum control_counter {
 	CC_REQUESTS, CC_MALFORMED, CC_REFUSED, CC_QUOTA_CONNECTIONS, CC_QUOTA_ENDPOINTS, CC_QUOTA_RINGS,
-	CC_QUOTA_REGIONS, CC_COUNT
+	CC_QUOTA_REGIONS, CC_LOST, CC_COUNT
 };
 
 struct control {
@@ -123,6 +123,8 @@ int keeper_file(struct control *c, uint16_t op, uint64_t key, uint64_t size, uin
 		uint32_t uid);
 /* One request of a process. Closes nothing; the answer is sent. Return: false to hang up. */
 bool client_request(struct control *c, struct client *cl, const struct proto_ctl_request *q);
+/* Its channel is not used any more. */
+void halves_unmap(struct client *cl);
 /* One more slice of the region that it waits for; the last is answered. False to hang up. */
 bool client_grow(struct control *c, struct client *cl);
 /* It hangs up meanwhile. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "dataplane/control.h"
+#include "dataplane/mapped.h"
 #include "ipc/admin.h"
 #include "ipc/idle.h"
 #include "ipc/sandbox.h"
@@ -125,6 +126,8 @@ int main(int argc, char **argv)
 	if (conf_read_fd(ADMIN_FD_CONF, argc > 1 ? argv[1] : "configuration", NULL, &nc, &errors))
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	if (mapped_init())
+		return 1;
 	snprintf(path, sizeof(path), "%s/%s", nc.run_dir, ADMIN_SOCKET_NAME);
 	cc.socket = path;
 	cc.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
