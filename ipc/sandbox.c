@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CAPS_TRIES = 2000 }; /* a millisecond apart */
 
 static const struct {
 	const char *name;
@@ -71,6 +78,81 @@ static int caps_keep(uint64_t caps)
 	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
+static uint64_t caps_wanted;
+
+static void on_caps(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	caps_keep(caps_wanted);
+	errno = saved;
+}
+
+/* Has the thread more than it shall keep? As /proc says, for it is another's. */
+static bool caps_more(const char *tid, uint64_t keep)
+{
+	char path[64], text[4096], *line;
+	unsigned long long has = 0;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/status", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false; /* it has ended */
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	line = strstr(text, "CapPrm:");
+	return !line || sscanf(line, "CapPrm: %llx", &has) != 1 || (has & ~keep);
+}
+
+/* Capabilities are a thread's own, and each can give up its own only: the others are asked by a signal. */
+static int caps_keep_all(uint64_t keep)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+	struct sigaction sa = {.sa_handler = on_caps, .sa_flags = SA_RESTART};
+	const struct timespec pause = {.tv_nsec = 1000000};
+	uint64_t has;
+	int rc, sig = SIGRTMAX;
+
+	if (syscall(SYS_capget, &head, data))
+		return -errno;
+	has = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+	rc = caps_keep(keep);
+	if (rc || !(has & ~keep)) /* the others have none that it had not */
+		return rc;
+	caps_wanted = keep;
+	sigaction(sig, &sa, NULL);
+	rc = -ETIMEDOUT;
+	for (unsigned i = 0; i < CAPS_TRIES && rc == -ETIMEDOUT; i++) {
+		DIR *d = opendir("/proc/self/task");
+		bool more = false;
+		struct dirent *e;
+
+		if (!d) {
+			/* this much unshare says without a look: is it the only one? */
+			rc = unshare(CLONE_SIGHAND) ? -EBUSY : 0;
+			break;
+		}
+		while ((e = readdir(d)) != NULL) {
+			if (e->d_name[0] == '.' || !caps_more(e->d_name, keep))
+				continue;
+			more = true;
+			syscall(SYS_tgkill, getpid(), atoi(e->d_name), sig);
+		}
+		closedir(d);
+		if (more)
+			nanosleep(&pause, NULL);
+		else
+			rc = 0;
+	}
+	signal(sig, SIG_IGN); /* one may still be on its way */
+	return rc;
+}
+
 int sandbox_enter(const char *name)
 {
 	static struct sock_filter code[SANDBOX_FILTER_MAX];
@@ -84,7 +166,7 @@ int sandbox_enter(const char *name)
 		return 0;
 	snprintf(process, sizeof(process), "%s", name);
 	fd = atoi(env);
-	rc = caps_keep(caps ? strtoull(caps, NULL, 16) : 0);
+	rc = caps_keep_all(caps ? strtoull(caps, NULL, 16) : 0);
 	if (!rc && (fstat(fd, &st) || st.st_size <= 0 || st.st_size > (off_t)sizeof(code) ||
 		    st.st_size % (off_t)sizeof(code[0]) ||
 		    pread(fd, code, (size_t)st.st_size, 0) != st.st_size))

@@ -4,8 +4,8 @@
  *
  * The supervisor compiles the page (tools/svcctl/policy.h) into a program for the kernel's filter of system
  * calls and leaves it in a sealed memory file, whose descriptor is in $ATOLL_FILTER. A process does what it
- * must to get ready (open files, map devices, start threads), then calls sandbox_enter: its capabilities go,
- * the filter is laid on all of its threads, and neither comes back. Started by hand, without a supervisor,
+ * must to get ready (open files, map devices, start threads), then calls sandbox_enter: the capabilities of all
+ * of its threads go, the filter is laid on all of them, and neither comes back. Started by hand, without a supervisor,
  * there is no filter, and a process runs without.
  *
  * A call that the page does not list is not executed. The process writes its name to the log and ends by

@@ -454,7 +454,8 @@ static int ring_open(struct uring_port *u)
 						IORING_SETUP_DEFER_TASKRUN |
 						IORING_SETUP_R_DISABLED,
 				       .cq_entries = 4 * ENTRIES};
-	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE, .cq_entries = 4 * ENTRIES};
+	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
+					.cq_entries = 4 * ENTRIES};
 	int rc;
 
 	if (io_uring_queue_init_params(ENTRIES, &u->ring, &best) == 0) {
@@ -538,6 +539,23 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 	return 0;
 }
 
+/* A filter of system calls does not see what is asked for through the ring: it is left what the port does. */
+static int ring_restrict(struct uring_port *u)
+{
+	struct io_uring_restriction r[] = {
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SENDMSG},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_BUFFER_SELECT},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_PBUF_RING},
+		{.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_SYNC_CANCEL},
+	};
+
+	return syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, r,
+		       sizeof(r) / sizeof(r[0]))
+		       ? -errno
+		       : 0;
+}
+
 /* On the polling thread: it alone may use the ring from now on. */
 static int uring_start(struct port *p)
 {
@@ -546,9 +564,11 @@ static int uring_start(struct port *p)
 	struct io_uring_cqe *cqe;
 	int rc;
 
+	rc = ring_restrict(u);
+	if (rc)
+		return rc;
 	/* liburing 2.3 declares the call and does not export it */
-	if (u->deferred &&
-	    syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+	if (syscall(SYS_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
 		return -errno;
 	reg.ring_addr = (uint64_t)(uintptr_t)u->recv_ring;
 	rc = io_uring_register_buf_ring(&u->ring, &reg, 0);

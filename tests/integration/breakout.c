@@ -236,6 +236,37 @@ static long try_catch(void)
 	return rc;
 }
 
+/* Have the kernel signal another process when something comes. */
+static long try_signal_owner(void)
+{
+	return fcntl(0, F_SETOWN, 1);
+}
+
+/* The owner of the node may see all messages; where svcctl has no root it has the same user number. */
+static long try_trace(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct proto_ctl_request q = {.magic = PROTO_CTL_REQUEST_MAGIC, .major = PROTO_MAJOR, .op = CTL_OP_TRACE};
+	struct proto_ctl_reply r;
+	struct iovec out = {&q, sizeof(q)}, in = {&r, sizeof(r)};
+	struct msghdr send = {.msg_iov = &out, .msg_iovlen = 1}, recv = {.msg_iov = &in, .msg_iovlen = 1};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", getenv("ATOLL_SOCKET"));
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) || sendmsg(fd, &send, 0) < 0 ||
+	    recvmsg(fd, &recv, 0) != sizeof(r))
+		return -1;
+	errno = EACCES;
+	return r.status == STATUS_OK ? 0 : -1;
+}
+
+/* What whoever started the node had in his environment. */
+static long try_environment(void)
+{
+	errno = ENOENT;
+	return getenv("SECRET_OF_THE_STARTER") ? 0 : -1;
+}
+
 static const struct {
 	const char *name;
 	long (*run)(void);
@@ -250,6 +281,7 @@ static const struct {
 	{"userfault", try_userfault}, {"limits", try_limits}, {"affinity", try_affinity},
 	{"chroot", try_chroot}, {"stolen-descriptor", try_stolen_descriptor},
 	{"other-name", try_other_name}, {"unfilter", try_unfilter}, {"catch", try_catch},
+	{"signal-owner", try_signal_owner}, {"environment", try_environment}, {"trace", try_trace},
 };
 
 /* The first turn of the loop comes after the filter. */

@@ -91,6 +91,9 @@ class Local(unittest.TestCase):
         own = os.readlink("/proc/self/ns/net")
         for name, p in self.node("a")["processes"].items():
             s = proc_status(p["pid"])
+            for thread in os.listdir(f"/proc/{p['pid']}/task"):
+                # capabilities are a thread's own: those started before the filter had some, too
+                self.assertEqual(int(proc_status(f"{p['pid']}/task/{thread}")["CapPrm"], 16), 0, name)
             self.assertEqual(s["NoNewPrivs"], "1", name)
             if name != "dataplane":
                 self.assertEqual(int(s["CapEff"], 16) | int(s["CapPrm"], 16) | int(s["CapAmb"], 16), 0)

@@ -9,8 +9,10 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <linux/io_uring.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -278,6 +280,33 @@ static void test_refused(void **state)
 	a->ops->close(a);
 }
 
+/* What the port does not do cannot be asked of its ring either, by whoever has taken over the process. */
+static void test_ring_is_restricted(void **state)
+{
+	struct port *a = open_at(A);
+	unsigned rings = 0;
+
+	(void)state;
+	for (int fd = 3; fd < 64; fd++) {
+		char path[64], what[64];
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, what, sizeof(what) - 1);
+		if (n <= 0)
+			continue;
+		what[n] = 0;
+		if (!strstr(what, "[io_uring]"))
+			continue;
+		rings++;
+		/* the credentials of a thread, for later submissions */
+		assert_int_equal(syscall(SYS_io_uring_register, fd, IORING_REGISTER_PERSONALITY, NULL, 0), -1);
+		assert_int_equal(errno, EACCES);
+	}
+	assert_int_equal(rings, 1);
+	a->ops->close(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +319,7 @@ int main(void)
 		cmocka_unit_test(test_identification_is_zero),
 		cmocka_unit_test(test_mtu_is_the_interfaces),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_ring_is_restricted),
 	};
 	struct port_conf conf = {.address = A, .udp_port = RIG_UDP_PORT};
 	struct port *port;

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tools/svcctl/rundir.h"
+
 /* sys/mount.h and linux/mount.h do not go together in older C libraries. */
 int mount(const char *source, const char *target, const char *type, unsigned long flags,
 	  const void *data);
@@ -82,8 +84,10 @@ static int flags_set(const char *path, uint64_t flags, bool below)
 		       : 0;
 }
 
-/* The directories above @path, and @path itself as a directory or a file. */
-static int place(char *path, size_t root, bool dir)
+enum place { PLACE_FILE, PLACE_DIR, PLACE_ABOVE };
+
+/* The directories above @path, and @path itself as a directory or a file, or not. */
+static int place(char *path, size_t root, enum place what)
 {
 	int fd;
 
@@ -93,7 +97,9 @@ static int place(char *path, size_t root, bool dir)
 			return -errno;
 		*slash = '/';
 	}
-	if (dir)
+	if (what == PLACE_ABOVE)
+		return 0;
+	if (what == PLACE_DIR)
 		return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
 	if (fd < 0)
@@ -106,7 +112,7 @@ static int place(char *path, size_t root, bool dir)
 static int bind_one(const char *root, const char *from, const char *to, bool write, bool below)
 {
 	char target[FILE_PATH_MAX], link[FILE_PATH_MAX];
-	bool device = !strncmp(to, "/dev", 4);
+	bool device = !strncmp(to, "/dev/", 5);
 	struct stat st;
 	ssize_t n;
 	int rc;
@@ -120,17 +126,33 @@ static int bind_one(const char *root, const char *from, const char *to, bool wri
 		if (n < 0)
 			return -errno;
 		link[n] = 0;
+		rc = place(target, strlen(root), PLACE_ABOVE);
+		if (rc)
+			return rc;
 		return symlink(link, target) && errno != EEXIST ? -errno : 0;
 	}
 	if (stat(from, &st))
 		return errno == ENOENT ? 0 : -errno;
-	rc = place(target, strlen(root), S_ISDIR(st.st_mode));
+	rc = place(target, strlen(root), S_ISDIR(st.st_mode) ? PLACE_DIR : PLACE_FILE);
 	if (rc)
 		return rc;
 	if (mount(from, target, NULL, 4096 /* MS_BIND */ | (below ? 16384 /* MS_REC */ : 0), NULL))
 		return -errno;
 	return flags_set(target, MOUNT_ATTR_NOSUID | (device ? 0 : MOUNT_ATTR_NODEV) |
 				 (write ? 0 : MOUNT_ATTR_RDONLY), below);
+}
+
+/* The supervisor's socket is for the node's owner, and where svcctl has no root a service has his number. */
+static int cover_socket(const char *root, const char *dir, const char *name)
+{
+	char target[FILE_PATH_MAX], null[FILE_PATH_MAX];
+
+	if (snprintf(target, sizeof(target), "%s%s/%s", root, dir, name) >= (int)sizeof(target) ||
+	    snprintf(null, sizeof(null), "%s/dev/null", root) >= (int)sizeof(null))
+		return -ENAMETOOLONG;
+	if (access(target, F_OK))
+		return errno == ENOENT ? 0 : -errno;
+	return mount(null, target, NULL, 4096 /* MS_BIND */, NULL) ? -errno : 0;
 }
 
 /* An empty directory in place of what is there. */
@@ -170,6 +192,8 @@ int confine_files(const struct policy *p, const char *run_dir, const char *state
 			rc = cover(root, run_dir, "log");
 		if (!rc)
 			rc = cover(root, run_dir, "state");
+		if (!rc)
+			rc = cover_socket(root, run_dir, RUNDIR_CONTROL);
 		if (!rc)
 			rc = bind_one(root, *what = state, state, true, false);
 	}

@@ -5,7 +5,7 @@
  * A confined process has its own users, mounts, process numbers, IPC objects, host name and network, unless
  * its page keeps one of them. Its file system is an empty one with the libraries, its program, what its page
  * lists, the node's run_dir (to find the dataplane's socket) and its state directory; all but the last are
- * read-only. Of other processes, their logs and their state it sees nothing.
+ * read-only. Of other processes, their logs and their state it sees nothing, nor the supervisor's socket.
  *
  * With root the supervisor maps the process's user; without root, its own. Where the kernel refuses, the
  * process starts with fewer namespaces, and a warning in `svcctl status` says so.

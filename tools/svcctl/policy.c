@@ -269,18 +269,23 @@ int policy_find(const char *program, char *path, size_t len, char *shared, size_
 	char self[512];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	const char *name = strrchr(program, '/');
+	char *slash;
 
 	name = name ? name + 1 : program;
 	if (n <= 0)
 		return -ENOENT;
 	self[n] = 0;
-	*strrchr(self, '/') = 0;
+	slash = strrchr(self, '/');
+	if (!slash)
+		return -ENOENT;
+	*slash = 0;
 	/* in the build beside svcctl, installed in the data directory */
 	snprintf(shared, slen, "%s/policy", self);
 	if (access(shared, X_OK))
 		snprintf(shared, slen, "%s/../share/atoll/policy", self);
 	snprintf(path, len, "%s.policy", program);
-	if (access(path, R_OK))
+	if (access(path, F_OK) && (errno == ENOENT || errno == ENOTDIR))
 		snprintf(path, len, "%s/%s.policy", shared, name);
-	return access(path, R_OK) ? -ENOENT : 0;
+	/* one that is there and cannot be read is no reason to do without: policy_read will say so */
+	return access(path, F_OK) && (errno == ENOENT || errno == ENOTDIR) ? -ENOENT : 0;
 }

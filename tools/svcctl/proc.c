@@ -209,10 +209,31 @@ static void child_pin(int core)
 		report('~', "is not pinned to core %d: %s", core, strerror(errno));
 }
 
+/* What a process is told of its starter's environment. The rest may hold what is not meant for it. */
+static bool env_passes(const char *entry)
+{
+	static const char *const names[] = {
+		"PATH=",  "HOME=",  "LANG=",  "LANGUAGE=", "LC_", "TZ=",     "TERM=",  "LD_LIBRARY_PATH=",
+		"ATOLL_", "CUDA_", "NVIDIA_", "RTE_",	   "PYTHON", "ASAN_OPTIONS=", "LSAN_OPTIONS=",
+		"UBSAN_OPTIONS=", "TSAN_OPTIONS=", "MALLOC_", "LLVM_PROFILE_FILE=", "GCOV_",
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(entry, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
 static void child_env(const struct proc_spec *s)
 {
+	unsigned kept = 0;
 	char text[CONF_PATH_MAX + CONF_NAME_MAX + 32];
 
+	for (unsigned i = 0; environ && environ[i]; i++)
+		if (env_passes(environ[i]))
+			environ[kept++] = environ[i];
+	if (environ)
+		environ[kept] = NULL;
 	snprintf(text, sizeof(text), "%s/%s", s->run_dir, ADMIN_SOCKET_NAME);
 	setenv(ADMIN_ENV_SOCKET, text, 1);
 	snprintf(text, sizeof(text), "%d", ADMIN_FD_LIFELINE);
@@ -350,7 +371,8 @@ int proc_start(struct proc *p, const struct proc_spec *spec)
 	if (!spec->policy && spec->kind == PROC_SERVICE)
 		snprintf(p->warning, sizeof(p->warning), "has no policy page: it sees the node's files, and"
 			 " no filter is on its system calls");
-	else if (spec->policy && !flags && !(spec->policy->keep & KEEP_USER))
+	else if (spec->policy && !flags &&
+		 (!(spec->policy->keep & KEEP_USER) || (confine_flags(spec->policy) & CLONE_NEWNET)))
 		snprintf(p->warning, sizeof(p->warning), "has no namespaces of its own: the kernel refuses"
 			 " them");
 	send(sv[0], "m", 1, MSG_NOSIGNAL);
