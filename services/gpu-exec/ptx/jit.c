@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "services/gpu-exec/ptx/exec.h"
 
@@ -47,24 +48,32 @@ static uint64_t step(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc
 	return pc;
 }
 
+/* ------------------------------------------------------------------------------ compiling */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool allowed; /* to have memory with code in it */
+
+static void targets_begin(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	allowed = page != MAP_FAILED;
+	if (!allowed)
+		return;
+	munmap(page, 4096);
+	LLVMInitializeNativeTarget();
+	LLVMInitializeNativeAsmPrinter();
+}
+
 const char *jit_name(void)
 {
 	static char name[32];
 	unsigned major, minor, patch;
 
+	pthread_once(&once, targets_begin);
 	LLVMGetVersion(&major, &minor, &patch);
 	snprintf(name, sizeof(name), "llvm %u.%u.%u", major, minor, patch);
-	return name;
-}
-
-/* ------------------------------------------------------------------------------ compiling */
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void targets_begin(void)
-{
-	LLVMInitializeNativeTarget();
-	LLVMInitializeNativeAsmPrinter();
+	return allowed ? name : NULL;
 }
 
 /* True if there was none. */
@@ -108,12 +117,15 @@ static void module_free(struct jit_module *j)
 
 static struct jit_module *module_new(struct ptx_module *m)
 {
-	struct jit_module *j = calloc(1, sizeof(*j));
+	struct jit_module *j;
 	LLVMOrcLLJITBuilderRef builder;
 	LLVMOrcDefinitionGeneratorRef process;
 	LLVMTargetMachineRef target;
 
 	pthread_once(&once, targets_begin);
+	if (!allowed)
+		return NULL;
+	j = calloc(1, sizeof(*j));
 	if (!j)
 		return NULL;
 	j->code = calloc(m->code_count, sizeof(*j->code));
