@@ -15,6 +15,8 @@ from generator import model  # noqa: E402
 KINDS = {
     "header": ("cheader", "atoll_proto.h: layouts, enums, opcodes"),
     "source": ("csource", "atoll_proto.c: the tables behind proto/proto.h"),
+    "dissector": ("dissector", "atoll.lua: plug-in for Wireshark"),
+    "plugin": ("plugin", "the same as a C string, for msgdump"),
     "docs": ("reference", "reference of every message, record and status, as Markdown"),
 }
 

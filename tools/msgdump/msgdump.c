@@ -21,6 +21,9 @@
 
 enum { FILTER_TEXT_MAX = 4096, PATH_TEXT_MAX = 512 };
 
+/* Lines of the generated dissector, ended by NULL. */
+extern const char *const msgdump_plugin[];
+
 static const char usage_text[] =
 	"usage: msgdump [options] [NODE...] [FILTER]\n"
 	"\n"
@@ -37,6 +40,7 @@ static const char usage_text[] =
 	"  --count N         end after N records\n"
 	"  --heartbeats      links' heartbeats, too\n"
 	"  --names FILE      names of nodes, from this configuration file\n"
+	"  --plugin          print the plug-in by which Wireshark understands all this\n"
 	"  --help            this text\n"
 	"\n"
 	"FILTER, for example  opcode 'index.*' and dst node-b and status != ok\n"
@@ -143,7 +147,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"verbs", 0, NULL, 'v'},    {"heartbeats", 0, NULL, 'h'}, {"status", 1, NULL, 's'},
 		{"count", 1, NULL, 'c'},    {"help", 0, NULL, 'H'},	  {"json", 0, NULL, 'j'},
 		{"names", 1, NULL, 'N'},    {"read", 1, NULL, 'R'},	  {"write", 1, NULL, 'W'},
-		{"recorder", 0, NULL, 'F'},
+		{"recorder", 0, NULL, 'F'}, {"plugin", 0, NULL, 'L'},
 		{"packets", 0, NULL, 'P'},  {"no-packets", 0, NULL, 'Q'}, {NULL, 0, NULL, 0}};
 	struct shorthand s[SHORTHANDS];
 	const char *socket = getenv("ATOLL_SOCKET");
@@ -202,6 +206,10 @@ static int options_read(int argc, char **argv, struct options *o)
 			if (errno || *end || optarg[0] < '0' || optarg[0] > '9' || o->count == 0)
 				return bad("count", optarg);
 			break;
+		case 'L':
+			for (const char *const *line = msgdump_plugin; *line; line++)
+				puts(*line);
+			exit(fflush(stdout) ? 1 : 0);
 		case 'H':
 			fputs(usage_text, stdout);
 			exit(0);
