@@ -6,7 +6,7 @@
  * does once it is formatted; the control region is written by the shard alone, and clients may READ
  * it.
  *
- *	table region:	superblock | subtables | heap: KV blocks, more subtables, logs
+ *	table region:	superblock | subtables | heap: KV blocks, more subtables, logs | pins
  *	control region:	superblock | client table | segment table
  *
  * Directory. A table begins as 2^depth subtables, chosen by the upper bits of 32 bits of the hash. One that
@@ -28,10 +28,9 @@
  * subtable is split: its other bits still hold, and no compare-and-swap that does not know of MOVE changes
  * it. A slot once frozen stays so. The tag is zero.
  *
- * Invariant: blocks are never used twice during the life of a table, so a word without PEND is put
- * into the table at most once, ever; and a word with PEND is compared only by its owner, or by
- * somebody who has seen its owner fenced. No compare-and-swap can be fooled by a word that left and
- * came back. Whoever brings reuse of blocks must bring grace periods, too.
+ * Invariant: a block is used again only when nobody can hold its word any more (reclamation, below), and a
+ * word with PEND is compared only by its owner, or by somebody who has seen its owner fenced. So no
+ * compare-and-swap can be fooled by a word that left and came back.
  *
  * KV block. A header, the key, the value, in one piece, immutable once a slot names it. The header
  * names the client and epoch that wrote it, which is how one finds out whose PEND one has met.
@@ -41,6 +40,10 @@
  * epoch: the shard writes either only after the client has been fenced off. Numbers are given
  * again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
  * segments are handed out in order, in runs ("chunks") of up to 2 MiB.
+ *
+ * Reclamation. The epoch is a word of the table region; each client has a pin behind the heap, an epoch before
+ * which none of its operations has begun. clients/index/race_reclaim.c says how they keep blocks from being
+ * used again too early.
  *
  * Logs of structure changes: one segment a client, from the upper end of the heap.
  */
@@ -52,7 +55,7 @@
 #include <stdint.h>
 
 enum {
-	INDEX_VERSION = 2,
+	INDEX_VERSION = 3,
 	INDEX_LINE = 64,         /* bytes of a cache line, a bucket, a unit of the heap */
 	INDEX_SUPER_SIZE = 4096, /* bytes kept for a superblock */
 	INDEX_BUCKET_SLOTS = 7,
@@ -102,6 +105,17 @@ _Static_assert(offsetof(struct index_super, root) == 56, "superblock");
 /* Control region, second line: how many clients have been declared dead so far, 8 bytes. Whoever repairs looks
  * at it, and reads the client table when it has risen. */
 #define INDEX_DEATHS_OFFSET 64
+
+/* Table region, second line: the epoch of reclamation, 8 bytes, changed by clients with CAS. */
+#define INDEX_RECLAIM_OFFSET 64
+
+/* The pin of client @cid: its epoch as a client 16 | the epoch that it is pinned at 48; 0 none. The first one
+ * is written by the shard when it admits the client, all others by the client. */
+#define INDEX_PIN_EPOCH_MASK ((1ull << 48) - 1)
+static inline uint64_t index_pin_at(uint64_t heap_offset, uint64_t heap_size, unsigned cid)
+{
+	return heap_offset + heap_size + cid * 8ull;
+}
 
 enum index_type {
 	INDEX_TYPE_HASH = 1,
@@ -172,7 +186,7 @@ struct index_client {
 	uint8_t state; /* enum index_client_state */
 	uint8_t reserved0[3];
 	uint64_t heartbeat; /* 0: it stands behind the log, where its client may write */
-	uint64_t pin_epoch; /* reuse of blocks: 0 */
+	uint64_t pin_epoch; /* 0: pins stand behind the heap, where clients may write */
 	uint64_t log_base;  /* its logs, offset in the table region; 0: none */
 	uint64_t reserved[4];
 };
@@ -328,7 +342,7 @@ static inline uint64_t index_heap_offset(uint64_t groups, unsigned depth)
 
 static inline uint64_t index_table_region_size(uint64_t groups, unsigned depth, uint64_t segments)
 {
-	return index_heap_offset(groups, depth) + segments * INDEX_SEGMENT;
+	return index_heap_offset(groups, depth) + segments * INDEX_SEGMENT + INDEX_CLIENTS * 8ull;
 }
 
 /* The same for a tree, which has no subtables: `groups` and `depth` of its superblock are 0. */

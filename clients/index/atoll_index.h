@@ -26,8 +26,12 @@
  * stand; atoll_index_reconnect then has the old identity fenced off before it returns, so what was
  * in doubt before has by then either happened or will not: reading the key tells.
  *
- * Limits of this version: a table grows by a factor of 256 (ATOLL_FULL), and the memory of replaced and
- * deleted values is not used again (`leaked_bytes` of atoll_index_stats).
+ * Memory of replaced and deleted values is used again by the client in whose chunk it lies, when no operation
+ * that began before can see it. A context that is open and not polled keeps all clients from that; when one
+ * of them runs out of memory for it, the silent one is declared dead.
+ *
+ * Limits of this version: a table grows by a factor of 256 (ATOLL_FULL); memory of values that another
+ * client has replaced, and all that a dead client has had, is not used again.
  */
 #ifndef ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
 #define ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
@@ -256,8 +260,9 @@ struct atoll_index_stats {
 	uint64_t results[ATOLL_RESULTS];
 	uint64_t round_trips[ATOLL_OPS];    /* of all operations of the kind together */
 	uint64_t trips_hist[ATOLL_OPS][16]; /* operations by round trips; the last is 15 or more */
-	uint64_t leaked_blocks;             /* replaced, deleted or written in vain */
+	uint64_t leaked_blocks; /* replaced or deleted in chunks of others; a tree's: all, and vain ones */
 	uint64_t leaked_bytes;
+	uint64_t reused_bytes; /* of blocks that left the table, and were free again */
 	uint64_t chunk_bytes; /* received from the shard */
 	uint64_t collisions;  /* blocks read for a fingerprint that was another key's */
 	uint64_t conflicts;   /* compare-and-swaps lost */

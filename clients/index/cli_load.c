@@ -347,9 +347,12 @@ static void summary(const struct load *l, const char *what)
 	       histogram_us(l, 0.99));
 	atoll_index_stats(l->c->ix, &stats);
 	if (stats.leaked_bytes)
-		printf("%.1f MiB of the heap can never be used again: %" PRIu64
-		       " blocks replaced or written in vain, ends of chunks\n",
+		printf("%.1f MiB of other clients' chunks were left behind: %" PRIu64
+		       " blocks replaced\n",
 		       (double)stats.leaked_bytes / (1 << 20), stats.leaked_blocks);
+	if (stats.reused_bytes)
+		printf("%.1f MiB of replaced values were used again\n",
+		       (double)stats.reused_bytes / (1 << 20));
 	if (l->skipped)
 		printf("%" PRIu64 " lines were empty or too long for a key and left out\n",
 		       l->skipped);

@@ -22,6 +22,7 @@
 enum {
 	WHY_MAX = 400,
 	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
+	RECLAIM_US = 10000, /* a replaced value rests 16 times as long */
 };
 
 struct grant {
@@ -355,6 +356,7 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.cache = o->cache,
 		.ft_off = o->ft_off,
 		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
+		.reclaim_us = RECLAIM_US,
 		.suspect_us = o->suspect_us,
 		.busy_us = o->busy_ms * 1000,
 		.seed = ix->secret,

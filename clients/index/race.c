@@ -55,14 +55,15 @@ int race_open(struct race **out, const struct race_config *config)
 	r->leaf = calloc((size_t)1 << r->leaf_bits, sizeof(*r->leaf));
 	if (config->cache)
 		r->cache = calloc(config->cache, sizeof(*r->cache));
-	if (!r->op || !r->leaf || (config->cache && !r->cache)) {
+	r->c = *config;
+	if (!r->op || !r->leaf || (config->cache && !r->cache) || race_heap_open(r)) {
+		race_heap_close(r);
 		free(r->cache);
 		free(r->leaf);
 		free(r->op);
 		free(r);
 		return -ENOMEM;
 	}
-	r->c = *config;
 	r->env = (struct rtx_env){
 		.table = config->table,
 		.local = config->local,
@@ -85,6 +86,7 @@ int race_open(struct race **out, const struct race_config *config)
 		op->next = r->free;
 		r->free = op;
 	}
+	r->reclaim.tick_at = race_now(r) + r->c.reclaim_us * 1000ull;
 	*out = r;
 	return 0;
 }
@@ -92,6 +94,7 @@ int race_open(struct race **out, const struct race_config *config)
 void race_close(struct race *r)
 {
 	if (r) {
+		race_heap_close(r);
 		free(r->cache);
 		free(r->leaf);
 		free(r->op);
@@ -175,112 +178,6 @@ int race_chain_post(struct race *r, struct race_op *op)
 	return rc;
 }
 
-/* ------------------------------------------------------------------ blocks */
-
-void race_block_leak(struct race *r, uint64_t room)
-{
-	r->stats.leaked_blocks++;
-	r->stats.leaked_bytes += room;
-}
-
-static void chunk_ask(struct race *r)
-{
-	if (!r->chunk_asked) {
-		r->chunk_asked = true;
-		r->c.want_chunk(r->c.owner);
-	}
-}
-
-/* Offset of a new block, 0 when a chunk must come first. */
-uint64_t race_block_alloc(struct race *r, uint64_t room)
-{
-	uint64_t at;
-
-	if (r->chunk_end - r->chunk_at < room) {
-		if (r->spare_end - r->spare_at < room) {
-			chunk_ask(r);
-			return 0;
-		}
-		r->stats.leaked_bytes += r->chunk_end - r->chunk_at;
-		r->chunk_at = r->spare_at;
-		r->chunk_end = r->spare_end;
-		r->spare_at = r->spare_end = 0;
-	}
-	at = r->chunk_at;
-	r->chunk_at += room;
-	if (!r->spare_end && r->chunk_end - r->chunk_at < INDEX_KV_ROOM_MAX / 2)
-		chunk_ask(r);
-	return at;
-}
-
-/* The block is in local memory but for what its place decides. */
-static bool block_give(struct race *r, struct race_op *op)
-{
-	uint64_t room = index_kv_room(op->klen, op->vlen);
-
-	op->block = race_block_alloc(r, room);
-	if (!op->block)
-		return false;
-	op->word = index_slot_make(op->place.fp, op->block, room);
-	return true;
-}
-
-static void queue_add(struct race_queue *q, struct race_op *op)
-{
-	op->next = NULL;
-	if (q->tail)
-		q->tail->next = op;
-	else
-		q->head = op;
-	q->tail = op;
-}
-
-static struct race_op *queue_take(struct race_queue *q)
-{
-	struct race_op *op = q->head;
-
-	if (op) {
-		q->head = op->next;
-		if (!q->head)
-			q->tail = NULL;
-	}
-	return op;
-}
-
-void race_chunk_add(struct race *r, uint64_t offset, uint64_t size)
-{
-	struct race_op *op;
-
-	r->chunk_asked = false;
-	if (offset % INDEX_LINE || offset < r->c.heap_offset || size > r->c.heap_size ||
-	    offset - r->c.heap_offset > r->c.heap_size - size || size < INDEX_KV_ROOM_MAX) {
-		race_chunk_none(r, ATOLL_CORRUPT, 0);
-		return;
-	}
-	r->stats.chunk_bytes += size;
-	if (r->spare_end)
-		r->stats.leaked_bytes += r->spare_end - r->spare_at;
-	r->spare_at = offset;
-	r->spare_end = offset + size;
-	while (r->want_block.head && block_give(r, r->want_block.head)) {
-		op = queue_take(&r->want_block);
-		race_step_scan(r, op);
-	}
-	race_split_room(r, false);
-}
-
-void race_chunk_none(struct race *r, enum atoll_result result, unsigned status)
-{
-	struct race_queue waiting = r->want_block;
-	struct race_op *op;
-
-	r->chunk_asked = false;
-	r->want_block = (struct race_queue){0};
-	race_split_room(r, true);
-	while ((op = queue_take(&waiting)))
-		race_op_end(r, op, result, status);
-}
-
 /* ------------------------------------------------------------------ operations */
 
 static void block_build(struct race *r, struct race_op *op, const void *key, const void *value)
@@ -333,6 +230,8 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 	op->trips = 0;
 	op->klen = (uint32_t)klen;
 	op->vlen = writes_block(kind) ? (uint32_t)vlen : 0;
+	op->epoch = r->reclaim.epoch;
+	op->shown = false;
 	op->block = op->word = op->mine = 0;
 	op->wait_begin = op->wait_word = op->wake_at = 0;
 	op->wait_count = 0;
@@ -344,9 +243,8 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 	block_build(r, op, key, value);
 	if (writes_block(kind)) {
 		kv_seal((struct index_kv *)(op->local + RACE_LOCAL_BLOCK));
-		if (r->want_block.head || !block_give(r, op)) {
-			op->state = RACE_WANT_BLOCK;
-			queue_add(&r->want_block, op);
+		if (r->want_block.head || !race_block_give(r, op)) {
+			race_want_block(r, op);
 			return 0;
 		}
 	}
@@ -372,8 +270,13 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 	}
 	if (result != ATOLL_OK)
 		race_cache_drop(r, op);
-	if (op->block && result != ATOLL_OK)
-		race_block_leak(r, index_kv_room(op->klen, op->vlen));
+	if (op->block && result != ATOLL_OK) {
+		/* While its WRITE or its CAS may still come, it stays with the connection. */
+		if (op->shown && !r->lost && !r->gone)
+			race_block_free(r, op->block, index_kv_room(op->klen, op->vlen));
+		else if (!r->lost && !r->gone && !op->posted)
+			race_block_unused(r, op->block);
+	}
 	r->stats.results[result]++;
 	r->stats.round_trips[op->kind] += op->trips;
 	r->stats.trips_hist[op->kind][op->trips < 15 ? op->trips : 15]++;
@@ -474,6 +377,8 @@ void race_complete(struct race *r, const struct verb_completion *done)
 
 	if (index == RACE_SPLIT_INDEX)
 		race_split_done(r, done);
+	if (index == RACE_RECLAIM_INDEX)
+		race_reclaim_done(r, done);
 	if (index == RACE_BEAT_INDEX) {
 		r->beat_out = false;
 		r->lost |= race_status_lost(done->status[0]);
@@ -532,6 +437,7 @@ int race_poll(struct race *r)
 	if (r->split.state != RACE_SPLIT_IDLE)
 		race_split_pump(r);
 	race_beat(r);
+	race_reclaim_tick(r);
 	if (r->doorbell) {
 		r->doorbell = false;
 		r->c.verbs->ops->flush(r->c.verbs);

@@ -2,8 +2,8 @@
 /*
  * The slot cache: where a key was found last, and in which word. One READ of the slot behind a READ
  * of the block says whether both still hold, so a get takes one round trip, and an update or delete
- * two. Words are unique for life, so an equal word is the same entry; MOVE in it, or anything else,
- * sends the operation the long way. A hint and never more: an entry that is wrong costs a round
+ * two. While it may be used an equal word is the same entry (race_reclaim.c); MOVE in it, or anything
+ * else, sends the operation the long way. A hint and never more: an entry that is wrong costs a round
  * trip.
  */
 #include "clients/index/race_op.h"
@@ -21,7 +21,7 @@ void race_cache_put(struct race *r, const struct race_op *op, uint64_t at, uint6
 	if (!r->cache || (word & (INDEX_SLOT_MOVE | INDEX_SLOT_PEND)) ||
 	    index_slot_units(word) == INDEX_LEN_LONG)
 		return;
-	*place(r, op) = (struct race_cached){op->place.hash[0], at, word};
+	*place(r, op) = (struct race_cached){op->place.hash[0], op->epoch, at, word};
 }
 
 void race_cache_drop(struct race *r, const struct race_op *op)
@@ -44,7 +44,8 @@ bool race_cache_begin(struct race *r, struct race_op *op)
 		return false;
 	c = place(r, op);
 	size = index_slot_units(c->word) * INDEX_LINE;
-	if (!c->at || c->hash != op->place.hash[0] || size < need)
+	if (!c->at || c->hash != op->place.hash[0] || size < need ||
+	    op->epoch > c->epoch + RACE_CACHE_EPOCHS)
 		return false;
 	race_chain_begin(op, RACE_CACHED);
 	if (op->block)
@@ -73,6 +74,7 @@ bool race_cache_hit(struct race *r, struct race_op *op)
 	hit = word == op->target_word && kv_key_is(kv, key, op->klen) &&
 	      (op->kind != ATOLL_GET || kv_whole(kv, op->reading_len[0]));
 	if (hit) {
+		race_cache_put(r, op, op->target, word);
 		r->stats.cache_hits++;
 	} else {
 		r->stats.cache_misses++;

@@ -91,6 +91,7 @@ static void begin(struct race *r, const struct race_sub *sub)
 	s->slots = r->c.groups * INDEX_GROUP_BUCKETS * INDEX_BUCKET_SLOTS;
 	s->again = false;
 	s->gen++;
+	s->epoch = r->reclaim.epoch;
 	rtx_begin(&s->tx, &r->env, 0, s->local + RACE_SPLIT_RTX, s->local_offset + RACE_SPLIT_RTX);
 }
 
@@ -451,6 +452,7 @@ static void advance(struct race *r)
 		enter(s, RACE_SPLIT_PUBLISH);
 		break;
 	case RACE_SPLIT_PUBLISH:
+		race_block_linked(r, s->pair);
 		r->stats.splits++;
 		r->stats.repairs += s->expect != 0;
 		race_sub_learn(r, &s->sub, s->pair);

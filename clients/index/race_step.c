@@ -105,7 +105,7 @@ static void first_done(struct race *r, struct race_op *op)
 		break;
 	case RACE_CLAIM:
 		if (race_old_value(op) == 0) {
-			op->held = true;
+			op->held = op->shown = true;
 			op->mine = op->target;
 		} else {
 			r->stats.conflicts++;
@@ -135,7 +135,10 @@ static void replaced(struct race *r, struct race_op *op)
 		race_step_scan(r, op);
 		return;
 	}
-	race_block_leak(r, s ? s->room : index_slot_units(op->target_word) * INDEX_LINE);
+	race_block_free(r, index_slot_offset(op->target_word),
+			s ? s->room : index_slot_units(op->target_word) * INDEX_LINE);
+	if (op->kind != ATOLL_DELETE)
+		race_block_linked(r, op->block);
 	if (op->kind == ATOLL_DELETE)
 		race_cache_drop(r, op);
 	else
@@ -208,6 +211,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		break;
 	case RACE_COMMIT:
 		if (race_old_value(op) == (op->word | INDEX_SLOT_PEND)) {
+			race_block_linked(r, op->block);
 			race_cache_put(r, op, op->mine, op->word);
 			race_op_end(r, op, ATOLL_OK, 0);
 		} else if (race_old_value(op) == (op->word | INDEX_SLOT_PEND | INDEX_SLOT_MOVE)) {

@@ -77,6 +77,7 @@ void store_format(struct store *s, void *table, void *control, uint32_t groups, 
 
 	store_open(s, table, control);
 	s->segments = segments;
+	*(uint64_t *)(void *)((char *)table + INDEX_RECLAIM_OFFSET) = 1; /* 0 would be no pin */
 	for (uint32_t i = 0; i < 1u << depth; i++) {
 		struct index_subtable *t = (void *)((char *)table + INDEX_SUPER_SIZE +
 						    i * index_subtable_size(groups));
@@ -256,6 +257,18 @@ void store_client_set(struct store *s, uint16_t cid, uint16_t epoch, enum index_
 
 	/* The line is private until this store has made it whole; see index_layout.h. */
 	__atomic_store_n((uint64_t *)(void *)&s->client[cid], word, __ATOMIC_RELEASE);
+	if (state == INDEX_CLIENT_ALIVE) {
+		uint64_t e = __atomic_load_n(
+			(const uint64_t *)(const void *)((const char *)s->table + INDEX_RECLAIM_OFFSET),
+			__ATOMIC_ACQUIRE);
+
+		/* Nobody else writes it: the number's last client has been fenced off, this one does not
+		 * know yet that it is one. */
+		__atomic_store_n((uint64_t *)(void *)((char *)s->table +
+						      index_pin_at(s->table->heap_offset,
+								   s->table->heap_size, cid)),
+				 (uint64_t)epoch << 48 | (e & INDEX_PIN_EPOCH_MASK), __ATOMIC_RELEASE);
+	}
 	if (state == INDEX_CLIENT_DEAD)
 		__atomic_fetch_add(s->deaths, 1, __ATOMIC_RELEASE);
 }

@@ -67,6 +67,8 @@ struct rig {
 
 /* Clients that are opened from here on do without fault tolerance. */
 static bool rig_ft_off;
+/* And look at the epoch of reclamation so often; 0 never. */
+static uint32_t rig_reclaim_us;
 
 /* The values of a history are numbers; in the table each is a block whose length and bytes follow
  * from the number, so that a torn one is known. */
@@ -132,6 +134,17 @@ static inline uint64_t rig_log(const struct rig *g, uint16_t cid)
 	return index_heap_offset(g->groups, 0) + (RIG_SEGMENTS - cid) * (uint64_t)INDEX_SEGMENT;
 }
 
+/* As a shard does when it admits a client. */
+static inline void rig_pin(struct rig *g, uint16_t cid, uint16_t epoch)
+{
+	uint8_t *table = g->w.region[RIG_TABLE].base;
+	uint64_t pin = (uint64_t)epoch << 48 | *(uint64_t *)(void *)(table + INDEX_RECLAIM_OFFSET);
+
+	memcpy(table + index_pin_at(index_heap_offset(g->groups, 0),
+				    RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, cid),
+	       &pin, sizeof(pin));
+}
+
 static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint16_t epoch)
 {
 	static const uint32_t lane = 0;
@@ -156,6 +169,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
 		.cache = g->cache,
 		.ft_off = rig_ft_off,
+		.reclaim_us = rig_reclaim_us,
 		.suspect_us = g->suspect_us,
 		.busy_us = g->busy_us,
 		.seed = fake_random(&g->w),
@@ -172,6 +186,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.state = INDEX_CLIENT_ALIVE,
 		.log_base = rig_log(g, cid),
 	};
+	rig_pin(g, cid, epoch);
 	if (race_open(&c->race, &conf))
 		g->failures++;
 }
@@ -216,6 +231,10 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	}
 	for (unsigned i = 1; i <= RIG_CLIENTS; i++) /* splits use the first slot */
 		memset(g->w.region[RIG_TABLE].base + rig_log(g, (uint16_t)i), 0, INDEX_LOG_SLOT);
+	memset(g->w.region[RIG_TABLE].base + index_pin_at(index_heap_offset(groups, 0),
+							 RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, 0),
+	       0, INDEX_CLIENTS * 8);
+	g->w.region[RIG_TABLE].base[INDEX_RECLAIM_OFFSET] = 1;
 	g->cache = seed % 2 ? 0 : 16;
 	for (unsigned i = 0; i < clients; i++)
 		rig_client_open(g, i, (uint16_t)(i + 1), 1);

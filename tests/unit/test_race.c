@@ -381,24 +381,55 @@ static void test_evicted(void **state)
 	rig_close(g);
 }
 
-/* What is replaced, deleted or written in vain is counted. */
-static void test_leak(void **state)
+/* Of its own chunk a client uses again what it has replaced, deleted or written in vain; of another's it counts
+ * what it leaves behind. */
+static void test_reuse(void **state)
 {
 	struct rig *g = &rig;
-	uint64_t rooms = 0;
+	uint64_t written = 0, left = 0;
 
 	(void)state;
-	rig_open(g, 8, 1, 1, 8);
-	rig_keys(g, 1, false);
-	for (unsigned i = 0; i < 4; i++) {
-		const struct rig_call *c = run(g, 0, i == 2 ? ATOLL_INSERT : ATOLL_PUT, 0);
+	rig_reclaim_us = 1;
+	rig_open(g, 8, 2, 1, 8);
+	rig_keys(g, 2, false);
+	run(g, 1, ATOLL_PUT, 1);
+	/* The rig's history would be full, and is not looked at. */
+	for (unsigned i = 0; written < 20 * INDEX_SEGMENT; i++) {
+		const struct rig_call *c;
 
-		rooms += index_kv_room((uint32_t)strlen(g->key[0]), rig_value_size(c->op.value));
-		assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, i);
+		g->ncalls %= RIG_HISTORY / 2;
+		c = run(g, 0, i % 5 == 4 ? ATOLL_DELETE : i % 5 == 3 ? ATOLL_INSERT : ATOLL_PUT, 0);
+		if (i % 5 != 4)
+			written += index_kv_room((uint32_t)strlen(g->key[0]),
+						 rig_value_size(c->op.value));
+		run(g, 1, ATOLL_GET, 0); /* the other one polls, too */
 	}
-	run(g, 0, ATOLL_DELETE, 0);
-	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, 4);
-	assert_int_equal(race_stats(g->client[0].race)->leaked_bytes, rooms);
+	assert_true(g->segment <= 2 + 6);
+	assert_true(race_stats(g->client[0].race)->reused_bytes > 8 * INDEX_SEGMENT);
+	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, 0);
+	left = race_stats(g->client[0].race)->leaked_blocks;
+	run(g, 0, ATOLL_PUT, 1);
+	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, left + 1);
+	/* Somebody who does not poll holds it back. */
+	g->client[1].paused = true;
+	for (unsigned i = 0; i < 500; i++) {
+		g->ncalls %= RIG_HISTORY / 2;
+		run(g, 0, ATOLL_PUT, 0);
+	}
+	written = race_stats(g->client[0].race)->reused_bytes;
+	for (unsigned i = 0; i < 500; i++) {
+		g->ncalls %= RIG_HISTORY / 2;
+		run(g, 0, ATOLL_PUT, 0);
+	}
+	assert_int_equal(race_stats(g->client[0].race)->reused_bytes, written);
+	/* Until it is dead. */
+	rig_declare_dead(g, 1);
+	for (unsigned i = 0; i < 500; i++) {
+		g->ncalls %= RIG_HISTORY / 2;
+		run(g, 0, ATOLL_PUT, 0);
+	}
+	assert_true(race_stats(g->client[0].race)->reused_bytes > written);
+	rig_reclaim_us = 0;
 	rig_close(g);
 }
 
@@ -510,6 +541,7 @@ static void one_seed(uint64_t seed, struct tally *t)
 	unsigned n = 2 + (unsigned)(seed % 3), victim = n, cut = n, slow = n;
 	uint64_t when, fence_at = UINT64_MAX, turns = 0;
 
+	rig_reclaim_us = seed % 3 != 0;
 	rig_open(g, seed, n, 1 + (unsigned)(seed / 3 % 4), seed % 5 == 0 ? 2 : 8);
 	rig_keys(g, 1 + (unsigned)(seed / 7 % 3), seed % 2 == 0);
 	when = 20 + fake_below(&g->w, 500);
@@ -569,6 +601,7 @@ static void one_seed(uint64_t seed, struct tally *t)
 			 (unsigned long long)rig_table_faults(g), (unsigned long long)g->failures);
 	tally_add(t, g);
 	rig_close(g);
+	rig_reclaim_us = 0;
 }
 
 static void test_side_by_side(void **state)
@@ -598,7 +631,7 @@ int main(void)
 		cmocka_unit_test(test_full),           cmocka_unit_test(test_no_space),
 		cmocka_unit_test(test_growth),         cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_corrupt),        cmocka_unit_test(test_room_of_the_dead),
-		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_leak),
+		cmocka_unit_test(test_small_provider), cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_evicted),        cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_side_by_side),
 	};
