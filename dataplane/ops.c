@@ -82,6 +82,7 @@ static void op_lookup(struct dp *dp, struct dp_endpoint *ep, const struct proto_
 	struct dp_link *l = NULL;
 	char name[128], *service, *slash;
 	uint64_t args[3], token;
+	unsigned long number;
 	struct proto_msg ask;
 
 	memcpy(name, payload, m->length);
@@ -90,9 +91,12 @@ static void op_lookup(struct dp *dp, struct dp_endpoint *ep, const struct proto_
 	service = slash ? slash + 1 : name;
 	if (slash) {
 		*slash = 0;
-		if (strcmp(name, dp->conf.name)) {
+		/* a name never begins so */
+		number = name[0] == '#' ? strtoul(name + 1, NULL, 10) : 0;
+		if (strcmp(name, dp->conf.name) && number != dp->conf.node) {
 			for (uint32_t i = 0; i < dp->nlinks && !l; i++)
-				if (!strcmp(dp->link_list[i]->peer.name, name))
+				if (!strcmp(dp->link_list[i]->peer.name, name) ||
+				    (number && dp->link_list[i]->peer.node == number))
 					l = dp->link_list[i];
 			if (!l || !service[0] || strlen(service) > PROTO_NAME_MAX) {
 				done(dp, ep, m, STATUS_NOT_FOUND);
