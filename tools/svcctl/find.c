@@ -18,7 +18,7 @@ static bool is_program(const char *path)
 /* Where programs lie: beside svcctl when installed; in a build, in the directories of their parts. */
 static const char *const places[] = {
 	".", "../../ipc", "../../dataplane", "../../services/echo", "../../services/index-shard",
-	"../../services/repair-worker", "../../services/gpu-exec",
+	"../../services/repair-worker", "../../services/gpu-exec", "../../services/fork-pager",
 };
 
 static int find_in(const char *dir, const char *name, char *out, size_t len)

@@ -104,10 +104,10 @@ static bool alive(struct space_child *c)
 
 static void tell(struct space_child *c, int rc, const char *why)
 {
-	if (c->told || !c->gone)
+	if (c->told || !c->lost)
 		return;
 	c->told = true;
-	c->gone(c->ctx, rc, why);
+	c->lost(c->ctx, rc, why);
 }
 
 /* The page cannot be had. 1: the child knows; 0: it waits for its end. */
@@ -300,7 +300,7 @@ static void child_unlink(struct space_child *c)
 }
 
 int space_child_add(struct space *s, int uffd, const struct page_place *places, unsigned n,
-		    space_child_gone gone, void *ctx, struct space_child **out)
+		    space_child_lost lost, void *ctx, struct space_child **out)
 {
 	struct space_child *c = child_new(s);
 	uint64_t pages = s->x.h.cache_size / PAGES_SIZE;
@@ -334,7 +334,7 @@ int space_child_add(struct space *s, int uffd, const struct page_place *places, 
 	}
 	c->uffd = uffd;
 	c->root = true;
-	c->gone = gone;
+	c->lost = lost;
 	c->ctx = ctx;
 	child_link(s, c);
 	*out = c;
@@ -345,11 +345,11 @@ void space_child_end(struct space_child *c)
 {
 	struct space *s = c->s;
 
-	c->gone = NULL;
+	c->lost = NULL;
 	/* Forks of it tell nobody any more. */
 	for (struct space_child *k = s->children; k; k = k->next)
-		if (k != c && k->gone && k->ctx == c->ctx && !k->root)
-			k->gone = NULL;
+		if (k != c && k->lost && k->ctx == c->ctx && !k->root)
+			k->lost = NULL;
 	if (!alive(c)) {
 		child_unlink(c);
 	} else {
@@ -357,6 +357,12 @@ void space_child_end(struct space_child *c)
 		c->root = false;
 	}
 	space_sweep(s);
+}
+
+void *space_child_owner(const struct space_child *c, bool *fork)
+{
+	*fork = !c->root;
+	return c->lost ? c->ctx : NULL;
 }
 
 void space_sweep(struct space *s)
@@ -426,7 +432,7 @@ static void forked(struct space_child *c, int uffd)
 
 	c->spare = NULL;
 	k->uffd = uffd;
-	k->gone = c->gone;
+	k->lost = c->lost;
 	k->ctx = c->ctx;
 	places_copy(&k->places, &c->places); /* has room */
 	child_link(c->s, k);

@@ -82,8 +82,9 @@ unsigned space_file_runs(const struct space *s, struct page_run *out, unsigned m
 int space_fill(struct space *s, uint64_t page, uint64_t count, void (*done)(void *ctx, int rc),
 	       void *ctx);
 
-/* Tells of a child: it ended (0), or has to be killed, and why. Called once for each space_child_add. */
-typedef void (*space_child_gone)(void *ctx, int rc, const char *why);
+/* Tells that a page of a child cannot be had: it gets SIGBUS, if it can, and is to be killed. Called at most once
+ * for each space_child_add, from inside: it must not call back. */
+typedef void (*space_child_lost)(void *ctx, int rc, const char *why);
 
 struct space_child;
 
@@ -91,18 +92,18 @@ struct space_child;
  * space_child_add - serve a child's faults from here on.
  * @uffd: non-blocking, with the features of space_features; the space owns it from here, also after an error.
  * @places: ascending; of kind CACHED.
- * @added: a fork of the child is served by another descriptor, in @out_fd: for whoever waits for
- *	descriptors to turn readable. May be NULL.
  * Return: 0, -EINVAL (places that cannot be), -ENOMEM.
  */
 int space_child_add(struct space *s, int uffd, const struct page_place *places, unsigned n,
-		    space_child_gone gone, void *ctx, struct space_child **out);
+		    space_child_lost lost, void *ctx, struct space_child **out);
 /* The process has ended: its descriptor is closed, and those of its forks that have ended as well. */
 void space_child_end(struct space_child *c);
 
 /* Calls for each descriptor that is served: @watch as they come, @forget before they are closed. */
 void space_watch(struct space *s, void (*watch)(void *ctx, int fd, struct space_child *c),
 		 void (*forget)(void *ctx, int fd), void *ctx);
+/* What space_child_add was given for the child that this one is, or is a fork of; NULL once that has ended. */
+void *space_child_owner(const struct space_child *c, bool *fork);
 /* A descriptor is readable. */
 void space_child_ready(struct space_child *c);
 /* Looks which forks of children have ended; now and then. */

@@ -31,7 +31,7 @@ struct space_child {
 	bool stuck; /* what lies where is not known any more: it is answered nothing, until it is killed */
 	bool root;  /* was added, and is not a fork of one */
 	bool told;
-	space_child_gone gone;
+	space_child_lost lost;
 	void *ctx;
 	/* Made beforehand, so that a fork never finds us without memory. */
 	struct space_child *spare;

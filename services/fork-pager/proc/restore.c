@@ -502,6 +502,16 @@ int restore_run(struct restore_child *c)
 	return rc && poll(&(struct pollfd){.fd = c->pidfd, .events = POLLIN}, 1, 0) > 0 ? 0 : rc;
 }
 
+void restore_kill(struct restore_child *c)
+{
+	const struct restore_work *w = c->priv;
+
+	if (c->pid > 0)
+		kill(c->pid, SIGKILL);
+	if (w && w->init > 0)
+		kill(w->init, SIGKILL);
+}
+
 void restore_free(struct restore_child *c)
 {
 	struct restore_work *w = c->priv;

@@ -65,6 +65,8 @@ bool restore_wants_whole(const struct image_vma *v);
 int restore_build(struct restore_child *c, const struct image *im, const struct restore_options *o);
 /* Let it run: after the pager has the userfaultfd. 0 or negative errno (then it is gone). */
 int restore_run(struct restore_child *c);
+/* End it, running or not, and with its pid namespace whatever it has forked. It is still to be waited for. */
+void restore_kill(struct restore_child *c);
 /* Kill it if it has not run, free everything but the process. */
 void restore_free(struct restore_child *c);
 

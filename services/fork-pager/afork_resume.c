@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Children: opened, built, run, watched. Whatever serves their faults may end before they do; their userfaultfds
+ * are held here as well, so that a child whose pager is gone waits, and is ended from here, instead of
+ * reading what was never there.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "ipc/idle.h"
+#include "ipc/sock.h"
+#include "services/fork-pager/afork.h"
+#include "services/fork-pager/pages/space.h"
+#include "services/fork-pager/proc/restore.h"
+
+enum {
+	EXIT_TROUBLE = 120, /* and not the child's own */
+	LOST_MS = 200,	    /* for a child to end by its SIGBUS before it is killed */
+};
+
+struct resume {
+	int sock;
+	struct image im;
+	uint8_t *image; /* and the runs behind it */
+	struct page_run *runs;
+	uint64_t nruns, cache_size;
+	int cache_fd;
+	struct restore_child child[AFORK_CHILDREN_MAX];
+	int status[AFORK_CHILDREN_MAX];
+	bool running[AFORK_CHILDREN_MAX];
+	int n, left;
+	int *spare; /* userfaultfds of forks of children */
+	size_t nspare;
+	uint64_t kill_ns; /* when all that are left are killed; 0: not */
+};
+
+static volatile sig_atomic_t asked;
+
+static void on_signal(int sig)
+{
+	asked = sig;
+}
+
+static int trouble(const char *format, const char *why)
+{
+	fprintf(stderr, "afork: ");
+	fprintf(stderr, format, why);
+	fprintf(stderr, "\n");
+	return EXIT_TROUBLE;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+static int image_read(struct resume *r, int blob, const struct fork_control *a)
+{
+	size_t len = a->image_len + a->count * sizeof(struct page_run);
+	const char *why = "";
+	int rc;
+
+	if (a->image_len > IMAGE_MAX || a->count > 1 << 20)
+		return trouble("%s", "the image makes no sense");
+	r->image = malloc(len + 1);
+	r->runs = malloc(a->count * sizeof(*r->runs) + 1);
+	if (!r->image || !r->runs || pread(blob, r->image, len, 0) != (ssize_t)len)
+		return trouble("%s", "the image cannot be read");
+	memcpy(r->runs, r->image + a->image_len, a->count * sizeof(*r->runs));
+	r->nruns = a->count;
+	r->cache_size = a->cache_size;
+	rc = image_decode(&r->im, r->image, a->image_len, &why);
+	return rc ? trouble("the image is refused: %s", why) : 0;
+}
+
+static int open_handle(struct resume *r, const char *node, const struct fork_handle *h)
+{
+	struct fork_control a = {.op = FORK_CONTROL_OPEN, .handle = *h};
+	struct page_range *ranges;
+	int fds[2] = {-1, -1}, rc;
+	unsigned n = 2;
+
+	r->sock = afork_connect(node);
+	if (r->sock < 0)
+		return EXIT_TROUBLE;
+	rc = afork_ask(r->sock, &a, NULL, 0, fds, &n);
+	if (rc)
+		return trouble("the snapshot cannot be had: %s", a.text[0] ? a.text : strerror(-rc));
+	if (n != 2)
+		return trouble("%s", "the fork-pager gave no memory");
+	r->cache_fd = fds[0];
+	rc = image_read(r, fds[1], &a);
+	close(fds[1]);
+	if (rc)
+		return rc;
+	/* Both sides must mean the same by a page's number. */
+	ranges = calloc(r->im.nvmas + 1, sizeof(*ranges));
+	if (!ranges || image_ranges(&r->im, ranges) != r->cache_size)
+		rc = trouble("%s", "the image and the page cache do not belong together");
+	free(ranges);
+	return rc;
+}
+
+static int fill(struct resume *r, uint64_t page, uint64_t count)
+{
+	struct fork_control a = {.op = FORK_CONTROL_FILL, .page = page, .count = count};
+	int rc = afork_ask(r->sock, &a, NULL, 0, NULL, NULL);
+
+	return rc ? trouble("%s", a.text[0] ? a.text : strerror(-rc)) : 0;
+}
+
+/* What must be there at once: little, or everything where the kernel does not let us fill later. */
+static int fill_first(struct resume *r, bool all)
+{
+	uint64_t at = 0;
+	int rc = 0;
+
+	if (all)
+		return fill(r, 0, r->cache_size / PAGES_SIZE);
+	for (uint32_t i = 0; i < r->im.nvmas && !rc; i++) {
+		const struct image_vma *v = &r->im.vmas[i];
+
+		if (restore_wants_whole(v))
+			rc = fill(r, at, (v->end - v->start) / PAGES_SIZE);
+		at += (v->end - v->start) / PAGES_SIZE;
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ a child */
+
+static int hand_over(struct resume *r, int i)
+{
+	struct restore_child *c = &r->child[i];
+	struct fork_control a = {.op = FORK_CONTROL_CHILD, .count = c->nplaces, .pid = c->pid};
+	int fds[3] = {c->uffd, c->pidfd, -1}, rc;
+
+	fds[2] = afork_file(c->places, c->nplaces * sizeof(*c->places), "", 0);
+	if (fds[2] < 0)
+		return trouble("%s", "no memory");
+	rc = afork_ask(r->sock, &a, fds, 3, NULL, NULL);
+	close(fds[2]);
+	return rc ? trouble("the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
+}
+
+static int start(struct resume *r, int i, const struct restore_options *o)
+{
+	struct restore_child *c = &r->child[i];
+	int rc = restore_build(c, &r->im, o);
+
+	if (c->report.text[0])
+		fprintf(stderr, "%s", c->report.text);
+	if (rc)
+		return trouble("the child cannot be made: %s", strerror(-rc));
+	rc = c->uffd >= 0 ? hand_over(r, i) : 0;
+	if (!rc) {
+		rc = restore_run(c);
+		if (rc)
+			rc = trouble("the child does not run: %s", strerror(-rc));
+	}
+	if (rc) {
+		restore_kill(c);
+		waitpid(c->pid, NULL, __WALL);
+		c->pid = 0;
+		restore_free(c);
+		return rc;
+	}
+	r->running[i] = true;
+	r->left++;
+	return 0;
+}
+
+static void kill_all(struct resume *r)
+{
+	for (int i = 0; i < r->n; i++)
+		if (r->running[i])
+			restore_kill(&r->child[i]);
+}
+
+static void kill_soon(struct resume *r)
+{
+	if (!r->kill_ns)
+		r->kill_ns = clock_now_ns() + LOST_MS * 1000000ull;
+}
+
+/* ------------------------------------------------------------------ watching */
+
+static void spare_keep(struct resume *r, int fd)
+{
+	int *more = realloc(r->spare, (r->nspare + 1) * sizeof(*more));
+
+	if (!more) {
+		kill_soon(r);
+		close(fd);
+		return;
+	}
+	r->spare = more;
+	r->spare[r->nspare++] = fd;
+}
+
+static void from_pager(struct resume *r)
+{
+	struct fork_control a;
+	int fd = -1;
+	unsigned n = 1;
+	int rc = sock_recv(r->sock, &a, sizeof(a), &fd, &n);
+
+	if (rc || a.magic != FORK_CONTROL_MAGIC) {
+		trouble("%s", "the pager has ended: its children end with it");
+		close(r->sock);
+		r->sock = -1;
+		kill_all(r);
+		return;
+	}
+	a.text[sizeof(a.text) - 1] = 0;
+	if (n)
+		spare_keep(r, fd);
+	if (a.op == FORK_CONTROL_LOST) {
+		trouble("memory of a child is lost: %s", a.text);
+		kill_soon(r);
+	}
+}
+
+static void ended(struct resume *r, int i)
+{
+	struct restore_child *c = &r->child[i];
+
+	if (waitpid(c->pid, &r->status[i], __WALL | WNOHANG) != c->pid)
+		return;
+	c->pid = 0;
+	r->running[i] = false;
+	r->left--;
+	restore_free(c);
+}
+
+static void watch(struct resume *r)
+{
+	while (r->left) {
+		struct pollfd p[AFORK_CHILDREN_MAX + 1];
+		int wait = -1;
+
+		if (asked) {
+			for (int i = 0; i < r->n; i++)
+				if (r->running[i])
+					kill(r->child[i].pid, asked);
+			asked = 0;
+		}
+		if (r->kill_ns)
+			wait = 20;
+		if (r->kill_ns && clock_now_ns() > r->kill_ns)
+			kill_all(r);
+		p[0] = (struct pollfd){.fd = r->sock, .events = POLLIN};
+		for (int i = 0; i < r->n; i++)
+			p[i + 1] = (struct pollfd){.fd = r->running[i] ? r->child[i].pidfd : -1, .events = POLLIN};
+		if (poll(p, (nfds_t)r->n + 1, wait) < 0)
+			continue;
+		if (p[0].revents)
+			from_pager(r);
+		for (int i = 0; i < r->n; i++)
+			if (p[i + 1].revents)
+				ended(r, i);
+	}
+}
+
+/* ------------------------------------------------------------------ whole */
+
+static void resume_free(struct resume *r)
+{
+	for (size_t i = 0; i < r->nspare; i++)
+		close(r->spare[i]);
+	free(r->spare);
+	image_free(&r->im);
+	free(r->image);
+	free(r->runs);
+	close_quietly(r->cache_fd);
+	close_quietly(r->sock);
+	free(r);
+}
+
+static int exit_status(const struct resume *r)
+{
+	for (int i = 0; i < r->n; i++) {
+		int s = r->status[i];
+
+		if (WIFSIGNALED(s)) {
+			fprintf(stderr, "afork: the child was ended by signal %d (%s)\n", WTERMSIG(s),
+				strsignal(WTERMSIG(s)));
+			return 128 + WTERMSIG(s);
+		}
+		if (WEXITSTATUS(s))
+			return WEXITSTATUS(s);
+	}
+	return 0;
+}
+
+int afork_resume(const char *node, const struct fork_handle *h, const struct afork_options *o)
+{
+	struct restore_options ro = {.stdio = {-1, -1, -1}, .same_pids = !o->no_pids,
+				     .uffd_features = space_features()};
+	struct sigaction sa = {.sa_handler = on_signal};
+	struct resume *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return trouble("%s", "no memory");
+	r->sock = r->cache_fd = -1;
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	rc = open_handle(r, node, h);
+	if (!rc && !ro.uffd_features)
+		fprintf(stderr, "afork: userfaultfd is not allowed here: all pages are fetched first\n");
+	if (!rc)
+		rc = fill_first(r, !ro.uffd_features);
+	ro.cache_fd = r->cache_fd;
+	ro.runs = r->runs;
+	ro.nruns = (unsigned)r->nruns;
+	for (; !rc && r->n < o->count; r->n++)
+		rc = start(r, r->n, &ro);
+	if (rc) {
+		r->n -= r->n > 0 && !r->running[r->n - 1];
+		kill_all(r);
+	}
+	watch(r);
+	if (!rc)
+		rc = exit_status(r);
+	resume_free(r);
+	return rc;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server.h - the fork-pager's parts: snapshots that it holds (exports.c), snapshots of other nodes whose pages it fetches
+ * (remotes.c), and those who ask for either on its control socket (control.c).
+ *
+ * One thread. Descriptors of all three are in one epoll, so the run loop watches one. This process traces nobody
+ * and starts nobody: whoever types `afork` does that with his own rights, and hands it descriptors that the
+ * kernel let him open.
+ */
+#ifndef ATOLL_FORK_SERVER_H
+#define ATOLL_FORK_SERVER_H
+
+#include "ipc/service.h"
+#include "proto/fork_control.h"
+#include "services/fork-pager/pages/space.h"
+
+enum {
+	EXPORTS_MAX = 48,
+	CONNS_MAX = 256,
+	REMOTES_MAX = 64,
+	LANES_MAX = 32,
+	FDS_MAX = 8192,
+	SLOTS = 16,	  /* reads under way, of all snapshots */
+	SLOT_PAGES = 64,  /* pages of one read */
+	USERS_MAX = 256,  /* pagers of one snapshot */
+	ENTRIES_MAX = 65536, /* ranges, runs, places */
+};
+
+#define EXPORT_COOKIE (1ull << 62)
+#define REMOTE_COOKIE (1ull << 61)
+
+struct server;
+
+enum watch_kind {
+	WATCH_NONE,
+	WATCH_LISTEN,
+	WATCH_CONN,
+	WATCH_CHILD, /* userfaultfd */
+	WATCH_PROCESS, /* pidfd */
+};
+
+struct user {
+	uint32_t source, epoch, count;
+};
+
+/* A snapshot that lies in a region of this process. */
+struct export {
+	bool used, whole, revoking;
+	uint32_t epoch;
+	uint64_t secret[2];
+	uid_t uid;
+	pid_t pid; /* of the parent */
+	struct atoll_region region;
+	uint64_t size; /* bytes in it */
+	struct store_written written;
+	/* while it is copied */
+	struct store_writer *writer;
+	struct page_range *ranges;
+	struct conn *by;
+	int mem_fd, pagemap_fd;
+	/* pagers that have it open */
+	struct user users[USERS_MAX];
+	unsigned nusers;
+	uint64_t begun_ns, took_ns;
+};
+
+enum remote_state {
+	REMOTE_NONE,
+	REMOTE_LOOKUP,	/* asks for the other pager */
+	REMOTE_OPEN,	/* asks it for the snapshot */
+	REMOTE_LOAD,	/* reads header, ranges, extents, image */
+	REMOTE_READY,
+	REMOTE_LATER,	/* tries again at `retry_ns` */
+	REMOTE_FAILED,
+};
+
+/* A snapshot, here or on another node, whose pages children of this node want. */
+struct remote {
+	enum remote_state state;
+	struct server *s;
+	struct fork_handle handle;
+	uint32_t refs; /* connections and children */
+	uint32_t node;
+	struct atoll_handle pager, region;
+	bool granted, want_lane;
+	uint64_t size;
+	unsigned lane;
+	struct store_header header;
+	uint8_t *part[4]; /* header, ranges, extents, image */
+	uint64_t loaded;  /* bytes of the part that is being read */
+	unsigned loading; /* which */
+	struct space *space;
+	int error;
+	char why[128];
+	uint64_t retry_ns, give_up_ns, idle_since_ns;
+	uint32_t asked; /* number of its last request: answers to earlier ones are old */
+	struct export *local; /* of this node: no verbs */
+};
+
+struct slot {
+	bool busy, posted;
+	struct remote *r;
+	uint64_t at; /* bytes in the store */
+	uint32_t len;
+	uint64_t token; /* of the space; UINT64_MAX: load */
+	uint32_t lane;
+	uint32_t use;	/* how often it was used: old completions are told by it */
+};
+
+struct child {
+	struct child *next;
+	struct remote *r;
+	struct space_child *c;
+	struct conn *conn; /* NULL: whoever started it has gone */
+	int pidfd;
+	pid_t pid;
+	bool lost;
+	char why[128];
+};
+
+struct conn {
+	bool used;
+	int fd;
+	uid_t uid;
+	struct remote *r;
+	bool opening;
+	bool filling;
+	struct export *preparing;
+};
+
+struct server {
+	struct service *s;
+	int epoll, listen;
+	char path[108];
+	unsigned window;
+	uint64_t cache_s; /* how long a page cache without children is kept */
+	struct {
+		uint8_t kind; /* enum watch_kind */
+		void *ptr;
+	} watch[FDS_MAX];
+	struct export exports[EXPORTS_MAX];
+	struct remote remotes[REMOTES_MAX];
+	struct {
+		uint32_t node, lane;
+		bool broken; /* an answer on it was lost */
+	} lanes[LANES_MAX];
+	unsigned nlanes;
+	struct atoll_region bounce;
+	struct slot slots[SLOTS];
+	struct child *children;
+	unsigned nchildren;
+	struct conn conns[CONNS_MAX];
+	uint64_t active_ns; /* when something was last asked or answered */
+	uint64_t sweep_ns;
+	uint64_t messages;  /* from other pagers */
+};
+
+int server_watch(struct server *v, int fd, enum watch_kind kind, void *ptr);
+void server_forget(struct server *v, int fd);
+/* A line for people, on stdout. */
+void server_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* exports.c */
+int export_begin(struct server *v, struct conn *by, int mem_fd, int pagemap_fd, int blob,
+		 const struct fork_control *q, char *why, size_t len);
+/* Copies some more; true: there is more to do. */
+bool exports_step(struct server *v);
+void export_abort(struct server *v, struct export *e);
+void export_handle(const struct server *v, const struct export *e, struct fork_handle *out);
+struct export *export_find(struct server *v, uint32_t slot, uint32_t epoch, const uint64_t secret[2]);
+/* 0, -EBUSY (it has users and @force is not set). */
+int export_reclaim(struct server *v, struct export *e, bool force);
+void exports_revoked(struct server *v, uint64_t cookie, uint32_t status);
+void exports_reattached(struct server *v);
+void exports_message(struct server *v, const struct proto_msg *m);
+void exports_peer_gone(struct server *v, uint32_t source, uint32_t epoch);
+
+/* remotes.c */
+int remotes_init(struct server *v);
+struct remote *remote_get(struct server *v, const struct fork_handle *h);
+void remote_put(struct remote *r);
+void remotes_reply(struct server *v, uint64_t cookie, const struct proto_msg *m);
+void remotes_granted(struct server *v, const struct proto_msg *m);
+void remotes_completion(struct server *v, const struct verb_completion *c);
+/* Time passes; the next time that it should be called. Not from inside atoll_poll. */
+uint64_t remotes_tick(struct server *v, uint64_t now);
+void remotes_reattached(struct server *v);
+/* An export of this node goes. */
+void remotes_export_gone(struct server *v, struct export *e);
+void remotes_free(struct server *v);
+
+/* control.c */
+int control_init(struct server *v);
+void control_free(struct server *v);
+void control_accept(struct server *v);
+void control_readable(struct server *v, struct conn *c);
+void control_opened(struct server *v, struct remote *r);
+void control_prepared(struct server *v, struct conn *c, struct export *e, int rc, const char *why);
+void child_ended(struct server *v, struct child *k);
+/* Tells supervisors of what was lost; asked after spaces have run. */
+void children_tell(struct server *v);
+
+/* "NODE/SLOT-EPOCH-SECRET", FORK_HANDLE_TEXT bytes. */
+void fork_handle_print(const struct fork_handle *h, char *out);
+
+#endif

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that run on one node, forked onto another one by afork: they end as if they had never been forked, whatever
+dies meanwhile ends clearly, and nothing is left."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+
+AFORK = os.path.join(BUILD, "services/fork-pager/afork")
+MEMORY = os.path.join(BUILD, "tests/fork/memory")
+
+PYTHON = """
+import hashlib, os, time
+d = {i: str(i) * 5 for i in range(60000)}
+h = hashlib.sha256()
+n = 0
+for n in range(300):
+    h.update(d[(n * 7919) % 60000].encode())
+    d[n] = d[n][::-1]
+    time.sleep(0.005)
+h.update(repr(sorted(d.items())).encode())
+print(os.getpid(), h.hexdigest())
+"""
+
+
+def pids(pattern):
+    """Processes whose command line contains a text."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if pattern.encode() in f.read():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+class Fork(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = Dir()
+        out = svcctl("up", "--local", "2", "--dir", cls.dir.path, "--services", "fork-pager", "--udp-port",
+                     str(random.randrange(20000, 60000)))
+        assert out.returncode == 0, out.stderr
+        cls.a, cls.b = (os.path.join(cls.dir.path, n) for n in "ab")
+        cls.linked()
+
+    @classmethod
+    def tearDownClass(cls):
+        svcctl("down", "--dir", cls.dir.path)
+        left = wait_for(lambda: not cls.dir.processes())
+        cls.dir.remove()
+        assert left, "processes were left"
+
+    @classmethod
+    def linked(cls):
+        up = wait_for(lambda: all(status(n).get("counters", {}).get("links.up") == 1 and
+                                  all(p["state"] == "ready" for p in status(n)["processes"].values())
+                                  for n in (cls.a, cls.b)), 10)
+        assert up, "the nodes are not linked"
+
+    def setUp(self):
+        self.linked()
+
+    def afork(self, node, *args, timeout=60):
+        return subprocess.run([AFORK, "--node", node, *args], capture_output=True, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, check=False)
+
+    def program(self, *command):
+        p = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(lambda: (p.kill(), p.wait(), p.stdout.close()))
+        return p
+
+    def prepare(self, p):
+        """Its handle; at another instant while it has children of its own."""
+        for _ in range(30):
+            out = self.afork(self.a, "prepare", str(p.pid))
+            if "its child processes" not in out.stderr:
+                break
+            time.sleep(0.015)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        return out.stdout.strip()
+
+    def resume(self, handle, *options):
+        p = subprocess.Popen([AFORK, "--node", self.b, "resume", *options, handle], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(lambda: (p.kill(), p.wait(), p.stdout.close(), p.stderr.close()))
+        return p
+
+    def runs(self):
+        """Is a child served on the other node?"""
+        def some():
+            lines = self.afork(self.b, "stat").stdout.splitlines()
+            return any("processes now" in line and not line.endswith(" 0") for line in lines)
+        self.assertTrue(wait_for(some, 20))
+
+    def reclaim(self, handle, *options):
+        """The other pager is told of the end of its last child a little later."""
+        def done():
+            out = self.afork(self.a, "reclaim", *options, handle)
+            return out if out.returncode == 0 else None
+        self.assertIsNotNone(wait_for(done, 3))
+        # it goes once nobody can read it any more
+        self.assertTrue(wait_for(lambda: handle not in self.afork(self.a, "ls").stdout, 3))
+
+    def process(self, node, name):
+        return status(node)["processes"][name]["pid"]
+
+    def test_memory(self):
+        for item in ("all", "threads"):
+            parent = self.program(MEMORY, item, "1.5")
+            time.sleep(0.4)
+            handle = self.prepare(parent)
+            child = self.resume(handle)
+            out, err = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, out), (0, f"good {parent.pid}\n"), err)
+            self.assertEqual(parent.communicate(timeout=60)[0], out)
+            self.reclaim(handle)
+
+    def test_python_and_two_children(self):
+        parent = self.program(sys.executable, "-S", "-c", PYTHON)
+        time.sleep(0.8)
+        handle = self.prepare(parent)
+        children = [self.resume(handle), self.resume(handle, "-n", "2")]
+        outs = [c.communicate(timeout=60) for c in children]
+        mine = parent.communicate(timeout=60)[0]
+        self.assertEqual((children[0].returncode, outs[0][0]), (0, mine), outs[0][1])
+        self.assertEqual((children[1].returncode, outs[1][0]), (0, mine * 2), outs[1][1])
+        stat = self.afork(self.b, "stat").stdout
+        self.assertIn("processes in all             3", stat)
+        self.assertIn("faults lost                  0", stat)
+        self.reclaim(handle)
+
+    def test_spawn(self):
+        parent = self.program(MEMORY, "read", "1.5")
+        time.sleep(0.4)
+        out = self.afork(self.a, "spawn", "--on", self.b, str(parent.pid))
+        self.assertEqual((out.returncode, out.stdout), (0, f"good {parent.pid}\n"), out.stderr)
+        self.assertTrue(wait_for(lambda: f" {parent.pid} " not in self.afork(self.a, "ls").stdout, 3))
+
+    def test_dataplanes_die(self):
+        """Pages are asked for again when the link is back."""
+        for node in (self.a, self.b):
+            parent = self.program(MEMORY, "read", "2")
+            time.sleep(0.3)
+            child = self.resume(self.prepare(parent))
+            self.runs()
+            os.kill(self.process(node, "dataplane"), signal.SIGKILL)
+            out, err = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, out), (0, f"good {parent.pid}\n"), err)
+            self.linked()
+        for line in self.afork(self.a, "ls").stdout.splitlines()[1:]:
+            self.reclaim(line.split()[-1], "--force")
+
+    def test_parent_dies(self):
+        parent = self.program(MEMORY, "read", "3")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        parent.kill()
+        child = self.resume(handle)
+        out, err = child.communicate(timeout=60)
+        self.assertEqual((child.returncode, out), (0, f"good {parent.pid}\n"), err)
+        self.reclaim(handle)
+
+    def test_pagers_die(self):
+        """A child that needs more pages ends, and it is said why; afork ends with it."""
+        for node, reason in ((self.a, "reclaimed"), (self.b, "the pager has ended")):
+            parent = self.program(MEMORY, "empty", "8")
+            time.sleep(0.3)
+            child = self.resume(self.prepare(parent))
+            self.runs()
+            os.kill(self.process(node, "fork-pager"), signal.SIGKILL)
+            out, err = child.communicate(timeout=30)
+            self.assertNotEqual(child.returncode, 0)
+            self.assertEqual(out, "")
+            if node == self.b:
+                self.assertIn(reason, err)
+            else:
+                self.assertRegex(err, "reclaimed|no such snapshot|does not answer")
+            self.linked()
+
+    def test_children_and_afork_die(self):
+        parent = self.program(MEMORY, "fork", "8")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        child = self.resume(handle)
+        self.runs()
+        mark = f"{MEMORY}\0fork"
+        inside = [p for p in pids(mark) if p != parent.pid]
+        self.assertTrue(inside)
+        child.kill()
+        child.wait()
+        parent.kill()
+        parent.wait()
+        self.assertTrue(wait_for(lambda: not pids(mark), 3), pids(mark))
+        self.reclaim(handle)
+
+    def test_reclaim(self):
+        parent = self.program(MEMORY, "empty", "8")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        child = self.resume(handle)
+        self.runs()
+        out = self.afork(self.a, "reclaim", handle)
+        self.assertEqual(out.returncode, 1)
+        self.assertIn("need it", out.stderr)
+        self.reclaim(handle, "--force")
+        out, err = child.communicate(timeout=30)
+        self.assertNotEqual(child.returncode, 0)
+        self.assertIn("reclaimed", err)
+        again = self.resume(handle)
+        _, err = again.communicate(timeout=30)
+        self.assertGreaterEqual(again.returncode, 120)
+        self.assertIn("no such snapshot", err)
+
+    def test_bad(self):
+        parent = self.program(MEMORY, "read", "3")
+        time.sleep(0.2)
+        handle = self.prepare(parent)
+        wrong = handle[:-1] + ("0" if handle[-1] != "0" else "1")
+        for bad, why in ((wrong, "wrong"), ("7/0-1-" + "0" * 32, "does not answer|wrong|no such"),
+                         ("nonsense", "no handle"), (handle[:-1], "no handle")):
+            out = self.afork(self.b, "resume", bad)
+            self.assertNotEqual(out.returncode, 0)
+            self.assertRegex(out.stderr, why)
+        for pid, why in (("999999", "No such process"), ("2", "kernel thread|No such process"), ("x", "no process")):
+            out = self.afork(self.a, "prepare", pid)
+            self.assertNotEqual(out.returncode, 0)
+            self.assertRegex(out.stderr, why)
+        out = self.afork("/nowhere", "ls")
+        self.assertEqual(out.returncode, 1)
+        self.assertIn("no fork-pager listens", out.stderr)
+        self.reclaim(handle)
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("a fork that keeps its pid, and events of userfaultfd, need root")
+        sys.exit(77)
+    if not os.path.exists(AFORK):
+        print("afork is not in this build (x86-64 only)")
+        sys.exit(77)
+    unittest.main()
