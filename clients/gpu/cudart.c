@@ -7,8 +7,6 @@
 #include "clients/gpu/cudart.h"
 
 static __thread cudaError_t last;
-static __thread unsigned device;
-static unsigned generations[GPU_DEVICES_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 cudaError_t rt_set(cudaError_t code)
 {
@@ -24,24 +22,6 @@ cudaError_t rt_refuse(const char *function)
 	return rt_set(GPUE_NOT_SUPPORTED);
 }
 
-int rt_gpu(struct gpu **g)
-{
-	int code = 0;
-
-	*g = gpu_get(device, &code);
-	return *g ? 0 : code;
-}
-
-unsigned rt_device(void)
-{
-	return device;
-}
-
-unsigned rt_generation(unsigned d)
-{
-	return __atomic_load_n(&generations[d], __ATOMIC_ACQUIRE);
-}
-
 /* ------------------------------------------------------------------ errors */
 
 /* What came in the meantime counts as an error of this thread. */
@@ -50,7 +30,7 @@ static cudaError_t error_now(void)
 	struct gpu *g;
 	int rc = 0;
 
-	if (gpu_connected(device) && rt_gpu(&g) == 0) {
+	if (gpu_connected(order_device()) && order_gpu(&g) == 0) {
 		rc = gpu_poll(g);
 		if (!rc && !last)
 			last = gpu_late_error(g);
@@ -220,7 +200,7 @@ EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device_ad
 /* The module of an image on this device. With code_lock held. */
 static int image_load(struct gpu *g, struct rt_image *i, uint32_t *module)
 {
-	unsigned d = gpu_index(g), now = rt_generation(d);
+	unsigned d = gpu_index(g), now = order_generation(d);
 
 	if (i->gone)
 		return GPUE_DEVICE_FUNCTION;
@@ -251,7 +231,7 @@ struct rt_kernel *rt_kernel_find(const void *host)
 
 int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **out)
 {
-	unsigned d = gpu_index(g), now = rt_generation(d);
+	unsigned d = gpu_index(g), now = order_generation(d);
 	uint32_t module;
 	int rc = 0;
 
@@ -282,7 +262,7 @@ int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **
 
 int rt_variable(struct gpu *g, const void *host, uint64_t *address, uint64_t *size)
 {
-	unsigned d = gpu_index(g), now = rt_generation(d);
+	unsigned d = gpu_index(g), now = order_generation(d);
 	struct variable *v;
 	uint32_t module;
 	int rc = 0;
@@ -325,7 +305,7 @@ EXPORT cudaError_t cudaGetDevice(int *d)
 {
 	if (!d)
 		return rt_set(E_INVALID_VALUE);
-	*d = (int)device;
+	*d = (int)order_device();
 	return rt_set(gpu_count() ? 0 : GPUE_NO_DEVICE);
 }
 
@@ -337,8 +317,8 @@ EXPORT cudaError_t cudaSetDevice(int d)
 
 	if (d < 0 || (unsigned)d >= n)
 		return rt_set(n ? GPUE_INVALID_DEVICE : GPUE_NO_DEVICE);
-	device = (unsigned)d;
-	return rt_set(rt_gpu(&g)); /* makes its context, as it does since CUDA 12 */
+	order_device_set((unsigned)d);
+	return rt_set(order_gpu(&g)); /* makes its context, as it does since CUDA 12 */
 }
 
 EXPORT cudaError_t cudaInitDevice(int d, unsigned device_flags, unsigned flags);
@@ -371,7 +351,7 @@ EXPORT cudaError_t cudaDeviceSynchronize(void);
 EXPORT cudaError_t cudaDeviceSynchronize(void)
 {
 	struct gpu *g;
-	int rc = rt_gpu(&g);
+	int rc = order_gpu(&g);
 
 	if (!rc)
 		rc = gpu_sync(g);
@@ -385,9 +365,9 @@ EXPORT cudaError_t cudaDeviceReset(void)
 {
 	struct gpu *g;
 
-	if (gpu_connected(device) && rt_gpu(&g) == 0) {
+	if (gpu_connected(order_device()) && order_gpu(&g) == 0) {
 		gpu_sync(g);
-		__atomic_add_fetch(&generations[device], 1, __ATOMIC_ACQ_REL);
+		order_reset(order_device());
 		gpu_reset(g);
 	}
 	last = 0;

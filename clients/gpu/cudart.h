@@ -5,8 +5,7 @@
  * Nothing of NVIDIA's headers is used: they need not be there. Sizes are those that programs were compiled
  * with; CUDART_MAJOR is 12 or 13, by which one structure differs.
  *
- * Streams and events are numbers: a type, a generation and an index into a table, so that a stale or invented
- * one is error 400 and never a pointer that is followed. The last error is each thread's own.
+ * The last error is each thread's own.
  */
 #ifndef ATOLL_CLIENTS_GPU_CUDART_H
 #define ATOLL_CLIENTS_GPU_CUDART_H
@@ -16,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "clients/gpu/gpu.h"
+#include "clients/gpu/order.h"
 
 #ifndef CUDART_MAJOR
 #define CUDART_MAJOR 13
@@ -45,12 +44,6 @@ cudaError_t rt_set(cudaError_t code);
 /* For functions that are not there: NotSupported. With $ATOLL_GPU_VERBOSE a line says which. */
 cudaError_t rt_refuse(const char *function);
 
-/* The thread's current device, connected; else the error that is to be returned. */
-int rt_gpu(struct gpu **g);
-unsigned rt_device(void);
-/* Rises when the device is reset: what was made before is void. */
-unsigned rt_generation(unsigned device);
-
 /* ------------------------------------------------------------------ code that the program brought */
 
 /* A kernel that a program registered, and what became of it on each device. */
@@ -71,18 +64,5 @@ struct rt_kernel *rt_kernel_find(const void *host);
 /* The kernel on the current device: loads its module when it is wanted for the first time. */
 int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **out);
 int rt_variable(struct gpu *g, const void *host, uint64_t *address, uint64_t *size);
-
-/* ------------------------------------------------------------------ streams and events */
-
-struct rt_stream {
-	unsigned device, flags;
-	int priority;
-	uint64_t mark; /* behind the last thing that was asked in it */
-};
-
-/* Copies the stream's entry; 400. @number: for traces. */
-int rt_stream_get(cudaStream_t s, struct rt_stream *out, uint32_t *number);
-/* Something was asked in it. */
-void rt_stream_used(cudaStream_t s, struct gpu *g);
 
 #endif

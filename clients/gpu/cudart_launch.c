@@ -58,14 +58,14 @@ static int launch(struct rt_kernel *k, struct dim3 grid, struct dim3 block, void
 		.cooperative = cooperative,
 	};
 	const struct gpu_kernel *kernel;
-	struct rt_stream stream;
+	struct order_stream stream;
 	struct gpu *g;
-	int rc = rt_stream_get(s, &stream, &l.stream);
+	int rc = order_stream_get(s, &stream, &l.stream);
 
 	if (!rc && !k)
 		rc = GPUE_DEVICE_FUNCTION;
 	if (!rc)
-		rc = rt_gpu(&g);
+		rc = order_gpu(&g);
 	if (!rc && stream.device != gpu_index(g))
 		rc = GPUE_HANDLE;
 	if (!rc)
@@ -77,7 +77,7 @@ static int launch(struct rt_kernel *k, struct dim3 grid, struct dim3 block, void
 	if (!rc)
 		rc = gpu_launch_args(g, kernel, &l, args);
 	if (!rc)
-		rt_stream_used(s, g);
+		order_stream_used(s, g);
 	return rc;
 }
 
@@ -157,7 +157,7 @@ _Static_assert(sizeof(struct func_attributes) == 144, "as programs were compiled
 
 static int kernel_of(const void *host, struct rt_kernel **k, const struct gpu_kernel **kernel, struct gpu **g)
 {
-	int rc = rt_gpu(g);
+	int rc = order_gpu(g);
 
 	*k = rt_kernel_find(host);
 	if (!rc && !*k)

@@ -23,7 +23,7 @@ EXPORT cudaError_t cudaMalloc(void **p, size_t size)
 	if (!p)
 		return rt_set(E_INVALID_VALUE);
 	*p = NULL;
-	rc = rt_gpu(&g);
+	rc = order_gpu(&g);
 	if (!rc)
 		rc = gpu_malloc(g, size, &address);
 	if (!rc)
@@ -38,12 +38,12 @@ EXPORT cudaError_t cudaFree(void *p)
 	int rc;
 
 	if (!p) { /* programs call it to have a context made */
-		rc = rt_gpu(&g);
+		rc = order_gpu(&g);
 		return rt_set(rc ? rc : gpu_poll(g));
 	}
 	g = gpu_of_address(A(p), NULL, NULL);
 	if (!g) {
-		rc = rt_gpu(&g);
+		rc = order_gpu(&g);
 		return rt_set(!rc && (rc = gpu_poll(g)) == 0 ? E_INVALID_VALUE : rc);
 	}
 	return rt_set(gpu_free(g, A(p)));
@@ -67,7 +67,7 @@ EXPORT cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
 	uint64_t f = 0, t = 0;
 	struct gpu *g;
-	int rc = rt_gpu(&g);
+	int rc = order_gpu(&g);
 
 	if (!rc)
 		rc = gpu_memory(g, &f, &t);
@@ -227,7 +227,7 @@ EXPORT cudaError_t cudaPointerGetAttributes(struct pointer_attributes *a, const 
 		a->host_pointer = (void *)(uintptr_t)A(p);
 		if (pinned_find(p, &flags)) {
 			a->type = 1;
-			a->device = (int)rt_device();
+			a->device = (int)order_device();
 		}
 	}
 	return 0;
@@ -271,7 +271,7 @@ static int sides(const void *to, const void *from, int kind, struct gpu **tg, st
 static int fault(void)
 {
 	struct gpu *g;
-	int rc = rt_gpu(&g);
+	int rc = order_gpu(&g);
 
 	return rc ? rc : gpu_poll(g);
 }
@@ -297,7 +297,7 @@ static int copy(void *to, const void *from, size_t size, int kind)
 		rc = gpu_copy_to_host(fg, to, A(from), size);
 		return rc ? rc : gpu_wait(fg, 0); /* prints */
 	}
-	rc = rt_gpu(&tg); /* on this host, after what the device still has to do */
+	rc = order_gpu(&tg); /* on this host, after what the device still has to do */
 	if (!rc)
 		rc = gpu_sync(tg);
 	if (!rc)
@@ -314,14 +314,14 @@ EXPORT cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind)
 EXPORT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, cudaStream_t s);
 EXPORT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, cudaStream_t s)
 {
-	struct rt_stream stream;
+	struct order_stream stream;
 	struct gpu *g;
-	int rc = rt_stream_get(s, &stream, NULL);
+	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc)
 		rc = copy(to, from, size, kind);
-	if (!rc && rt_gpu(&g) == 0)
-		rt_stream_used(s, g);
+	if (!rc && order_gpu(&g) == 0)
+		order_stream_used(s, g);
 	return rt_set(rc);
 }
 
@@ -371,14 +371,14 @@ EXPORT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 EXPORT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
 				     size_t width, size_t height, int kind, cudaStream_t s)
 {
-	struct rt_stream stream;
+	struct order_stream stream;
 	struct gpu *g;
-	int rc = rt_stream_get(s, &stream, NULL);
+	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc)
 		rc = copy_rows(to, to_pitch, from, from_pitch, width, height, kind);
-	if (!rc && rt_gpu(&g) == 0)
-		rt_stream_used(s, g);
+	if (!rc && order_gpu(&g) == 0)
+		order_stream_used(s, g);
 	return rt_set(rc);
 }
 
@@ -409,14 +409,14 @@ EXPORT cudaError_t cudaMemset2D(void *p, size_t pitch, int value, size_t width, 
 
 static int fill_in(void *p, size_t pitch, int value, size_t width, size_t height, cudaStream_t s)
 {
-	struct rt_stream stream;
+	struct order_stream stream;
 	struct gpu *g;
-	int rc = rt_stream_get(s, &stream, NULL);
+	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc)
 		rc = fill(p, pitch, value, width, height);
-	if (!rc && rt_gpu(&g) == 0)
-		rt_stream_used(s, g);
+	if (!rc && order_gpu(&g) == 0)
+		order_stream_used(s, g);
 	return rc;
 }
 
@@ -437,8 +437,8 @@ EXPORT cudaError_t cudaMemset2DAsync(void *p, size_t pitch, int value, size_t wi
 EXPORT cudaError_t cudaMallocAsync(void **p, size_t size, cudaStream_t s);
 EXPORT cudaError_t cudaMallocAsync(void **p, size_t size, cudaStream_t s)
 {
-	struct rt_stream stream;
-	int rc = rt_stream_get(s, &stream, NULL);
+	struct order_stream stream;
+	int rc = order_stream_get(s, &stream, NULL);
 
 	return rc ? rt_set(rc) : cudaMalloc(p, size);
 }
@@ -446,8 +446,8 @@ EXPORT cudaError_t cudaMallocAsync(void **p, size_t size, cudaStream_t s)
 EXPORT cudaError_t cudaFreeAsync(void *p, cudaStream_t s);
 EXPORT cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 {
-	struct rt_stream stream;
-	int rc = rt_stream_get(s, &stream, NULL);
+	struct order_stream stream;
+	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc && !p)
 		rc = E_INVALID_VALUE;
@@ -460,7 +460,7 @@ static int symbol(const void *host, size_t size, size_t offset, uint64_t *addres
 {
 	uint64_t all;
 	struct gpu *g;
-	int rc = rt_gpu(&g);
+	int rc = order_gpu(&g);
 
 	if (!rc)
 		rc = rt_variable(g, host, address, &all);
@@ -503,14 +503,14 @@ EXPORT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, s
 EXPORT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, size_t size, size_t offset,
 					   int kind, cudaStream_t s)
 {
-	struct rt_stream stream;
+	struct order_stream stream;
 	struct gpu *g;
-	int rc = rt_stream_get(s, &stream, NULL);
+	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc)
 		rc = to_symbol(host, from, size, offset, kind);
-	if (!rc && rt_gpu(&g) == 0)
-		rt_stream_used(s, g);
+	if (!rc && order_gpu(&g) == 0)
+		order_stream_used(s, g);
 	return rt_set(rc);
 }
 
@@ -519,8 +519,8 @@ EXPORT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t 
 EXPORT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t size, size_t offset, int kind,
 					     cudaStream_t s)
 {
-	struct rt_stream stream;
-	int rc = rt_stream_get(s, &stream, NULL);
+	struct order_stream stream;
+	int rc = order_stream_get(s, &stream, NULL);
 
 	return rt_set(rc ? rc : from_symbol(to, host, size, offset, kind));
 }
@@ -541,7 +541,7 @@ EXPORT cudaError_t cudaGetSymbolSize(size_t *size, const void *host)
 {
 	uint64_t address, n = 0;
 	struct gpu *g;
-	int rc = size ? rt_gpu(&g) : E_INVALID_VALUE;
+	int rc = size ? order_gpu(&g) : E_INVALID_VALUE;
 
 	if (!rc)
 		rc = rt_variable(g, host, &address, &n);

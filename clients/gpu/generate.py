@@ -34,6 +34,16 @@ def stubs(t, name):
             "\tJUMP #other AT \"\\n\")"]
     for n, other in api.get("same", {}).items():
         out.append(f"SAME({n}, {other});")
+    if api.get("table"):
+        done = sorted([n for c in CLASSES for n in api[c]])
+        out += ["#include <stdlib.h>", "#include <string.h>", ""] + [f"int {n}(void);" for n in done] + ["",
+               "static const struct entry {", "\tconst char *name;", "\tvoid *function;", "} entries[] = {"]
+        out += [f'\t{{"{n}", (void *){n}}},' for n in done]
+        out += ["};", "", "static int compare(const void *key, const void *entry)", "{",
+                "\treturn strcmp(key, ((const struct entry *)entry)->name);", "}", "",
+                f"void *{api['table']}(const char *name)", "{", "\tconst struct entry *e;", "",
+                "\te = bsearch(name, entries, sizeof(entries) / sizeof(entries[0]), sizeof(entries[0]), compare);",
+                "\treturn e ? e->function : NULL;", "}", ""]
     return "\n".join(out).replace("%function", "@function") + "\n"
 
 
@@ -41,7 +51,8 @@ def linker_map(t, name):
     api = t[name]
     names = sorted([n for c in CLASSES + ["unsupported"] for n in api[c]] + list(api.get("same", {})))
     node = api.get("version", "")
-    return f"{node} {{\nglobal:\n" + "".join(f"\t{n};\n" for n in names) + "local:\n\t*;\n};\n"
+    node += " " if node else ""
+    return f"{node}{{\nglobal:\n" + "".join(f"\t{n};\n" for n in names) + "local:\n\t*;\n};\n"
 
 
 def docs(t, _):

@@ -74,6 +74,8 @@ struct gpu *gpu_get(unsigned device, int *code);
 bool gpu_connected(unsigned device);
 const struct gpu_result_info *gpu_info(struct gpu *g);
 unsigned gpu_index(const struct gpu *g);
+/* An attribute by its number in CUDA's headers; 0 for those of features that the device has not. */
+int gpu_attribute(const struct gpu_result_info *i, int attribute);
 
 /* The device that has this address allocated, NULL: none has, it is the host's. */
 struct gpu *gpu_of_address(uint64_t address, uint64_t *base, uint64_t *size);
