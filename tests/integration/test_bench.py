@@ -63,11 +63,23 @@ class Bench(unittest.TestCase):
         # Memory that nobody has used yet is none: a heap of 256 MiB is there, and empty.
         self.assertLess(self.run_one("ops")["idle_mib"], 150)
 
+    def test_rivals_missing(self):
+        """A rival that is not installed is said to be missing; what is ours is measured all the same."""
+        env = dict(os.environ, PATH="/nonexistent")
+        out = subprocess.run([BENCH, "rivals", "--quick", "--json"], capture_output=True, text=True,
+                             timeout=100, check=False, env=env)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        found = json.loads(out.stdout)["rivals"]
+        self.assertEqual(found["missing"], "ucx-utils, libfabric-bin, sockperf, redis-server")
+        self.assertEqual([k for k in found if "_over_" in k], [])
+        for key in ("read64_rate", "read1m_bytes", "client_read64_ns", "message_rtt_ns", "index_get_rate"):
+            self.assertGreater(found["atoll"][key], 0)
+
     def test_usage(self):
         self.assertEqual(bench().returncode, 2)
         out = bench("moon")
         self.assertEqual((out.returncode, out.stdout), (2, ""))
-        self.assertIn("ipc, wire, index and ops", out.stderr)
+        self.assertIn("ipc, wire, index, ops and rivals", out.stderr)
 
 
 if __name__ == "__main__":

@@ -170,16 +170,18 @@ static const struct {
 	{"wire", bench_wire},
 	{"index", bench_index},
 	{"ops", bench_ops},
+	{"rivals", bench_rivals},
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index|ops [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|ops|rivals [--json] [--quick] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
 	      "  index    the remote index\n"
 	      "  ops      start, restart and idle cost of a whole node\n"
+	      "  rivals   other programs beside this one; those that are installed\n"
 	      "\n"
 	      "  --json   one JSON object instead of a table\n"
 	      "  --quick  fewer rounds, shorter: to see that it works, not to quote\n"
@@ -243,7 +245,7 @@ int main(int argc, char **argv)
 		results_print(&b);
 		return 0;
 	}
-	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index and ops\n",
+	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, ops and rivals\n",
 		argv[optind]);
 	return 2;
 }

@@ -91,5 +91,6 @@ int bench_ipc(struct bench *b);
 int bench_wire(struct bench *b);
 int bench_index(struct bench *b);
 int bench_ops(struct bench *b);
+int bench_rivals(struct bench *b);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/bench/nodes.h"
+#include "tools/bench/beside.h"
 
 #ifdef ATOLL_HAVE_INDEX
 
@@ -271,6 +271,36 @@ static int open_table(struct atoll_index **ix, const char *target, const struct 
 	return rc;
 }
 
+/* ---------------------------------------------------------------- beside others */
+
+static struct atoll_index *beside;
+
+int beside_index_open(const struct nodes *n, const char *target)
+{
+	struct atoll_index_options options = {
+		.name = "bench", .in_flight = IN_FLIGHT, .socket = n->socket[0]};
+	uint64_t done;
+	int rc = open_table(&beside, target, &options);
+
+	return rc ? rc : run(beside, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
+}
+
+int beside_index_gets(uint64_t ns, double *rate)
+{
+	uint64_t start = clock_now_ns(), done = 0;
+	int rc = run(beside, ATOLL_GET, UINT64_MAX, IN_FLIGHT, ns, &done);
+
+	*rate = (double)done * 1e9 / (double)(clock_now_ns() - start);
+	return rc;
+}
+
+void beside_index_close(void)
+{
+	if (beside)
+		atoll_index_close(beside);
+	beside = NULL;
+}
+
 int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
@@ -319,6 +349,24 @@ int bench_index(struct bench *b)
 	(void)b;
 	fprintf(stderr, "atoll-bench: the index is not in this build\n");
 	return -ENOSYS;
+}
+
+int beside_index_open(const struct nodes *n, const char *target)
+{
+	(void)n;
+	(void)target;
+	return -ENOSYS;
+}
+
+int beside_index_gets(uint64_t ns, double *rate)
+{
+	(void)ns;
+	*rate = 0;
+	return -ENOSYS;
+}
+
+void beside_index_close(void)
+{
 }
 
 #endif

@@ -19,18 +19,20 @@ enum {
 	ARENA = CHANNEL_ARENA_DEFAULT,
 	REGION = 65536,
 	PATIENCE_MS = 10000,
+	FORWARD_WINDOW = 64, /* credits for one service of another node */
 };
 
 struct shared {
 	uint32_t ready, done;
 	int error;
+	double forward; /* messages a second */
 	uint32_t ping[SAMPLES], read8[SAMPLES];
 };
 
 struct loops {
 	struct bench *b;
 	const struct nodes *nodes;
-	bool shm;
+	bool shm, forward;
 	struct shared *s;
 };
 
@@ -251,6 +253,30 @@ static int reads(struct side *s, uint32_t *out, unsigned n)
 	return ((uint8_t *)s->region)[0] == 2 ? 0 : -EIO;
 }
 
+/* Messages that the second dataplane parses, routes to a process's ring, and whose answers it sends back:
+ * as many as one service may have outstanding. */
+static int forwards(struct side *s, struct atoll_handle to, uint64_t ns, double *rate)
+{
+	struct proto_msg m = {.opcode = OP_MEMORY_ECHO, .nargs = 1};
+	uint64_t start = clock_now_ns(), asked = s->replies, first = 0, from = 0;
+
+	for (;;) {
+		while (asked - s->replies < FORWARD_WINDOW && !atoll_request(s->ep, to, &m, NULL, 0))
+			asked++;
+		side_turn(s);
+		if (s->status)
+			return atoll_status_errno(s->status);
+		if (!from && s->now - start > ns / 4) {
+			from = s->now;
+			first = s->replies;
+		}
+		if (from && s->now - from > ns)
+			break;
+	}
+	*rate = (double)(s->replies - first) / (double)(s->now - from) * 1e9;
+	return 0;
+}
+
 static void asking_child(void *arg)
 {
 	static const struct atoll_handlers handlers = {
@@ -266,21 +292,22 @@ static void asking_child(void *arg)
 		atoll_set_handlers(s.ep, &handlers, &s);
 		rc = join(&s, &memory);
 	}
-	if (!rc)
+	if (!rc && l->forward)
+		rc = forwards(&s, memory, l->b->quick ? 50000000 : 300000000, &l->s->forward);
+	else if (!rc)
 		rc = pings(&s, l->s->ping, n);
-	if (!rc)
+	if (!rc && !l->forward)
 		rc = reads(&s, l->s->read8, n);
 	l->s->error = rc;
 	__atomic_store_n(&l->s->done, 1, __ATOMIC_RELEASE);
 	pause();
 }
 
-int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *ping,
-		struct latency *read8)
+static struct shared *shared;
+
+static int loops_run(struct bench *b, const struct nodes *n, bool shm, bool forward)
 {
-	static struct shared *shared;
-	struct loops l = {.b = b, .nodes = n, .shm = shm};
-	unsigned count = b->quick ? SAMPLES / 10 : SAMPLES;
+	struct loops l = {.b = b, .nodes = n, .shm = shm, .forward = forward};
 	uint64_t end = clock_now_ns() + 4 * PATIENCE_MS * 1000000ull;
 	pid_t asks, answers;
 	int rc = 0;
@@ -298,8 +325,25 @@ int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency
 	}
 	bench_kill(asks);
 	bench_kill(answers);
-	if (rc || shared->error)
-		return rc ? rc : shared->error;
+	return rc ? rc : shared->error;
+}
+
+int loops_forward(struct bench *b, const struct nodes *n, bool shm, double *rate)
+{
+	int rc = loops_run(b, n, shm, true);
+
+	*rate = shared->forward;
+	return rc;
+}
+
+int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *ping,
+		struct latency *read8)
+{
+	unsigned count = b->quick ? SAMPLES / 10 : SAMPLES;
+	int rc = loops_run(b, n, shm, false);
+
+	if (rc)
+		return rc;
 	*ping = bench_latency(shared->ping, count);
 	*read8 = bench_latency(shared->read8, count);
 	return 0;

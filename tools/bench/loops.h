@@ -14,5 +14,7 @@
  * negative errno. */
 int loops_round(struct bench *b, const struct nodes *n, bool shm, struct latency *ping,
 		struct latency *read8);
+/* Messages a second that the second dataplane parses, routes to a service and answers. */
+int loops_forward(struct bench *b, const struct nodes *n, bool shm, double *rate);
 
 #endif

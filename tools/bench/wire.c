@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ipc/endpoint.h"
+#include "tools/bench/beside.h"
 #include "tools/bench/loops.h"
 #include "tools/bench/memory.h"
 
@@ -375,6 +376,46 @@ static int latencies(struct bench *b, const struct nodes *n, bool shm)
 	result("wire.read8_ns", &read8.p50, "ns", 0);
 	result_latency("wire.read8", &read8);
 	return 0;
+}
+
+/* ---------------------------------------------------------------- beside others */
+
+static struct client beside;
+
+int beside_open(const struct nodes *n)
+{
+	return client_open(&beside, n, "b/memory");
+}
+
+int beside_read64_rate(uint64_t ns, double *rate)
+{
+	int rc = reads_run(&beside, 64, WINDOW, ns, rate);
+
+	*rate /= 64;
+	return rc;
+}
+
+int beside_read1m(uint64_t ns, double *bytes)
+{
+	return reads_run(&beside, LARGE, LARGE_WINDOW, ns, bytes);
+}
+
+int beside_read64(unsigned n, struct latency *out)
+{
+	uint32_t *samples = calloc(n, sizeof(*samples));
+	int rc = samples ? reads_latency(&beside, samples, n) : -ENOMEM;
+
+	if (!rc)
+		*out = bench_latency(samples, n);
+	free(samples);
+	return rc;
+}
+
+void beside_close(void)
+{
+	if (beside.ep)
+		atoll_detach(beside.ep);
+	beside.ep = NULL;
 }
 
 int bench_wire(struct bench *b)
