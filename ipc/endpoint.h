@@ -154,6 +154,10 @@ int atoll_lane_close(struct atoll_endpoint *ep, uint32_t lane, int timeout_ms);
 /* Regions; through the control socket, they wait up to two seconds. */
 int atoll_region_alloc(struct atoll_endpoint *ep, uint64_t size, uint32_t flags,
 		       struct atoll_region *out, char *err, size_t errlen);
+/* The same, and its memory as a descriptor, for a process of the caller's that shares it and has no ring. The
+ * caller closes it. */
+int atoll_region_alloc_fd(struct atoll_endpoint *ep, uint64_t size, uint32_t flags,
+			  struct atoll_region *out, int *fd, char *err, size_t errlen);
 /* A persistent region of an earlier life, by its key. */
 int atoll_region_claim(struct atoll_endpoint *ep, uint64_t key, struct atoll_region *out, char *err,
 		       size_t errlen);

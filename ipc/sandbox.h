@@ -33,6 +33,14 @@ enum {
  */
 int sandbox_enter(const char *name);
 
+/**
+ * sandbox_give_up - no executable memory, no new process or thread, no program, no signals to others, from here
+ * on; for the process of a service that faces the ring, when a process that it started before has to do those.
+ * The service's page then speaks of both, and this one has less. Comes before sandbox_enter.
+ * Return: 0, or negative errno: the process must then end.
+ */
+int sandbox_give_up(void);
+
 /* The number of a system call on this machine, or -ENOENT. */
 int syscall_number(const char *name);
 /* Its name; "?" for a number that is none. */

@@ -319,8 +319,9 @@ int atoll_lookup(struct atoll_endpoint *ep, const char *name, struct atoll_handl
 
 /* ---------------------------------------------------------------- regions */
 
+/* @keep: NULL, or where its descriptor goes. */
 static int region_open(struct atoll_endpoint *ep, struct proto_ctl_request *q,
-		       struct atoll_region *out, char *err, size_t errlen)
+		       struct atoll_region *out, int *keep, char *err, size_t errlen)
 {
 	struct proto_ctl_reply r;
 	uint32_t i;
@@ -337,7 +338,10 @@ static int region_open(struct atoll_endpoint *ep, struct proto_ctl_request *q,
 	if (rc)
 		return rc;
 	base = map_file(fd, r.size, PROT_READ | PROT_WRITE);
-	close(fd);
+	if (!base || !keep)
+		close(fd);
+	else
+		*keep = fd;
 	if (!base) {
 		say(err, errlen, "region", "its memory cannot be mapped");
 		return -ENOMEM;
@@ -363,7 +367,16 @@ int atoll_region_alloc(struct atoll_endpoint *ep, uint64_t size, uint32_t flags,
 	struct proto_ctl_request q = {
 		.op = CTL_OP_REGION_ALLOC, .size = size, .flags = flags, .numa = 0xffffffff};
 
-	return region_open(ep, &q, out, err, errlen);
+	return region_open(ep, &q, out, NULL, err, errlen);
+}
+
+int atoll_region_alloc_fd(struct atoll_endpoint *ep, uint64_t size, uint32_t flags,
+			  struct atoll_region *out, int *fd, char *err, size_t errlen)
+{
+	struct proto_ctl_request q = {
+		.op = CTL_OP_REGION_ALLOC, .size = size, .flags = flags, .numa = 0xffffffff};
+
+	return region_open(ep, &q, out, fd, err, errlen);
 }
 
 int atoll_region_claim(struct atoll_endpoint *ep, uint64_t key, struct atoll_region *out, char *err,
@@ -371,7 +384,7 @@ int atoll_region_claim(struct atoll_endpoint *ep, uint64_t key, struct atoll_reg
 {
 	struct proto_ctl_request q = {.op = CTL_OP_REGION_CLAIM, .key = key, .numa = 0xffffffff};
 
-	return region_open(ep, &q, out, err, errlen);
+	return region_open(ep, &q, out, NULL, err, errlen);
 }
 
 int atoll_region_free(struct atoll_endpoint *ep, struct atoll_region *region)
