@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "ipc/sandbox.h"
+#include "services/gpu-exec/nursery.h"
 #include "services/gpu-exec/session.h"
 
 enum { REAP_PAUSE_NS = 1000000 };
@@ -89,8 +91,11 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 	return rc;
 }
 
+static int nursery = -1;
+
 static int gpu_init(struct service *s, int argc, char **argv)
 {
+	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = SESSION_NURSERY};
 	struct gpu_exec *e = calloc(1, sizeof(*e));
 	int rc;
 
@@ -101,10 +106,16 @@ static int gpu_init(struct service *s, int argc, char **argv)
 	rc = options_read(e, argc, argv);
 	if (rc)
 		return rc;
+	e->nursery = nursery;
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (e->epoll < 0) {
+	if (e->epoll < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, nursery, &ev)) {
 		rc = -errno;
 		fprintf(stderr, "gpu-exec: no epoll: %s\n", strerror(-rc));
+		return rc;
+	}
+	rc = sandbox_give_up();
+	if (rc) {
+		fprintf(stderr, "gpu-exec: cannot give up what only sessions need: %s\n", strerror(-rc));
 		return rc;
 	}
 	printf("gpu-exec: device %s, %" PRIu64 " MiB, %u sessions at most\n", e->ops->name, e->memory >> 20,
@@ -180,8 +191,16 @@ static const struct service_ops gpu_ops = {
 
 int main(int argc, char **argv)
 {
+	int rc;
+
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--help") == 0)
 			return fputs(usage, stdout) < 0;
+	/* before there is a ring */
+	rc = nursery_start(&nursery);
+	if (rc) {
+		fprintf(stderr, "gpu-exec: no process to start sessions: %s\n", strerror(-rc));
+		return 1;
+	}
 	return service_main(&gpu_ops, argc, argv);
 }

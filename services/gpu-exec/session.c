@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,15 +10,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ipc/idle.h"
+#include "services/gpu-exec/nursery.h"
 
 enum {
 	REAP_NS = 1000000,
-	FD_KEPT = 3, /* the worker's socket; above it nothing is left open */
-	FD_MAX = 1024,
 	BOUNCE_TAG = 1,
 };
 
@@ -68,7 +65,8 @@ static void session_end(struct service *s, struct session *k, const char *why)
 		reply(s, &k->open, STATUS_FAILED);
 	while (k->count)
 		batch_answer(s, k, STATUS_FAILED);
-	kill(k->pid, SIGKILL);
+	if (!k->gone)
+		nursery_kill(exec_of(s)->nursery, k->number);
 	close(k->socket); /* leaves epoll, too */
 	atoll_region_free(s->ep, &k->bounce);
 	k->state = SESSION_ENDING;
@@ -83,11 +81,10 @@ bool session_reap(struct service *s)
 
 	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
 		struct session *k = &e->session[i];
-		int status;
 
 		if (k->state != SESSION_ENDING)
 			continue;
-		if (waitpid(k->pid, &status, WNOHANG) == 0) {
+		if (!k->gone) {
 			more = true;
 			continue;
 		}
@@ -142,7 +139,7 @@ static void opened(struct service *s, struct session *k)
 	if (k->todo || k->state != SESSION_OPENING)
 		return;
 	k->state = SESSION_UP;
-	printf("gpu-exec: session %u of %s, process %d\n", k->number, k->program, (int)k->pid);
+	printf("gpu-exec: session %u of %s, process %u\n", k->number, k->program, k->pid);
 	service_reply(s, &k->open, STATUS_OK, args, 4, NULL, 0);
 }
 
@@ -161,57 +158,54 @@ void session_step(struct service *s, uint64_t cookie, const struct proto_msg *m)
 	opened(s, k);
 }
 
-/* In the child: nothing of the service's stays but the socket, which becomes descriptor 3. */
-static void child(const struct gpu_exec *e, const struct session *k, uint64_t base, uint64_t size, int socket)
+/* What the worker counts. Its descriptor, or negative errno. */
+static int page_make(struct session *k)
 {
-	struct worker_conf c = {
-		.ops = e->ops,
-		.device = {.limit = k->leased,
-			   .window_base = base,
-			   .window_size = size,
-			   .cores = e->cores,
-			   .compute_capability = e->capability},
-		.socket = FD_KEPT,
-		.bounce = k->bounce.base,
-		.bounce_size = SESSION_BOUNCE,
-		.page = k->page,
-	};
+	int fd = memfd_create("gpu-session", MFD_CLOEXEC);
 
-	if (socket != FD_KEPT && dup2(socket, FD_KEPT) < 0)
-		_exit(1);
-	for (int fd = FD_KEPT + 1; fd < FD_MAX; fd++)
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)sizeof(*k->page)) == 0)
+		k->page = mmap(NULL, sizeof(*k->page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!k->page || k->page == MAP_FAILED) {
+		k->page = NULL;
 		close(fd);
-	worker_run(&c);
+		return -ENOMEM;
+	}
+	return fd;
 }
 
-static int worker_start(struct service *s, struct session *k, uint64_t base, uint64_t size)
+/* @bounce: descriptor of the session's region. */
+static int worker_start(struct service *s, struct session *k, uint64_t base, uint64_t size, int bounce)
 {
 	struct gpu_exec *e = exec_of(s);
 	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = k->number};
-	int pair[2];
+	struct nursery_birth b = {.cores = e->cores,
+				  .capability = e->capability,
+				  .limit = k->leased,
+				  .window_base = base,
+				  .window_size = size,
+				  .bounce_size = SESSION_BOUNCE};
+	int pair[2], rc, page;
 
-	k->page = mmap(NULL, sizeof(*k->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (k->page == MAP_FAILED)
-		return -errno;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+	snprintf(b.device, sizeof(b.device), "%s", e->ops->name);
+	page = page_make(k);
+	if (page < 0)
+		return page;
+	rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) ? -errno : 0;
+	if (!rc) {
+		k->socket = pair[0];
+		rc = epoll_ctl(e->epoll, EPOLL_CTL_ADD, k->socket, &ev) ? -errno : 0;
+		if (!rc)
+			rc = nursery_birth(e->nursery, k->number, &b, pair[1], page, bounce);
+		close(pair[1]);
+		if (rc)
+			close(pair[0]);
+	}
+	close(page);
+	if (rc)
 		munmap(k->page, sizeof(*k->page));
-		return -errno;
-	}
-	fflush(NULL);
-	k->pid = fork();
-	if (k->pid == 0)
-		child(e, k, base, size, pair[1]);
-	close(pair[1]);
-	k->socket = pair[0];
-	if (k->pid > 0 && epoll_ctl(e->epoll, EPOLL_CTL_ADD, k->socket, &ev) == 0)
-		return 0;
-	if (k->pid > 0) {
-		kill(k->pid, SIGKILL);
-		waitpid(k->pid, NULL, 0);
-	}
-	close(k->socket);
-	munmap(k->page, sizeof(*k->page));
-	return -EAGAIN;
+	return rc;
 }
 
 static bool window_good(uint64_t base, uint64_t size)
@@ -228,7 +222,7 @@ void session_open(struct service *s, const struct proto_msg *m, const void *payl
 	struct session *k = NULL;
 	char err[256] = "";
 	unsigned n = 0, i;
-	int rc;
+	int rc, bounce;
 
 	if (m->arg[ARG_GPU_OPEN_VERSION] != GPU_CALLS_VERSION) {
 		reply(s, m, STATUS_UNSUPPORTED);
@@ -260,13 +254,14 @@ void session_open(struct service *s, const struct proto_msg *m, const void *payl
 	k->leased = SESSION_LEASE < e->session_memory ? SESSION_LEASE : e->session_memory;
 	k->leased = k->leased < room ? k->leased : room / GPU_GRAIN * GPU_GRAIN;
 	memcpy(k->program, payload, m->length < sizeof(k->program) ? m->length : sizeof(k->program) - 1);
-	rc = atoll_region_alloc(s->ep, SESSION_BOUNCE, 0, &k->bounce, err, sizeof(err));
+	rc = atoll_region_alloc_fd(s->ep, SESSION_BOUNCE, 0, &k->bounce, &bounce, err, sizeof(err));
 	if (rc) {
 		printf("gpu-exec: no session: no bounce region: %s\n", err);
 		reply(s, m, STATUS_LIMIT);
 		return;
 	}
-	rc = worker_start(s, k, base, size);
+	rc = worker_start(s, k, base, size, bounce);
+	close(bounce);
 	if (rc) {
 		printf("gpu-exec: no session: no process: %s\n", strerror(-rc));
 		atoll_region_free(s->ep, &k->bounce);
@@ -394,7 +389,7 @@ static void stat_fill(struct gpu_stat_record *r, const struct session *k, uint64
 	*r = (struct gpu_stat_record){
 		.session = k->number,
 		.source = k->source,
-		.pid = (uint32_t)k->pid,
+		.pid = k->pid,
 		.error = (uint32_t)atomic_load(&p->error),
 		.leased = k->leased,
 		.used = atomic_load(&p->used),
@@ -467,6 +462,7 @@ static void ready(struct service *s, struct session *k, const struct worker_head
 {
 	if (k->state != SESSION_OPENING || !(k->todo & STEP_WORKER))
 		return;
+	k->pid = (uint32_t)h->a[1];
 	if (h->a[0] == 0) {
 		k->todo &= (uint8_t)~STEP_WORKER;
 		opened(s, k);
@@ -527,6 +523,31 @@ static unsigned listen_to(struct service *s, struct session *k)
 	return count;
 }
 
+/* Processes that are gone. Without a nursery there is no service: it ends, and is started again. */
+static unsigned mourn(struct service *s)
+{
+	struct gpu_exec *e = exec_of(s);
+	unsigned count = 0;
+	uint32_t number;
+	int rc;
+
+	while ((rc = nursery_gone(e->nursery, &number)) > 0) {
+		struct session *k = &e->session[(number & 0xff) % SESSIONS_MAX];
+
+		count++;
+		if (k->state == SESSION_FREE || k->number != number)
+			continue;
+		k->gone = true;
+		session_end(s, k, "its process has ended");
+		s->timer_ns = s->now_ns;
+	}
+	if (rc < 0 && !s->stop) {
+		fprintf(stderr, "gpu-exec: the process that starts sessions has ended: so does the service\n");
+		s->stop = true;
+	}
+	return count;
+}
+
 unsigned session_poll(struct service *s, bool look)
 {
 	struct gpu_exec *e = exec_of(s);
@@ -547,6 +568,10 @@ unsigned session_poll(struct service *s, bool look)
 	for (int i = 0; i < n; i++) {
 		struct session *k = &e->session[(ev[i].data.u32 & 0xff) % SESSIONS_MAX];
 
+		if (ev[i].data.u32 == SESSION_NURSERY) {
+			count += mourn(s);
+			continue;
+		}
 		if (k->number != ev[i].data.u32)
 			continue;
 		count += listen_to(s, k);

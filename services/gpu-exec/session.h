@@ -11,8 +11,6 @@
 #ifndef ATOLL_SERVICES_GPU_EXEC_SESSION_H
 #define ATOLL_SERVICES_GPU_EXEC_SESSION_H
 
-#include <sys/types.h>
-
 #include "ipc/service.h"
 #include "services/gpu-exec/worker.h"
 
@@ -21,6 +19,7 @@ enum {
 	SESSION_BATCHES_MAX = 64,  /* unanswered of one session; the client keeps to fewer */
 	SESSION_BOUNCE = 4 << 20,  /* bytes */
 	SESSION_LEASE = 64 << 20,  /* bytes, at first */
+	SESSION_NURSERY = 0,	   /* in place of a session's number: the nursery's socket */
 };
 
 enum session_state {
@@ -54,7 +53,8 @@ struct session {
 	struct worker_page *page;
 	uint64_t answers; /* read */
 	int socket;
-	pid_t pid;
+	uint32_t pid; /* as it says */
+	bool gone;    /* its process is */
 	bool blocked; /* the socket is full */
 	uint64_t seq; /* of the next batch */
 	struct session_batch batch[SESSION_BATCHES_MAX];
@@ -66,7 +66,7 @@ struct gpu_exec {
 	const struct gpu_device_ops *ops;
 	uint64_t memory, session_memory; /* bytes */
 	unsigned sessions_max, cores, capability;
-	int epoll;
+	int epoll, nursery;
 	uint64_t leased;
 	uint32_t life;
 	struct session session[SESSIONS_MAX];

@@ -83,6 +83,7 @@ static int device_open(struct gpu_worker *w)
 	w->conf.device.user = w;
 	rc = w->ops->open(&w->conf.device, &w->dev, why);
 	h.a[0] = (uint64_t)(int64_t)rc;
+	h.a[1] = (uint64_t)getpid();
 	h.length = (uint32_t)strnlen(why, sizeof(why));
 	answer(w, &h, why);
 	return rc;

@@ -2,7 +2,7 @@
 /*
  * worker.h - the process of one session, and how the service talks to it
  *
- * The service (one process, on the ring) forks a worker for each session. The worker has the device: a
+ * The service (one process, on the ring) has a worker for each session, which nursery.h starts. The worker has the device: a
  * crash, a fault that stays or a kernel without end is its own affair, and killing it frees all that the
  * session had. It never touches a ring; of shared memory it has the session's bounce region and a page
  * of counters that only it writes.
@@ -24,7 +24,7 @@ enum { WORKER_PAYLOAD_MAX = 8192 };
 enum worker_kind {
 	WORKER_BATCH = 1, /* down: calls */
 	WORKER_LIMIT = 2, /* down: a[0] bytes may be allocated */
-	WORKER_READY = 3, /* up: a[0] negative errno or 0; a sentence */
+	WORKER_READY = 3, /* up: a[0] negative errno or 0, a[1] its process; a sentence */
 	WORKER_ANSWER = 4, /* up: a[0] error, a[1] enum gpu_state, a[2] result of the last call */
 };
 

@@ -112,7 +112,8 @@ class Gpu(unittest.TestCase):
         sessions = {s["session"]: s for s in self.smi()["sessions"]}
         self.assertEqual(len(sessions), 2)
         inside = sessions[max(sessions)]["pid"]  # in the service's own namespace
-        for pid in self.children(self.pid("gpu-exec")):
+        nursery, = self.children(self.pid("gpu-exec"))
+        for pid in self.children(nursery):
             with open(f"/proc/{pid}/status", encoding="utf-8") as f:
                 names = next(line for line in f if line.startswith("NSpid:")).split()
             if int(names[-1]) == inside:
@@ -130,14 +131,35 @@ class Gpu(unittest.TestCase):
         """gpu-exec dies: no client hangs, no process of a session stays, and the next one is served."""
         copying, spinning = self.start("copy"), self.start("spin")
         old = self.pid("gpu-exec")
-        sessions = self.children(old)
+        nursery, = self.children(old)
+        sessions = self.children(nursery)
         self.assertEqual(len(sessions), 2)
         os.kill(old, signal.SIGKILL)
         self.assertEqual(copying.wait(10), 3)
         self.assertEqual(spinning.wait(10), 3)
         self.assertIn("is lost", copying.stdout.read())
-        self.assertTrue(wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in sessions), 5))
+        self.assertTrue(wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in [nursery, *sessions]), 5))
         self.assertTrue(wait_for(self.idle, 15, 0.1))
+
+    def test_killed_nursery(self):
+        """Without the process that starts sessions there is no service, and svcctl starts both again."""
+        copying, old = self.start("copy"), self.pid("gpu-exec")
+        os.kill(self.children(old)[0], signal.SIGKILL)
+        self.assertEqual(copying.wait(15), 3)
+        self.assertTrue(wait_for(lambda: self.pid("gpu-exec") not in (0, None, old), 15, 0.1))
+        self.assertTrue(wait_for(self.idle, 15, 0.1))
+
+    def test_rights(self):
+        """The process on the ring has less than its page says, by one more filter."""
+        def filters(pid):
+            with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+                return [int(line.split()[1]) for line in f if line.startswith("Seccomp_filters:")]
+
+        service = self.pid("gpu-exec")
+        nursery, = self.children(service)
+        if not filters(service):
+            self.skipTest("this kernel does not say how many filters a process has")
+        self.assertEqual(filters(service)[0], filters(nursery)[0] + 1)
 
     def test_killed_dataplane(self):
         for node in "ab":
