@@ -231,6 +231,21 @@ enum atoll_index_type atoll_index_type(const struct atoll_index *ix);
 int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
 		     uint64_t limit, atoll_entry entry, void *arg);
 
+/* What became of the heap, in bytes: allocated = logs + reachable + held + left. */
+struct atoll_index_account {
+	uint64_t heap_bytes;
+	uint64_t allocated_bytes; /* handed out by the shard */
+	uint64_t log_bytes;
+	uint64_t reachable_bytes; /* entries and subtables */
+	uint64_t held_bytes;      /* free, resting or in flight with clients that live */
+	uint64_t left_bytes;      /* by the dead: neither reachable nor held by anybody */
+	uint64_t bad;             /* things that lie on one another, or where nothing was handed out */
+};
+
+/* As atoll_index_dump without entries, and accounts for the heap. */
+int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,
+		      struct atoll_index_report *report, struct atoll_index_account *out);
+
 /* What a repair found and did. */
 struct atoll_index_repaired {
 	uint64_t subtables; /* looked at, those that were split included */

@@ -27,6 +27,7 @@ static const char usage[] =
 	"  verify FILE        read every line of FILE back and compare\n"
 	"  dump               walk the whole table: print KEY, tab, VALUE; then what was found\n"
 	"  scan               a tree: print KEY, tab, VALUE in the order of the keys, see --from\n"
+	"  fsck               walk the whole table and account for every byte of the heap\n"
 	"  stat               what the shard knows\n"
 	"\n"
 	"  --target NAME      the shard, NODE/SERVICE or SERVICE ($ATOLL_INDEX, or index-shard)\n"
@@ -40,6 +41,7 @@ static const char usage[] =
 	"  --name NAME        of this client, for people to read (atoll-index)\n"
 	"  --patience-ms N    load, verify: how long to try to connect again after a loss (30000)\n"
 	"  --check            load: verify afterwards; dump: print only what was found\n"
+	"  --repair           fsck: finish what dead clients have left first\n"
 	"  --quiet            no progress bar\n"
 	"  --help             this text\n"
 	"\n"
@@ -220,7 +222,7 @@ static const struct command {
 	int args;
 } commands[] = {
 	{"get", 1},  {"put", 2},    {"insert", 2}, {"update", 2}, {"del", 1},
-	{"load", 1}, {"verify", 1}, {"dump", 0},   {"scan", 0}, {"stat", 0},
+	{"load", 1}, {"verify", 1}, {"dump", 0}, {"fsck", 0},   {"scan", 0}, {"stat", 0},
 };
 
 static int run(struct cli *c, char **w)
@@ -243,6 +245,8 @@ static int run(struct cli *c, char **w)
 		return do_dump(c);
 	if (strcmp(w[0], "scan") == 0)
 		return do_scan(c);
+	if (strcmp(w[0], "fsck") == 0)
+		return cli_fsck(c);
 	return do_stat(c);
 }
 
@@ -267,7 +271,7 @@ static int options_read(struct cli *c, int argc, char **argv)
 		{"lanes", 1, NULL, 'l'},  {"name", 1, NULL, 'n'},   {"patience-ms", 1, NULL, 'p'},
 		{"type", 1, NULL, 'T'},   {"from", 1, NULL, 'f'},   {"limit", 1, NULL, 'm'},
 		{"reverse", 0, NULL, 'r'},
-		{"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'},  {"help", 0, NULL, 'h'},
+		{"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'}, {"repair", 0, NULL, 'R'},  {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int o, rc = 0;
@@ -324,6 +328,9 @@ static int options_read(struct cli *c, int argc, char **argv)
 			break;
 		case 'r':
 			c->reverse = true;
+			break;
+		case 'R':
+			c->repair = true;
 			break;
 		case 'q':
 			c->quiet = true;

@@ -699,6 +699,16 @@ int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool
 	return w.result == ATOLL_CORRUPT ? -EBADMSG : w.result == ATOLL_BUSY ? -EBUSY : -ENOTCONN;
 }
 
+int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,
+		      struct atoll_index_report *report, struct atoll_index_account *out)
+{
+	memset(out, 0, sizeof(*out));
+	memset(report, 0, sizeof(*report));
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	return engine_check(&ix->engine, progress, arg, report, out);
+}
+
 int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 {
 	memset(out, 0, sizeof(*out));

@@ -102,6 +102,12 @@ static inline int engine_dump(struct engine *e, atoll_entry entry, atoll_progres
 		       : tree_dump(e->tree, entry, progress, arg, report);
 }
 
+static inline int engine_check(struct engine *e, atoll_progress progress, void *arg,
+			       struct atoll_index_report *report, struct atoll_index_account *out)
+{
+	return e->race ? race_check(e->race, progress, arg, report, out) : -EOPNOTSUPP;
+}
+
 static inline int engine_repair(struct engine *e, struct atoll_index_repaired *out)
 {
 	return e->race ? race_repair(e->race, out) : -EOPNOTSUPP;

@@ -127,6 +127,10 @@ bool race_lost(const struct race *r);
 int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
 
+/* See atoll_index_check. */
+int race_check(struct race *r, atoll_progress progress, void *arg, struct atoll_index_report *report,
+	       struct atoll_index_account *out);
+
 /* See atoll_index_repair. */
 int race_repair(struct race *r, struct atoll_index_repaired *out);
 int race_deaths(struct race *r, uint64_t *out);

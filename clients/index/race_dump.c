@@ -129,6 +129,8 @@ static int block_take(struct walk *w, unsigned i)
 		bad(w, &w->report->torn, at);
 		return 0;
 	}
+	if (w->r->marks)
+		race_mark(w->r->marks, index_slot_offset(word), index_kv_room(kv->klen, kv->vlen));
 	kv_place(&place, kv_key(kv), kv->klen, w->r->c.groups);
 	if (!belongs(w, &place, at, word)) {
 		bad(w, &w->report->misplaced, at);
@@ -248,6 +250,8 @@ static int sub_take(struct walk *w, struct race_sub sub)
 		return 0;
 	}
 	w->report->retired++;
+	if (w->r->marks)
+		race_mark(w->r->marks, head.next, 2 * index_subtable_size(w->r->c.groups));
 	for (uint32_t i = 0; i < 2 && !rc; i++)
 		rc = sub_take(w, (struct race_sub){
 					 .at = head.next + i * index_subtable_size(w->r->c.groups),

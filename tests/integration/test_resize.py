@@ -74,6 +74,10 @@ class Resize(unittest.TestCase):
         out = self.index("dump", "--check")
         return out if "not connected" not in out.stderr else None
 
+    def fsck_once(self):
+        out = self.index("fsck", "--repair")
+        return out if "not connected" not in out.stderr else None
+
     def assert_whole(self):
         out = self.index("verify", self.words)
         self.assertIn(f"{LINES} right, 0 missing, 0 different", out.stdout + out.stderr)
@@ -81,6 +85,9 @@ class Resize(unittest.TestCase):
         out = wait_for(lambda: self.dump_once(), 15, 0.1)
         self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
         self.assertIn("torn 0, duplicate 0, misplaced 0, pending 0", out.stdout)
+        fsck = wait_for(lambda: self.fsck_once(), 15, 0.1)
+        self.assertEqual(fsck.returncode, 0, fsck.stdout + fsck.stderr)
+        self.assertRegex(fsck.stdout, r"(?s)heap: .* allocated = .*\nclean\n$")
         entries, slots = re.match(r"(\d+) entries in (\d+) slots", out.stdout).groups()
         self.assertEqual(int(entries), LINES)
         self.assertGreater(int(slots), 64 * 168, "it has not been split")

@@ -325,6 +325,9 @@ static inline void rig_chunk(struct rig *g, unsigned i)
 {
 	uint64_t heap = index_heap_offset(g->groups, 0);
 
+	((struct index_segment *)(void *)(g->w.region[RIG_CONTROL].base +
+					  INDEX_SEGMENT_TABLE_OFFSET))[g->segment] =
+		(struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
 	race_chunk_add(g->client[i].race, heap + g->segment++ * (uint64_t)INDEX_SEGMENT,
 		       INDEX_SEGMENT);
 }

@@ -264,12 +264,62 @@ static void test_living(void **state)
 	assert_true(open > 20);
 }
 
+/* Every byte that was handed out is accounted for; what lies on something else, or nowhere, is found. */
+static void test_account(void **state)
+{
+	struct rig *g = &rig;
+	uint64_t *slot[2] = {NULL, NULL}, word, rooms = 0;
+	struct atoll_index_report r;
+	struct atoll_index_account a;
+	const struct index_bucket *b;
+	unsigned n = 0;
+
+	(void)state;
+	rig_open(g, 5, CLIENTS, 2, 8);
+	rig_keys(g, 20, false);
+	g->client[SECOND].fake->v.ops = &waiting;
+	for (unsigned k = 0; k < 20; k++) {
+		const struct rig_call *c = run(g, k % 2 ? VICTIM : WORKER, ATOLL_PUT, k);
+
+		rooms += index_kv_room((uint32_t)strlen(g->key[k]), rig_value_size(c->op.value));
+	}
+	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(a.bad, 0);
+	assert_int_equal(a.reachable_bytes, rooms);
+	assert_int_equal(a.allocated_bytes, (uint64_t)g->segment * INDEX_SEGMENT);
+	assert_int_equal(a.allocated_bytes, a.reachable_bytes + a.held_bytes);
+	assert_int_equal(a.left_bytes, 0);
+	rig_declare_dead(g, VICTIM);
+	g->client[VICTIM].dead = true;
+	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_true(a.left_bytes > 0 && a.held_bytes > 0);
+	assert_int_equal(a.allocated_bytes, a.reachable_bytes + a.held_bytes + a.left_bytes);
+
+	/* two slots of one word */
+	b = (const void *)(g->w.region[RIG_TABLE].base + INDEX_SUPER_SIZE + INDEX_LINE);
+	for (unsigned i = 0; n < 2; i++)
+		if (b[i / INDEX_BUCKET_SLOTS].slot[i % INDEX_BUCKET_SLOTS])
+			slot[n++] = (uint64_t *)(uintptr_t)&b[i / INDEX_BUCKET_SLOTS]
+					    .slot[i % INDEX_BUCKET_SLOTS];
+	word = *slot[0];
+	*slot[0] = *slot[1];
+	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(a.bad, 1);
+	*slot[0] = word;
+	/* a chunk that nobody was given */
+	memset(g->w.region[RIG_CONTROL].base + INDEX_SEGMENT_TABLE_OFFSET, 0, 8);
+	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_true(a.bad > 0);
+	rig_close(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crash_points),
 		cmocka_unit_test(test_double_crash),
 		cmocka_unit_test(test_living),
+		cmocka_unit_test(test_account),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
