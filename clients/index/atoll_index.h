@@ -248,7 +248,7 @@ int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg
 
 /* What a repair found and did. */
 struct atoll_index_repaired {
-	uint64_t subtables; /* looked at, those that were split included */
+	uint64_t subtables; /* looked at, those that were split included; nodes of a tree */
 	uint64_t dead;      /* clients that are dead, as the client table says */
 	uint64_t inserts;   /* of the dead, which had not committed: taken back */
 	uint64_t splits;    /* of the dead: finished */

@@ -2,13 +2,9 @@
 /*
  * engine.h - what connect.c does with an engine, whichever it is: the hash table's (race.h) or the
  * tree's (tree.h), as the type of the index says.
- *
- * What one of them does not do ends with -EOPNOTSUPP.
  */
 #ifndef ATOLL_CLIENTS_INDEX_ENGINE_H
 #define ATOLL_CLIENTS_INDEX_ENGINE_H
-
-#include <errno.h>
 
 #include "clients/index/race.h"
 #include "clients/index/tree.h"
@@ -110,12 +106,12 @@ static inline int engine_check(struct engine *e, atoll_progress progress, void *
 
 static inline int engine_repair(struct engine *e, struct atoll_index_repaired *out)
 {
-	return e->race ? race_repair(e->race, out) : -EOPNOTSUPP;
+	return e->race ? race_repair(e->race, out) : tree_repair(e->tree, out);
 }
 
 static inline int engine_deaths(struct engine *e, uint64_t *out)
 {
-	return e->race ? race_deaths(e->race, out) : -EOPNOTSUPP;
+	return e->race ? race_deaths(e->race, out) : tree_deaths(e->tree, out);
 }
 
 #endif

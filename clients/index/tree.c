@@ -310,6 +310,7 @@ int tree_op_take(struct tree *t, struct tree_op **out)
 	op->goal = 0;
 	op->vlen = 0;
 	op->at = op->block = 0;
+	op->walk = NULL;
 	rtx_begin(&op->tx, &t->env, op->index, op->local + TREE_LOCAL_RTX,
 		  op->local_offset + TREE_LOCAL_RTX);
 	*out = op;
@@ -349,7 +350,7 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 		.round_trips = op->trips,
 	};
 
-	if (out.result == ATOLL_OK && op->kind == ATOLL_GET && !op->scan.on) {
+	if (out.result == ATOLL_OK && op->kind == ATOLL_GET && !op->scan.on && !op->walk) {
 		out.value = op->local + TREE_LOCAL_READ + op->value_at;
 		out.value_len = op->value_len;
 	}
@@ -360,7 +361,7 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 			op->vlen);
 	}
 	t->stats.results[out.result]++;
-	if (!op->scan.on) {
+	if (!op->scan.on && !op->walk) {
 		t->stats.round_trips[op->kind] += op->trips;
 		t->stats.trips_hist[op->kind][op->trips < 15 ? op->trips : 15]++;
 	}
@@ -376,7 +377,10 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 	t->ended++;
 	/* The callback may submit and so take this very operation; the value lies where only a
 	 * later completion writes. */
-	if (op->scan.on)
+	if (op->walk) {
+		op->walk->ended = true;
+		op->walk->result = out.result;
+	} else if (op->scan.on)
 		op->scan.done(op->arg, out.result, op->scan.rc, op->scan.n);
 	else
 		op->done(op->arg, &out);

@@ -109,6 +109,10 @@ bool tree_lost(const struct tree *t);
 int tree_dump(struct tree *t, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
 
+/* See atoll_index_repair; of its counts `subtables` are nodes. */
+int tree_repair(struct tree *t, struct atoll_index_repaired *out);
+int tree_deaths(struct tree *t, uint64_t *deaths);
+
 /* Counts of this engine. */
 const struct atoll_index_stats *tree_stats(const struct tree *t);
 

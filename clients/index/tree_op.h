@@ -42,6 +42,7 @@ enum tree_state {
 	TREE_LOCK,    /* [WRITE block,] CAS lock, READ node */
 	TREE_KEYS,    /* READ keys that lie in blocks; then the node is looked at again */
 	TREE_VALUE,   /* READ block */
+	TREE_LINES,   /* READ client table, or deaths */
 	TREE_OWNER,   /* READ line of the client table */
 	TREE_CLAIM,   /* CAS lock of a dead client, READ node */
 	TREE_COMMIT,  /* the WRITEs of a change */
@@ -77,6 +78,14 @@ struct tree_scan {
 	uint32_t pos[VERB_CHAIN_MAX + 1]; /* where each begins, and the end */
 	atoll_entry entry;
 	tree_scan_done done;
+};
+
+/* A walk, which somebody waits for. */
+struct tree_walk {
+	bool deaths; /* that is all that is asked */
+	bool ended;
+	enum atoll_result result;
+	struct atoll_index_repaired *out;
 };
 
 struct tree_op {
@@ -138,6 +147,7 @@ struct tree_op {
 	unsigned nchain, base; /* verbs of the chain that is out; verbs of it that were done before */
 
 	struct tree_scan scan;
+	struct tree_walk *walk; /* or NULL */
 
 	atoll_done done;
 	void *arg;
@@ -249,6 +259,16 @@ enum tree_need {
 };
 /* Sets long keys of t->view. False: they are being read, and the node will be looked at again. */
 bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need);
+
+/* Takes the lock of `at` over from a client that is dead. */
+void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock);
+
+/* tree_walk.c */
+void tree_walk_lines(struct tree *t, struct tree_op *op);
+/* t->view has the head of a node: is its lock the dead's? Then it is taken over. */
+bool tree_walk_claim(struct tree *t, struct tree_op *op);
+/* t->view is the next node of the walk. */
+void tree_walk_look(struct tree *t, struct tree_op *op);
 
 /* tree_scan.c */
 /* t->view is the next leaf. */

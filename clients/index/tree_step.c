@@ -126,8 +126,9 @@ static void post_lock(struct tree *t, struct tree_op *op)
 	tree_post(t, op, TREE_LOCK);
 }
 
-static void post_claim(struct tree *t, struct tree_op *op)
+void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock)
 {
+	op->wait_word = lock;
 	begin(t, op);
 	rtx_lock_read(&op->tx, op->at, op->wait_word, op->at, op->local_offset + TREE_LOCAL_NODE,
 		      INDEX_TREE_NODE);
@@ -178,7 +179,7 @@ static void owner_read(struct tree *t, struct tree_op *op)
 
 	memcpy(&line, op->local + TREE_LOCAL_CLIENT, sizeof(line));
 	if (rtx_is_dead(&line, cid, epoch)) {
-		post_claim(t, op);
+		tree_claim(t, op, op->wait_word);
 		return;
 	}
 	if (line.cid == cid && line.epoch == epoch && line.state == INDEX_CLIENT_ALIVE) {
@@ -314,7 +315,7 @@ static void root_read(struct tree *t, struct tree_op *op)
 		if (!op->fixing && (op->kind == ATOLL_PUT || op->kind == ATOLL_INSERT))
 			tree_grow(t, op);
 		else
-			tree_settle(t, op, op->scan.on ? ATOLL_OK : ATOLL_NOT_FOUND);
+			tree_settle(t, op, op->scan.on || op->walk ? ATOLL_OK : ATOLL_NOT_FOUND);
 		return;
 	}
 	if (index_tree_root_level(word) >= INDEX_TREE_LEVELS ||
@@ -545,7 +546,7 @@ void tree_look(struct tree *t, struct tree_op *op)
 	case TREE_TORN:
 		if (op->held)
 			tree_bad(t, op);
-		else
+		else if (!op->walk || !tree_walk_claim(t, op))
 			torn(t, op);
 		return;
 	case TREE_BAD:
@@ -561,7 +562,9 @@ void tree_look(struct tree *t, struct tree_op *op)
 		op->wait_begin = op->wait_word = 0;
 	if (!tree_resolve(t, op, TREE_NEED_FENCES))
 		return;
-	if (v->head.level != op->level || !above(op, &v->low)) {
+	/* A walk takes what is next, whatever its keys. */
+	if (v->head.level != op->level ||
+	    (!above(op, &v->low) && !(op->walk && op->level == op->goal))) {
 		tree_bad(t, op);
 		return;
 	}
@@ -590,6 +593,8 @@ void tree_look(struct tree *t, struct tree_op *op)
 		tree_change(t, op);
 	else if (op->fixing)
 		fix_look(t, op);
+	else if (op->walk)
+		tree_walk_look(t, op);
 	else if (op->scan.on)
 		tree_scan_look(t, op);
 	else
@@ -671,6 +676,9 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 			tree_scan_blocks(t, op);
 		else
 			value_read(t, op);
+		break;
+	case TREE_LINES:
+		tree_walk_lines(t, op);
 		break;
 	case TREE_OWNER:
 		owner_read(t, op);

@@ -317,6 +317,54 @@ static void test_double_crash(void **state)
 	assert_true(both > 500 && cleared > 500);
 }
 
+/* Who dies is cleaned up after by somebody who meets nothing of it on a way of his own, and who may
+ * be stopped at any step, too. */
+static void test_repair(void **state)
+{
+	struct rig *g = &rig;
+	unsigned runs = 0, stopped = 0;
+	uint64_t freed = 0;
+
+	(void)state;
+	for (unsigned place = THERE; place < PLACES; place++)
+		for (unsigned k = 1; k < 40; k += getenv("ATOLL_TEST_FULL") ? 1 : 5)
+			for (unsigned l = 1; l < 240; l += getenv("ATOLL_TEST_FULL") ? 2 : 29) {
+				struct atoll_index_repaired r = {0};
+				struct rig_look look;
+				uint64_t deaths;
+
+				start(g, place, k * 1000 + l, 3);
+				g->w.idle_steps = true;
+				g->client[0].fake->limit = g->client[0].fake->steps + k;
+				assert_non_null(rig_submit(g, 0, ATOLL_PUT, 0));
+				for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
+					rig_turn(g);
+				rig_bury(g, true);
+				/* behind the READ of the client table */
+				g->client[1].fake->limit =
+					g->client[1].fake->steps + INDEX_CLIENTS + l;
+				if (tree_repair(g->client[1].tree, &r)) {
+					stopped++;
+					assert_true(g->client[1].fake->fenced);
+				}
+				rig_bury(g, true);
+				assert_int_equal(tree_repair(g->client[2].tree, &r), 0);
+				assert_int_equal(r.open, 0);
+				freed += r.locks;
+				rig_look(g, &look, NULL);
+				assert_int_equal(look.locked, 0);
+				assert_int_equal(look.torn, 0);
+				assert_int_equal(tree_deaths(g->client[2].tree, &deaths), 0);
+				after(g, 2);
+				check(g, "repair", place, ATOLL_PUT, 0, k, l);
+				rig_close(g);
+				runs++;
+			}
+	printf("%u runs, %u repairers stopped, %llu locks given back\n", runs, stopped,
+	       (unsigned long long)freed);
+	assert_true(stopped > 50 && freed > 50);
+}
+
 /* Several clients at once; one after the other dies at some step, and a new one comes. */
 static void test_deaths(void **state)
 {
@@ -377,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crash_points),
 		cmocka_unit_test(test_double_crash),
+		cmocka_unit_test(test_repair),
 		cmocka_unit_test(test_deaths),
 	};
 

@@ -237,7 +237,10 @@ static void test_atomic(void **state)
 		g->klen[1] = (uint32_t)snprintf((char *)g->key[1], 16, "500000y");
 		/* buckets are filled one after the other */
 		for (unsigned k = 0; k < 18; k++) {
-			assert_non_null(rig_submit(g, 0, ATOLL_PUT, k == 0 ? 0 : k < 17 ? filler++ : 1));
+			assert_non_null(rig_submit(g, 0, ATOLL_PUT,
+						   k == 0   ? 0
+						   : k < 17 ? filler++
+							    : 1));
 			assert_true(rig_drain(g));
 			if (k == 0 || k == 17)
 				written[g->call[g->ncalls - 1].op.value] = ++writes;
@@ -290,7 +293,8 @@ static void test_atomic(void **state)
 		assert_int_equal(g->failures, 0);
 		rig_close(g);
 	}
-	printf("%u scans in %u runs, in %u of which the two keys were in two buckets of one leaf; %u saw another "
+	printf("%u scans in %u runs, in %u of which the two keys were in two buckets of one leaf; "
+	       "%u saw another "
 	       "value\n",
 	       scans, runs, same_leaf, moving);
 	assert_true(same_leaf > runs / 2 && moving > scans / 10);
