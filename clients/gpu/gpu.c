@@ -339,10 +339,10 @@ __attribute__((destructor)) static void at_end(void)
 	/* The service frees everything when it sees the endpoint gone; what is on the way is dropped. */
 	for (unsigned k = 0; k < GPU_DEVICES_MAX; k++)
 		if (connected[k] && gpus[k].ep && pthread_mutex_trylock(&gpus[k].lock) == 0) {
+			gpus[k].lost = true; /* what is outstanding ends now, and nobody need be told */
+			gpus[k].fault = GPUE_UNAVAILABLE;
 			atoll_detach(gpus[k].ep);
 			gpus[k].ep = NULL;
-			gpus[k].lost = true;
-			gpus[k].fault = GPUE_UNAVAILABLE;
 			pthread_mutex_unlock(&gpus[k].lock);
 		}
 }

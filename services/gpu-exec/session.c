@@ -70,6 +70,7 @@ static void session_end(struct service *s, struct session *k, const char *why)
 	close(k->socket); /* leaves epoll, too */
 	atoll_region_free(s->ep, &k->bounce);
 	k->state = SESSION_ENDING;
+	exec_of(s)->open--;
 	s->timer_ns = s->now_ns;
 }
 
@@ -269,6 +270,7 @@ void session_open(struct service *s, const struct proto_msg *m, const void *payl
 		return;
 	}
 	k->state = SESSION_OPENING;
+	e->open++;
 	e->leased += k->leased;
 	{
 		const uint64_t who[2] = {k->source, k->epoch};
@@ -555,9 +557,10 @@ unsigned session_poll(struct service *s, bool look)
 	unsigned count = 0;
 	int n;
 
-	for (unsigned i = 0; i < SESSIONS_MAX; i++) {
+	for (unsigned i = 0, left = e->open; i < SESSIONS_MAX && left; i++) {
 		struct session *k = &e->session[i];
 
+		left -= k->state == SESSION_OPENING || k->state == SESSION_UP;
 		if ((k->state == SESSION_OPENING || k->state == SESSION_UP) &&
 		    atomic_load_explicit(&k->page->answers, memory_order_acquire) != k->answers)
 			count += listen_to(s, k);

@@ -69,6 +69,7 @@ struct gpu_exec {
 	int epoll, nursery;
 	uint64_t leased;
 	uint32_t life;
+	unsigned open; /* sessions whose workers may say something */
 	struct session session[SESSIONS_MAX];
 };
 

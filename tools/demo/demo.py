@@ -45,6 +45,10 @@ core = {core}
 [service echo]
 exec = echo
 core = {core}
+
+[service gpu-exec]
+exec = gpu-exec
+core = {core}
 """
 
 
@@ -227,6 +231,18 @@ class Demo:
             thread.join()
         return loader.wait()
 
+    def cuda(self):
+        """A program of CUDA's driver on node A; its device is node B's."""
+        self.step("a CUDA program on node A computes a picture on node B's device")
+        ptx = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mandelbrot.ptx")
+        run = subprocess.run([self.binary("agpu"), "run", "--device", "node-b/gpu-exec", self.binary("cuda-demo"), ptx],
+                             env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             timeout=120, check=False)
+        for line in run.stdout.splitlines():
+            say("             " + line)
+        self.step("done" if run.returncode == 0 else "it FAILED")
+        return run.returncode
+
     def guard(self, action):
         try:
             action()
@@ -286,6 +302,7 @@ def main():
         say(demo.svcctl("status", *demo.confs.values()).rstrip())
         demo.step("a client on node A loads every word; a second one writes the same keys")
         code = demo.summary(demo.load())
+        code = demo.cuda() or code
         if code:
             for name in demo.confs:
                 say(demo.svcctl("logs", demo.confs[name], "dataplane", check=False)[-2000:])
