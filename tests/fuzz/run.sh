@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh TARGET CORPUS - run one fuzz target for FUZZ_SECONDS (20) from its seeds.
+# run.sh TARGET CORPUS [PART] - run one fuzz target for FUZZ_SECONDS (20) from its seeds, or a PARTth of that.
 # What it finds is kept next to the target and named in the output.
 target=$1
 seeds=$2
-seconds=${FUZZ_SECONDS:-20}
+seconds=$((${FUZZ_SECONDS:-20} / ${3:-1}))
 found=${ATOLL_BUILD:-.}/fuzz-findings/$(basename "$target")/
 corpus=$(mktemp -d) || exit 1
 trap 'rm -rf "$corpus"' EXIT
