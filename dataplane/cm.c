@@ -78,7 +78,7 @@ static int qp_start(struct dp *dp, struct dp_link *l, uint32_t qpn, uint32_t psn
 	struct roce_qp_conf qc = {
 		.peer_address = l->peer.address,
 		.peer_qpn = qpn,
-		.peer_psn = psn,
+		.peer_psn = roce_qp_first_psn(l->q.qp), /* what we told it to begin with */
 		.read_depth = 1,
 		.peer_depth = 1,
 		.sq_depth = LINK_BUFS,
@@ -90,6 +90,7 @@ static int qp_start(struct dp *dp, struct dp_link *l, uint32_t qpn, uint32_t psn
 		.recv_max = LINK_BUF,
 	};
 
+	roce_qp_begin_at(l->q.qp, psn);
 	l->mtu = h->mtu < own_mtu(dp) ? h->mtu : own_mtu(dp);
 	qc.mtu = l->mtu;
 	l->peer_qpn = qpn;

@@ -72,7 +72,8 @@ static inline uint64_t cm_service_tcp(uint16_t port)
 struct cm_req {
 	uint64_t service;
 	uint64_t ca_guid;
-	uint32_t qpn, psn;
+	uint32_t qpn;
+	uint32_t psn; /* with which the receiver of this message begins (IBTA 12.7.31) */
 	uint8_t responder_resources, initiator_depth; /* READs and atomics */
 	uint8_t local_timeout, remote_timeout;        /* CM response: 4.096 us * 2^n, 0 to 31 */
 	uint8_t retry_count, rnr_retry_count, cm_retries;
@@ -85,7 +86,7 @@ struct cm_req {
 };
 
 struct cm_rep {
-	uint32_t qpn, psn;
+	uint32_t qpn, psn; /* as in the REQ */
 	uint8_t responder_resources, initiator_depth;
 	uint8_t ack_delay; /* target: 4.096 us * 2^n */
 	uint8_t rnr_retry_count;

@@ -160,6 +160,7 @@ struct roce_qp *roce_qp_new(struct roce_dev *dev, void *owner)
 		dev->late_qpn = 0;
 	}
 #endif
+	qp->begin_psn = qp->first_psn;
 	qp->hash_next = dev->table[qp->qpn & dev->table_mask];
 	dev->table[qp->qpn & dev->table_mask] = qp;
 	qp->all_next = dev->all;
@@ -272,6 +273,11 @@ void roce_memory_revoke(struct roce_dev *dev, const void *base, size_t len)
 uint32_t roce_qp_number(const struct roce_qp *qp)
 {
 	return qp->qpn;
+}
+
+void roce_qp_begin_at(struct roce_qp *qp, uint32_t psn)
+{
+	qp->begin_psn = psn & 0xffffff;
 }
 
 uint32_t roce_qp_first_psn(const struct roce_qp *qp)

@@ -159,7 +159,7 @@ struct roce_qp {
 	uint64_t cnp_sent;
 	struct roce_qp_conf conf;
 	struct roce_qp_stats stats;
-	uint32_t first_psn;
+	uint32_t first_psn, begin_psn; /* the QP's own; what it begins with */
 	void *owner;
 };
 

@@ -30,7 +30,7 @@ int requester_init(struct roce_qp *qp)
 		return -ENOMEM;
 	rq->mask = entries - 1;
 	rq->depth = qp->conf.sq_depth;
-	rq->una = rq->send_psn = rq->end_psn = qp->first_psn;
+	rq->una = rq->send_psn = rq->end_psn = qp->begin_psn;
 	qp->conf.window = window > WINDOW_MIN ? window : WINDOW_MIN;
 	rq->window = qp->conf.window;
 	rq->shortest_rtt = UINT64_MAX;

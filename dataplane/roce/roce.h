@@ -197,6 +197,9 @@ void roce_dev_delete(struct roce_dev *dev); /* destroys what QPs are left */
 struct roce_qp *roce_qp_new(struct roce_dev *dev, void *owner);
 uint32_t roce_qp_number(const struct roce_qp *qp);
 uint32_t roce_qp_first_psn(const struct roce_qp *qp);
+/* In INIT: begin to send with @psn, which the peer chose, instead of with the QP's own first PSN. In the
+ * CM's messages each side says with which PSN the other begins: then one's own is peer_psn. */
+void roce_qp_begin_at(struct roce_qp *qp, uint32_t psn);
 void *roce_qp_owner(const struct roce_qp *qp);
 enum roce_qp_state roce_qp_state(const struct roce_qp *qp);
 /* INIT -> READY. 0 or -EINVAL (a field out of range), -ENOMEM. */
