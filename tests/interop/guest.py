@@ -31,6 +31,7 @@ mkdir -p /dev/shm
 mount -t tmpfs t /dev/shm
 mount -t tmpfs t /tmp
 mount -t tmpfs t /run
+chmod 755 /
 for m in $(cat /modules/order); do
 	insmod /modules/$m.ko || echo "insmod $m failed" >/dev/ttyS0
 done

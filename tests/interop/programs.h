@@ -10,6 +10,8 @@
 
 /* The other end of ibv_rc_pingpong. */
 int pingpong_main(int argc, char **argv);
+/* The other end of rping. Exit status 3: the connection was refused. */
+int rping_main(int argc, char **argv);
 /* Does what verbs_peer tells it over TCP. */
 int serve_main(int argc, char **argv);
 

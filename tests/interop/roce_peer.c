@@ -12,6 +12,7 @@ static const struct {
 	int (*main)(int argc, char **argv);
 } programs[] = {
 	{"pingpong", pingpong_main},
+	{"rping", rping_main},
 	{"serve", serve_main},
 };
 

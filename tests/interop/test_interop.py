@@ -8,6 +8,7 @@ the kernel's UDP. One guest runs every step.
 test_interop.py [PATTERN...]   only the steps whose names match
 """
 import fnmatch
+import glob
 import os
 import sys
 
@@ -16,8 +17,10 @@ import guest  # noqa: E402
 
 BUILD = os.environ.get("ATOLL_BUILD", "build")
 FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
+SEED = int(os.environ.get("ATOLL_SEED", "1"))
 RXE, OURS, CONTROL = "10.77.0.1", "10.77.0.2", "10.78.0.2"
-PORTS = {"uring": "uring:"}
+PORTS = {"uring": "uring:", "dpdk": "dpdk:net_af_packet0,iface=p1;huge=off;memory_mb=160"}
+DPDK_PLUGINS = ("mempool_ring", "bus_vdev", "net_af_packet")  # the library opens them by name
 MODULES = ["veth", "crc32_generic", "crc32_pclmul", "rdma_rxe", "ib_uverbs", "rdma_ucm", "sch_netem"]
 
 PRELUDE = f"""
@@ -95,17 +98,48 @@ def verbs(port, mtu, tests, netem="", seconds=90, rounds=20, seed=1):
     return name, seconds, command
 
 
+def rping(port, role, size, count):
+    """Steps: the connection is made and ended by the RDMA CM."""
+    ours = f"ip netns exec b roce_peer rping '{PORTS[port]}' {OURS} {RXE} {role} 7174 {size} {count}"
+    if role == "server":
+        command = (f"{ours} & p=$!; sleep 1; rping -c -a {OURS} -p 7174 -C {count} -S {size} -V && wait $p")
+    else:
+        command = (f"rping -s -a {RXE} -p 7174 -C {count} -S {size} >/tmp/tool 2>&1 & sleep 1; "
+                   f"{ours} || {{ cat /tmp/tool; exit 1; }}")
+    return f"rping.{port}.{role}.{size}", 90, command
+
+
+def refusals(port):
+    """Steps: nobody listens there."""
+    ours = f"ip netns exec b roce_peer rping '{PORTS[port]}' {OURS} {RXE}"
+    yield (f"refused.{port}.server", 60, f"{ours} server 7175 64 1 & p=$!; sleep 1; "
+           f"rping -c -a {OURS} -p 7174 -C 1 -d 2>&1 | grep -i reject; r=$?; wait $p; [ $? -eq 3 -a $r -eq 0 ]")
+    yield (f"refused.{port}.client", 60, f"{ours} client 7176 64 1 >/tmp/ours; [ $? -eq 3 ] && "
+           "grep 'reason 8' /tmp/ours")
+
+
 def steps():
     for port in PORTS:
+        # net_af_packet carries no packets of 4096 bytes, and a client of the CM asks for what rxe can
+        large = port != "dpdk"
         for role in ("server", "client"):
-            for size, mtu, count in ((1, 1024, 1000), (1023, 4096, 1000), (65536, 1024, 50), (65536, 4096, 50)):
+            for size, mtu, count in ((1, 1024, 1000), (65536, 1024, 50)):
                 yield pingpong(port, role, size, mtu, count)
+            if large:
+                yield pingpong(port, role, 1023, 4096, 1000)
+                yield pingpong(port, role, 65536, 4096, 50)
+            if large or role == "client":
+                yield rping(port, role, 64, 200)
+                yield rping(port, role, 65000, 20)
+        yield from refusals(port)
         for test in ("write_read", "send", "atomics", "refused", "engine_refused", "depth", "rnr"):
             yield verbs(port, 1024, test)
-        yield verbs(port, 4096, "write_read send")
+        if large:
+            yield verbs(port, 4096, "write_read send")
         yield verbs(port, 1024, "mixed")
-        yield verbs(port, 1024, "mixed", "loss 1%")
-        yield verbs(port, 4096, "mixed", "delay 1ms reorder 50% duplicate 3%")
+        yield verbs(port, 1024, "mixed", "loss 1%", rounds=100 if FULL else 20, seed=SEED)
+        yield verbs(port, 4096 if large else 1024, "mixed", "delay 1ms reorder 50% duplicate 3%",
+                    rounds=100 if FULL else 20, seed=SEED, seconds=180)
 
 
 def main():
@@ -113,8 +147,12 @@ def main():
         machine = guest.Guest(os.path.join(BUILD, "interop"), MODULES)
         machine.verbs()
         machine.program("ibv_rc_pingpong", "ibverbs-utils")
+        machine.program("rping", "rdmacm-utils")
         for program in ("roce_peer", "verbs_peer"):
             machine.program(os.path.join(BUILD, "tests/interop", program), "libibverbs-dev, then build")
+        for plugin in DPDK_PLUGINS:
+            for path in glob.glob(f"/usr/lib/*/dpdk/pmds-*/librte_{plugin}.so.*.*"):
+                machine.files.program(path, path)
     except guest.Missing as missing:
         print(f"skip: {missing}")
         return 77
