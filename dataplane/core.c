@@ -123,7 +123,6 @@ void endpoint_push(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, c
 	n = proto_msg_pack(m, slots);
 	channel_push(&ep->ch, slots, n);
 	ep->dirty = true;
-	recorder_note(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index), slots);
 	if (dp_traced(dp))
 		trace_record(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index),
 			     dp_source(dp, ep->index), slots, n, payload, m->length);
@@ -140,6 +139,7 @@ bool endpoint_event(struct dp *dp, struct dp_endpoint *ep, uint16_t opcode, cons
 	m.flags = MESSAGE_FLAG_EVENT;
 	m.nargs = (uint8_t)nargs;
 	memcpy(m.arg, args, nargs * sizeof(*args));
+	recorder_note(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index), &m);
 	endpoint_push(dp, ep, &m, NULL);
 	endpoint_activate(dp, ep);
 	dp_count(dp, DPC_EVENTS);

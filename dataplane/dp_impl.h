@@ -475,7 +475,8 @@ static inline bool dp_traced(const struct dp *dp)
 	return TRACE_BUILT && dp->trace;
 }
 
-/* The flight recorder, always on: two cache lines read, one written. @record: 48 bytes, which the header
+/* The flight recorder, always on: a record is noted once, where it enters the dataplane or is made by it;
+ * that costs a cache line written. @record: 48 bytes, which the header
  * slot of any record and the beginning of struct proto_msg are. */
 static inline void recorder_note(struct dp *dp, enum proto_trace_point point, uint32_t endpoint,
 				 const void *record)

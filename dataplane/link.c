@@ -101,8 +101,6 @@ void link_send(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void
 	}
 	b->len += size;
 	dp_count(dp, DPC_LINK_TX);
-	if (m->opcode != OP_LINK_HEARTBEAT) /* they would leave nothing else */
-		recorder_note(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m);
 	if (dp_traced(dp))
 		trace_message(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m->src, m,
 			      payload);
@@ -134,7 +132,7 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 		if (proto_header_check(&m, PROTO_TO_LINK) != STATUS_OK)
 			return false;
 		dp_count(dp, DPC_LINK_RX);
-		if (m.opcode != OP_LINK_HEARTBEAT) {
+		if (m.opcode != OP_LINK_HEARTBEAT) { /* in a recorder they would leave nothing else */
 			dp->used = true;
 			recorder_note(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24, &m);
 		}

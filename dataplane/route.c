@@ -366,6 +366,8 @@ void reply_now(struct dp *dp, struct dp_endpoint *ep, const struct proto_msg *m,
 	}
 	if (status != STATUS_OK && dp_traced(dp))
 		trace_message(dp, TRACE_POINT_REFUSED, dp_source(dp, ep->index), 0, &r, NULL);
+	recorder_note(dp, status == STATUS_OK ? TRACE_POINT_TO_RING : TRACE_POINT_REFUSED,
+		      dp_source(dp, ep->index), &r);
 	/* the drain rule keeps room for one reply */
 	endpoint_push(dp, ep, &r, payload);
 }

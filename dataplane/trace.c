@@ -9,7 +9,7 @@
 
 #include "dataplane/dp_impl.h"
 
-enum { ETHER_BYTES = 14, PACKET_BYTES = 64 + 64 + 32 };
+enum { ETHER_BYTES = 14, TRACE_AHEAD = 8, PACKET_BYTES = 64 + 64 + 32 };
 _Static_assert(offsetof(struct proto_trace_entry, seq) - offsetof(struct proto_trace_entry, slot0) ==
 		       PACKET_BYTES, "a packet's bytes stand side by side");
 
@@ -19,6 +19,10 @@ static struct proto_trace_entry *entry_begin(struct dp *dp, enum proto_trace_poi
 	struct proto_trace_entry *e =
 		(struct proto_trace_entry *)(dp->trace + 64) + (dp->trace_pos & dp->trace_mask);
 
+	/* readers have the lines of what they read last: fetch them back before they are needed */
+	for (unsigned i = 0; i < sizeof(*e); i += 64)
+		__builtin_prefetch((const uint8_t *)(dp->trace + 64) +
+					   ((dp->trace_pos + TRACE_AHEAD) & dp->trace_mask) * sizeof(*e) + i, 1);
 	__atomic_store_n(&e->seq, 0, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	e->magic = PROTO_TRACE_ENTRY_MAGIC;

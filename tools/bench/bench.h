@@ -89,6 +89,7 @@ int bench_wait(const uint32_t *flag);
 /* The benchmarks. 0 or negative errno, after a line on stderr. */
 int bench_ipc(struct bench *b);
 int bench_wire(struct bench *b);
+int bench_tracing(struct bench *b); /* of wire */
 int bench_index(struct bench *b);
 int bench_ops(struct bench *b);
 int bench_rivals(struct bench *b);

@@ -431,6 +431,8 @@ int bench_wire(struct bench *b)
 	result_text("wire.port", b->port);
 	rc = latencies(b, &n, shm);
 	if (!rc)
+		rc = bench_tracing(b);
+	if (!rc)
 		rc = nodes_up(b, &n, shm, "");
 	if (!rc) {
 		memory = memory_start(b, &n, "memory");
