@@ -545,14 +545,14 @@ static void *control_thread(void *arg)
 }
 
 static const struct counter_info control_counter_info[CC_COUNT] = {
-	[CC_REQUESTS] = {"control.requests", "requests", "on the control socket"},
-	[CC_MALFORMED] = {"control.malformed", "requests", "cut short or with a field out of range"},
-	[CC_REFUSED] = {"control.refused", "requests", "answered with another status than OK"},
-	[CC_LOST] = {"control.lost", "mappings", "of rings and regions whose pages were taken away"},
-	[CC_QUOTA_CONNECTIONS] = {"quota.connections", "connections", "beyond the user's quota, or all"},
-	[CC_QUOTA_ENDPOINTS] = {"quota.endpoints", "requests", "for endpoints beyond the user's quota"},
-	[CC_QUOTA_RINGS] = {"quota.rings", "requests", "for ring memory beyond the user's quota"},
-	[CC_QUOTA_REGIONS] = {"quota.regions", "requests", "for regions beyond the user's quota"},
+	[CC_REQUESTS] = {"control.requests", "requests", "on the control socket", COUNTER_SUM},
+	[CC_MALFORMED] = {"control.malformed", "requests", "cut short or with a field out of range", COUNTER_SUM},
+	[CC_REFUSED] = {"control.refused", "requests", "answered with another status than OK", COUNTER_SUM},
+	[CC_LOST] = {"control.lost", "mappings", "of rings and regions whose pages were taken away", COUNTER_SUM},
+	[CC_QUOTA_CONNECTIONS] = {"quota.connections", "connections", "beyond the user's quota, or all", COUNTER_SUM},
+	[CC_QUOTA_ENDPOINTS] = {"quota.endpoints", "requests", "for endpoints beyond the user's quota", COUNTER_SUM},
+	[CC_QUOTA_RINGS] = {"quota.rings", "requests", "for ring memory beyond the user's quota", COUNTER_SUM},
+	[CC_QUOTA_REGIONS] = {"quota.regions", "requests", "for regions beyond the user's quota", COUNTER_SUM},
 };
 
 int control_new(struct control **out, const struct control_conf *conf)

@@ -137,7 +137,8 @@ void trace_from_ring(struct dp *dp, struct dp_endpoint *ep, const struct proto_m
 		     m->length);
 }
 
-#define C(name, unit, help) {name, unit, help}
+#define C(name, unit, help) {name, unit, help, COUNTER_SUM}
+#define L(name, unit, help) {name, unit, help, COUNTER_LEVEL}
 static const struct counter_info dp_counter_info[] = {
 	[DPC_TURNS] = C("loop.turns", "turns", "turns of the polled loop"),
 	[DPC_BUSY_TURNS] = C("loop.busy_turns", "turns", "turns that found something to do"),
@@ -147,8 +148,8 @@ static const struct counter_info dp_counter_info[] = {
 	[DPC_VERBS] = C("verbs", "verbs", "taken from rings"),
 	[DPC_CHAINS] = C("chains", "chains", "taken from rings"),
 	[DPC_COMPLETIONS] = C("completions", "chains", "ended and told"),
-	[DPC_ENDPOINTS] = C("endpoints", "endpoints", "attached now"),
-	[DPC_REGIONS] = C("regions", "regions", "published now"),
+	[DPC_ENDPOINTS] = L("endpoints", "endpoints", "attached now"),
+	[DPC_REGIONS] = L("regions", "regions", "published now"),
 	[DPC_ATTACHED] = C("attached", "endpoints", "attached since the start"),
 	[DPC_CLOSED] = C("closed", "endpoints", "detached, died or closed since the start"),
 	[DPC_POISONED] = C("poisoned", "endpoints", "closed because they wrote nonsense"),
@@ -167,14 +168,14 @@ static const struct counter_info dp_counter_info[] = {
 	[DPC_CANCELLED] = C("failed.cancelled", "requests", "cancelled, and verbs after a failed one"),
 	[DPC_PEER_DIED] = C("failed.peer_died", "requests", "whose service ended"),
 	[DPC_UNREACHABLE] = C("failed.unreachable", "requests", "whose node did not answer"),
-	[DPC_LINKS_UP] = C("links.up", "links", "up now"),
+	[DPC_LINKS_UP] = L("links.up", "links", "up now"),
 	[DPC_LINK_UPS] = C("links.ups", "links", "came up since the start"),
 	[DPC_LINK_DOWNS] = C("links.downs", "links", "went down since the start"),
 	[DPC_LINK_BAD] = C("links.bad", "messages", "malformed, from another dataplane"),
 	[DPC_LINK_TX] = C("links.tx", "messages", "sent to other nodes"),
 	[DPC_LINK_RX] = C("links.rx", "messages", "received from other nodes"),
 	[DPC_HEARTBEATS] = C("links.heartbeats", "messages", "sent"),
-	[DPC_LANES] = C("lanes", "lanes", "open now"),
+	[DPC_LANES] = L("lanes", "lanes", "open now"),
 	[DPC_FENCES] = C("fences", "fences", "clients fenced off"),
 	[DPC_REVOKES] = C("revokes", "regions", "revoked"),
 	[DPC_GRANTS] = C("grants", "handles", "passed on"),
@@ -188,7 +189,7 @@ static const struct counter_info dp_counter_info[] = {
 	[DPC_EVENTS_LATE] = C("events_late", "messages", "that had to wait for room"),
 	[DPC_WAKES] = C("wakes", "wakes", "of sleeping processes"),
 	[DPC_CM_REJECTS] = C("links.rejects", "links", "set-ups refused, either way"),
-	[DPC_MAX_TURN_NS] = C("loop.max_turn_ns", "ns", "longest turn"),
+	[DPC_MAX_TURN_NS] = L("loop.max_turn_ns", "ns", "longest turn"),
 };
 _Static_assert(sizeof(dp_counter_info) / sizeof(dp_counter_info[0]) == DPC_OWN_COUNT,
 	       "every counter is described");

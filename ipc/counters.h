@@ -17,10 +17,16 @@ enum {
 	COUNTERS_MAX = 256,
 };
 
+enum counter_kind {
+	COUNTER_SUM,   /* only rises while the writer lives */
+	COUNTER_LEVEL, /* what there is now */
+};
+
 struct counter_info {
 	char name[40];
 	char unit[16];
-	char help[72];
+	char help[71];
+	uint8_t kind; /* enum counter_kind */
 };
 
 struct counters_page {

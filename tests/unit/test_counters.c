@@ -14,7 +14,8 @@
 
 static void page(void **state)
 {
-	static const struct counter_info info[] = {{"first", "bytes", "one"}, {"second", "turns", "two"}};
+	static const struct counter_info info[] = {{"first", "bytes", "one", COUNTER_SUM},
+						   {"second", "turns", "two", COUNTER_LEVEL}};
 	struct counters_page *p = calloc(1, sizeof(*p));
 
 	(void)state;
