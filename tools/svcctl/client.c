@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ipc/sock.h"
+#include "tools/svcctl/json.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
 
@@ -128,8 +129,7 @@ int client_target(int argc, char **argv, const char *dir, struct target *out,
 
 /* ---------------------------------------------------------------- talking to a supervisor */
 
-/* 0 and the answer (allocated); 1: it says an error (in the answer); negative: no supervisor. */
-static int ask(const struct target *t, const char *request, char **text)
+int client_ask(const struct target *t, const char *request, char **text)
 {
 	char path[CONF_PATH_MAX + 32];
 	struct pollfd p = {.events = POLLIN};
@@ -161,14 +161,29 @@ static void say_down(const struct target *t, bool json)
 	char why[NODE_TEXT_MAX] = "";
 	bool known = rundir_why(t->run_dir, why, sizeof(why)) == 0;
 
-	for (char *c = why; *c; c++)
-		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
-			*c = '\'';
-	if (json)
-		printf("{\"node\": \"%s\", \"state\": \"down\", \"ended\": \"%s\", \"run_dir\": \"%s\"}\n",
-		       t->name, why, t->run_dir);
-	else
+	if (!json) {
 		printf("node %s is down%s%s\n", t->name, known ? "; it ended: " : "", why);
+		return;
+	}
+	json_member(stdout, "{", "node", t->name);
+	json_member(stdout, ", ", "state", "down");
+	json_member(stdout, ", ", "ended", why);
+	json_member(stdout, ", ", "run_dir", t->run_dir);
+	puts("}");
+}
+
+/* What went wrong: on stderr for people, else as an object with the member "error". */
+static void say_error(const struct target *t, const char *process, const char *error, bool json)
+{
+	if (!json) {
+		fprintf(stderr, "svcctl: %s\n", error);
+		return;
+	}
+	json_member(stdout, "{", "node", t->name);
+	if (process)
+		json_member(stdout, ", ", "process", process);
+	json_member(stdout, ", ", "error", error);
+	puts("}");
 }
 
 int client_status(int n, const struct target *t, bool json)
@@ -177,7 +192,7 @@ int client_status(int n, const struct target *t, bool json)
 
 	for (int i = 0; i < n; i++) {
 		char *text;
-		int rc = ask(&t[i], json ? "json" : "status", &text);
+		int rc = client_ask(&t[i], json ? "json" : "status", &text);
 
 		if (rc == 0) {
 			fputs(text + 1, stdout);
@@ -193,24 +208,29 @@ int client_status(int n, const struct target *t, bool json)
 	return exit_status;
 }
 
-int client_down(int n, const struct target *t)
+int client_down(int n, const struct target *t, bool json)
 {
 	int exit_status = 0, lock;
 
 	for (int i = 0; i < n; i++) {
 		char *text;
-		int rc = ask(&t[i], "down", &text);
+		int rc = client_ask(&t[i], "down", &text);
 
 		free(text);
 		if (rc == -ENOENT || rc == -ECONNREFUSED) {
-			say_down(&t[i], false);
+			say_down(&t[i], json);
 			continue;
 		}
 		lock = rundir_lock(t[i].run_dir, 5000);
 		if (rc != -ECONNRESET || lock < 0) {
-			fprintf(stderr, "svcctl: node %s did not end: %s\n", t[i].name,
-				lock < 0 ? strerror(-lock) : strerror(-rc));
+			char why[CONF_NAME_MAX + 128];
+
+			snprintf(why, sizeof(why), "node %s did not end: %s", t[i].name,
+				 lock < 0 ? strerror(-lock) : strerror(-rc));
+			say_error(&t[i], NULL, why, json);
 			exit_status = 1;
+		} else if (json) {
+			say_down(&t[i], true);
 		} else {
 			printf("node %s is down\n", t[i].name);
 		}
@@ -220,19 +240,27 @@ int client_down(int n, const struct target *t)
 	return exit_status;
 }
 
-int client_restart(const struct target *t, const char *name)
+int client_restart(const struct target *t, const char *name, bool json)
 {
-	char request[CONF_NAME_MAX + 16], *text;
+	char request[CONF_NAME_MAX + 16], *text, *end;
 	int rc;
 
 	snprintf(request, sizeof(request), "restart %.*s", CONF_NAME_MAX, name);
-	rc = ask(t, request, &text);
-	if (rc < 0)
-		say_down(t, false);
-	else if (rc)
-		fprintf(stderr, "svcctl: %s\n", text + 1);
-	else
+	rc = client_ask(t, request, &text);
+	if (rc < 0) {
+		say_down(t, json);
+	} else if (rc) {
+		text[strcspn(text, "\n")] = 0;
+		say_error(t, name, text + 1, json);
+	} else if (json) {
+		/* "NAME is ready, pid N" */
+		end = strrchr(text, ' ');
+		json_member(stdout, "{", "node", t->name);
+		json_member(stdout, ", ", "process", name);
+		printf(", \"state\": \"ready\", \"pid\": %ld}\n", end ? strtol(end, NULL, 10) : 0);
+	} else {
 		fputs(text + 1, stdout);
+	}
 	free(text);
 	return rc != 0;
 }

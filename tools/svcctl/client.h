@@ -25,8 +25,12 @@ int client_targets(int argc, char **argv, const char *dir, struct target *t);
 /* [TARGET] NAME, or [NODE/]NAME of the local nodes. 0 or negative. */
 int client_target(int argc, char **argv, const char *dir, struct target *out, const char **name);
 
+/* One request to a supervisor. 0 and the answer (allocated; its first byte is the sign); 1: it says an error;
+ * negative: there is no supervisor. */
+int client_ask(const struct target *t, const char *request, char **text);
+
 int client_status(int n, const struct target *t, bool json);
-int client_down(int n, const struct target *t);
-int client_restart(const struct target *t, const char *name);
+int client_down(int n, const struct target *t, bool json);
+int client_restart(const struct target *t, const char *name, bool json);
 
 #endif

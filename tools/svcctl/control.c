@@ -179,6 +179,10 @@ void control_read(struct node *n, struct node_client *c)
 		text = request[0] == 's' ? status_text(n) : status_json(n);
 		answer(c, text ? '0' : '1', text ? text : "out of memory");
 		free(text);
+	} else if (strcmp(request, "counters") == 0) {
+		text = status_lines(n);
+		answer(c, text ? '0' : '1', text ? text : "out of memory");
+		free(text);
 	} else if (strcmp(request, "down") == 0) {
 		node_end(n, false, "svcctl down"); /* the hang-up is the answer */
 	} else if (strncmp(request, "restart ", 8) == 0) {

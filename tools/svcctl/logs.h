@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* Print the log of @name, what was moved aside first; with @follow go on until SIGINT. 0 or 1. */
-int logs_show(const char *run_dir, const char *name, bool follow);
+/* Print the log of @name, with @json each line as an object;, what was moved aside first; with @follow go on until SIGINT. 0 or 1. */
+int logs_show(const char *node, const char *run_dir, const char *name, bool follow, bool json);
 
 #endif

@@ -100,6 +100,9 @@ void control_tick(struct node *n);
 /* status.c: the whole state as a table or as one JSON object. Allocated; NULL without memory. */
 char *status_text(const struct node *n);
 char *status_json(const struct node *n);
+/* As lines with fields parted by tabs, for snapshot.h: `node NAME STATE UPTIME_MS`, `process NAME STATE PID RESTARTS
+ * CORE`, `counter NAME UNIT sum|level VALUE HELP`. */
+char *status_lines(const struct node *n);
 
 /* find.c: absolute path of a program of this project, or of a path. 0 or -ENOENT. */
 int program_find(const char *name, char *out, size_t len);

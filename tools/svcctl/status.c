@@ -137,3 +137,30 @@ char *status_json(const struct node *n)
 	fclose(f);
 	return text;
 }
+
+char *status_lines(const struct node *n)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "node\t%s\t%s\t%" PRIu64 "\n", n->conf->name, node_phase_name(n->phase),
+		(n->now_ns - n->started_ns) / 1000000u);
+	for (unsigned i = 0; i < n->nprocs; i++) {
+		const struct proc *p = &n->procs[i];
+
+		fprintf(f, "process\t%s\t%s\t%d\t%u\t%d\n", p->name,
+			p->kind == PROC_DATAPLANE && dataplane_stuck(n) ? "stuck" : proc_state_name(p->state),
+			p->pid, p->restarts, core_of(n, p));
+	}
+	for (uint32_t i = 0; i < counters(n); i++) {
+		const struct counter_info *c = &n->admin.counters->info[i];
+
+		fprintf(f, "counter\t%.39s\t%.15s\t%s\t%" PRIu64 "\t%.70s\n", c->name, c->unit,
+			c->kind == COUNTER_LEVEL ? "level" : "sum", counters_read(n->admin.counters, i), c->help);
+	}
+	fclose(f);
+	return text;
+}

@@ -13,10 +13,13 @@
 #include "proto/proto.h"
 #include "tools/svcctl/client.h"
 #include "tools/svcctl/doctor.h"
+#include "tools/svcctl/json.h"
 #include "tools/svcctl/local.h"
 #include "tools/svcctl/logs.h"
+#include "tools/svcctl/metrics.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
+#include "tools/svcctl/top.h"
 
 static const char usage_text[] =
 	"usage: svcctl COMMAND [options] [TARGET]\n"
@@ -33,15 +36,21 @@ static const char usage_text[] =
 	"      --idle MODE        auto (default), spin, yield or block\n"
 	"      --keep             leave a node.conf that is there as it is\n"
 	"  down [TARGET...]       end nodes\n"
-	"  status [--json] [TARGET...]  processes, and what the dataplane has counted\n"
+	"  status [TARGET...]     processes, and what the dataplane has counted\n"
+	"  top [TARGET...]        rates, busy cores, refusals and losses, as they are now\n"
+	"      --once             one look, then end\n"
+	"      --interval-ms N    between two looks; default 1000\n"
+	"  metrics [TARGET...]    counters for Prometheus, at http://127.0.0.1:9479/metrics\n"
+	"      --http-port N      another port; 0: one that is free\n"
+	"      --once             print them, then end\n"
 	"  restart [TARGET] NAME  end a process and start it again; returns when it is ready\n"
 	"  doctor [FILE]          is this machine fit for that node? exit status 1: not quite\n"
-	"      --json             as one JSON object\n"
 	"      --fix              mend what can be mended safely, and say what was done\n"
 	"      --sysroot DIR      look at DIR/proc, DIR/sys and DIR/dev instead of this machine\n"
 	"  logs [-f] [TARGET] NAME  what a process has written; -f: go on\n"
 	"  help                   this text\n"
 	"\n"
+	"With --json every command but help and metrics prints JSON, one object a line.\n"
 	"A TARGET is a node's configuration file or run_dir. Without one: the nodes of up --local, in\n"
 	"--dir DIR where that was given; a NAME is then NODE/PROCESS.\n";
 
@@ -51,9 +60,18 @@ static void say_error(void *arg, const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
+/* For --json: *@arg counts. */
+static void say_error_json(void *arg, const char *line)
+{
+	unsigned *n = arg;
+
+	fputs((*n)++ ? ", " : "", stdout);
+	json_string(stdout, line, strlen(line));
+}
+
 /* ---------------------------------------------------------------- check and up */
 
-static int cmd_check(int argc, char **argv, bool reference)
+static int cmd_check(int argc, char **argv, bool reference, bool json)
 {
 	static struct node_conf conf;
 	char exec[CONF_TEXT_MAX + 1];
@@ -68,23 +86,34 @@ static int cmd_check(int argc, char **argv, bool reference)
 		return 2;
 	}
 	for (int i = 0; i < argc; i++) {
-		struct conf_errors errors = {.say = say_error};
+		unsigned said = 0;
+		struct conf_errors errors = {.say = json ? say_error_json : say_error, .arg = &said};
 		struct conf_host host;
 		bool missing = false;
 
 		conf_host_here(&host);
+		if (json) {
+			json_member(stdout, "{", "file", argv[i]);
+			fputs(", \"errors\": [", stdout);
+		}
 		conf_read(argv[i], &host, &conf, &errors);
 		for (unsigned s = 0; s < conf.nservices; s++)
 			if (conf.services[s].exec[0] &&
 			    program_find(conf.services[s].exec, exec, sizeof(exec))) {
-				fprintf(stderr, "%s:%u: [service %s]: there is no program %s; write its"
-					" path\n", argv[i], conf.services[s].line, conf.services[s].name,
-					conf.services[s].exec);
+				char text[CONF_TEXT_MAX + 256];
+
+				snprintf(text, sizeof(text), "%.128s:%u: [service %s]: there is no program %s; write"
+					 " its path", argv[i], conf.services[s].line, conf.services[s].name,
+					 conf.services[s].exec);
+				errors.say(errors.arg, text);
 				missing = true;
 			}
 		if (errors.count || missing)
 			bad = 1;
-		else
+		if (json) {
+			json_member(stdout, "], ", "node", conf.name);
+			printf(", \"peers\": %u, \"services\": %u}\n", conf.npeers, conf.nservices);
+		} else if (!errors.count && !missing)
 			printf("%s: good; node %s, %u peers, %u services\n", argv[i], conf.name,
 			       conf.npeers, conf.nservices);
 	}
@@ -156,7 +185,7 @@ static int spawn(const char *file, const struct node_conf *conf)
 }
 
 /* Wait for its word. 0: up. */
-static int await(int fd, const char *name, const char *run_dir)
+static int await(int fd, const char *name, const char *run_dir, bool json)
 {
 	char word[NODE_TEXT_MAX + 16] = "";
 	size_t at = 0;
@@ -167,6 +196,18 @@ static int await(int fd, const char *name, const char *run_dir)
 	close(fd);
 	word[at] = 0;
 	word[strcspn(word, "\n")] = 0;
+	if (json) {
+		bool up = strcmp(word, "up") == 0;
+
+		json_member(stdout, "{", "node", name);
+		json_member(stdout, ", ", "state", up ? "up" : "down");
+		json_member(stdout, ", ", "run_dir", run_dir);
+		if (!up)
+			json_member(stdout, ", ", "error",
+				    word[0] ? word : "it ended without a word; its log says more");
+		puts("}");
+		return !up;
+	}
 	if (strcmp(word, "up") == 0) {
 		printf("node %s is up: %s\n", name, run_dir);
 		return 0;
@@ -176,7 +217,7 @@ static int await(int fd, const char *name, const char *run_dir)
 	return 1;
 }
 
-static int cmd_up(const char *file, bool background)
+static int cmd_up(const char *file, bool background, bool json)
 {
 	static struct node_conf conf;
 	struct conf_errors errors = {.say = say_error};
@@ -192,7 +233,7 @@ static int cmd_up(const char *file, bool background)
 		return 1;
 	if (background) {
 		fd = spawn(real, &conf);
-		rc = fd < 0 ? 1 : await(fd, conf.name, conf.run_dir);
+		rc = fd < 0 ? 1 : await(fd, conf.name, conf.run_dir, json);
 	} else {
 		rc = node_run(&conf, real, -1);
 	}
@@ -200,7 +241,7 @@ static int cmd_up(const char *file, bool background)
 	return rc;
 }
 
-static int cmd_up_local(const struct local_conf *local)
+static int cmd_up_local(const struct local_conf *local, bool json)
 {
 	static struct node_conf conf[LOCAL_NODES_MAX];
 	char files[LOCAL_NODES_MAX][LOCAL_PATH_MAX], err[NODE_TEXT_MAX];
@@ -221,16 +262,16 @@ static int cmd_up_local(const struct local_conf *local)
 	for (unsigned i = 0; i < local->nodes; i++)
 		fds[i] = spawn(files[i], &conf[i]);
 	for (unsigned i = 0; i < local->nodes; i++)
-		bad |= fds[i] < 0 || await(fds[i], conf[i].name, conf[i].run_dir);
+		bad |= fds[i] < 0 || await(fds[i], conf[i].name, conf[i].run_dir, json);
 	return bad;
 }
 
 /* ---------------------------------------------------------------- the command line */
 
 struct options {
-	bool background, json, follow, reference, keep, fix;
+	bool background, json, follow, reference, keep, fix, once;
 	const char *sysroot, *dir, *services, *idle;
-	unsigned local, udp_port, heartbeat_ms;
+	unsigned local, udp_port, heartbeat_ms, interval_ms, http_port;
 	enum local_port port;
 };
 
@@ -251,7 +292,7 @@ static int number(const char *option, const char *text, unsigned min, unsigned m
 static int options_read(int argc, char **argv, struct options *o)
 {
 	enum { LOCAL = 256, PORT, DIR_, SERVICES, UDP, HEARTBEAT, IDLE, KEEP, JSON, REFERENCE,
-	       FIX, SYSROOT };
+	       FIX, SYSROOT, ONCE, INTERVAL, HTTP };
 	static const struct option longs[] = {
 		{"local", 1, NULL, LOCAL},	   {"port", 1, NULL, PORT},
 		{"dir", 1, NULL, DIR_},		   {"services", 1, NULL, SERVICES},
@@ -259,6 +300,8 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"idle", 1, NULL, IDLE},	   {"keep", 0, NULL, KEEP},
 		{"json", 0, NULL, JSON},	   {"reference", 0, NULL, REFERENCE},
 		{"fix", 0, NULL, FIX},		   {"sysroot", 1, NULL, SYSROOT},
+		{"once", 0, NULL, ONCE},	   {"interval-ms", 1, NULL, INTERVAL},
+		{"http-port", 1, NULL, HTTP},
 		{"detach", 0, NULL, 'd'},	   {"follow", 0, NULL, 'f'},
 		{NULL, 0, NULL, 0},
 	};
@@ -276,6 +319,9 @@ static int options_read(int argc, char **argv, struct options *o)
 		case IDLE: o->idle = optarg; break;
 		case KEEP: o->keep = true; break;
 		case JSON: o->json = true; break;
+		case ONCE: o->once = true; break;
+		case INTERVAL: rc = number("interval-ms", optarg, 10, 3600000, &o->interval_ms); break;
+		case HTTP: rc = number("http-port", optarg, 0, 65535, &o->http_port); break;
 		case FIX: o->fix = true; break;
 		case SYSROOT: o->sysroot = optarg; break;
 		case REFERENCE: o->reference = true; break;
@@ -323,7 +369,13 @@ static int run_up(struct options *o, int argc, char **argv)
 
 	if (!o->local) {
 		if (argc == 1)
-			return cmd_up(argv[0], o->background);
+			{
+			if (o->json && !o->background) {
+				fprintf(stderr, "svcctl: up --json wants -d: in the foreground the output is the node's\n");
+				return 2;
+			}
+			return cmd_up(argv[0], o->background, o->json);
+		}
 		fprintf(stderr, "svcctl: up wants one configuration file, or --local N\n");
 		return 2;
 	}
@@ -348,9 +400,29 @@ static int run_up(struct options *o, int argc, char **argv)
 		real = realpath(o->dir, NULL);
 	}
 	local.dir = real ? real : dir;
-	rc = cmd_up_local(&local);
+	rc = cmd_up_local(&local, o->json);
 	free(real);
 	return rc;
+}
+
+static int run_metrics(int n, const struct target *t, const struct options *o)
+{
+	char *text;
+
+	if (o->json) {
+		fprintf(stderr, "svcctl: metrics is for Prometheus; status --json has the same as JSON\n");
+		return 2;
+	}
+	if (!o->once)
+		return metrics_serve(n, t, (uint16_t)o->http_port);
+	text = metrics_text(n, t);
+	if (!text) {
+		fprintf(stderr, "svcctl: out of memory\n");
+		return 1;
+	}
+	fputs(text, stdout);
+	free(text);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -358,6 +430,8 @@ int main(int argc, char **argv)
 	static struct target t[TARGETS_MAX];
 	struct options o = {.idle = "auto",
 			    .udp_port = 4791,
+			    .interval_ms = 1000,
+			    .http_port = 9479,
 			    .heartbeat_ms = PROTO_HEARTBEAT_DEFAULT};
 	const char *command = argc > 1 ? argv[1] : "help", *name;
 	int n;
@@ -375,22 +449,28 @@ int main(int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	if (strcmp(command, "check") == 0)
-		return cmd_check(argc, argv, o.reference);
+		return cmd_check(argc, argv, o.reference, o.json);
 	if (strcmp(command, "doctor") == 0)
 		return cmd_doctor(argc, argv, o.sysroot, o.fix, o.json);
 	if (strcmp(command, "up") == 0)
 		return run_up(&o, argc, argv);
-	if (strcmp(command, "status") == 0 || strcmp(command, "down") == 0) {
+	if (strcmp(command, "status") == 0 || strcmp(command, "down") == 0 ||
+	    strcmp(command, "top") == 0 || strcmp(command, "metrics") == 0) {
 		n = client_targets(argc, argv, o.dir, t);
 		if (n < 0)
 			return 1;
-		return command[0] == 's' ? client_status(n, t, o.json) : client_down(n, t);
+		switch (command[0]) {
+		case 's': return client_status(n, t, o.json);
+		case 'd': return client_down(n, t, o.json);
+		case 't': return top_run(n, t, o.interval_ms, o.once, o.json);
+		default: return run_metrics(n, t, &o);
+		}
 	}
 	if (strcmp(command, "restart") == 0 || strcmp(command, "logs") == 0) {
 		if (client_target(argc, argv, o.dir, &t[0], &name))
 			return 1;
-		return command[0] == 'r' ? client_restart(&t[0], name)
-					 : logs_show(t[0].run_dir, name, o.follow);
+		return command[0] == 'r' ? client_restart(&t[0], name, o.json)
+					 : logs_show(t[0].name, t[0].run_dir, name, o.follow, o.json);
 	}
 	fprintf(stderr, "svcctl: there is no command %s\n\n%s", command, usage_text);
 	return 2;
