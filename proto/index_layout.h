@@ -350,7 +350,7 @@ static inline uint64_t index_table_region_size(uint64_t groups, unsigned depth, 
 
 static inline uint64_t index_tree_region_size(uint64_t segments)
 {
-	return INDEX_TREE_HEAP_OFFSET + segments * INDEX_SEGMENT;
+	return INDEX_TREE_HEAP_OFFSET + segments * INDEX_SEGMENT + INDEX_CLIENTS * 8ull;
 }
 
 #define INDEX_CLIENT_TABLE_OFFSET  INDEX_SUPER_SIZE

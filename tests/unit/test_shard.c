@@ -516,6 +516,9 @@ static void test_adopt_tree(void **state)
 	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
 	assert_int_equal(s.segments, SEGMENTS);
 	assert_int_equal(s.table->root, 0);
+	store_client_set(&s, INDEX_CLIENTS - 1, 1, INDEX_CLIENT_ALIVE);
+	assert_true(index_pin_at(t->heap_offset, t->heap_size, INDEX_CLIENTS - 1) + 8 <= ts);
+	store_client_set(&s, INDEX_CLIENTS - 1, 1, INDEX_CLIENT_DEAD);
 	assert_non_null(store_adopt(&s, w.table, ts - 1, w.control, cs));
 	t->type = INDEX_TYPE_HASH;
 	assert_non_null(store_adopt(&s, w.table, ts, w.control, cs));
