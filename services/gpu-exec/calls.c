@@ -124,11 +124,13 @@ int gpu_do_copy_rows(struct gpu_worker *w, const struct gpu_call_copy_rows *a)
 
 int gpu_do_fill(struct gpu_worker *w, const struct gpu_call_fill *a)
 {
+	uint64_t bytes;
 	int rc = 0;
 
-	if (rows_wrap(a->to, a->pitch, a->height))
+	if (rows_wrap(a->to, a->pitch, a->height) || __builtin_mul_overflow(a->width, a->element, &bytes) ||
+	    (a->height > 1 && bytes > a->pitch))
 		return GPU_INVALID_VALUE;
-	if (a->width == 0)
+	if (bytes == 0)
 		return 0;
 	for (uint64_t y = 0; y < a->height && !rc; y++)
 		rc = w->ops->fill(w->dev, a->to + y * a->pitch, a->value, a->element, a->width);
