@@ -72,6 +72,7 @@ static void fill(struct client *c)
 		proto_request_init(&m, delay ? OP_ECHO_DELAY : OP_ECHO_ECHO);
 		m.arg[0] = id;
 		m.nargs = 1;
+		m.trace_id = (uint32_t)id;
 		if (delay) {
 			m.arg[1] = id * 7919 % 20000;
 			m.nargs = 2;

@@ -35,6 +35,7 @@ class Errors(unittest.TestCase):
                                  (["--read", "/nowhere"], 1, "/nowhere: No such file"),
                                  (["--read", "/dev/null"], 1, "the file is empty"),
                                  (["--read", "/proc/self/exe"], 1, "not a pcapng file"),
+                                 (["--follow", "x", "/"], 2, "--follow x"),
                                  (["--recorder"], 2, "give its RUN_DIR"),
                                  (["--recorder", "/"], 1, "no supervisor answers"),
                                  (["--names", "/dev/null", "/"], 1, "/dev/null"),
@@ -170,6 +171,46 @@ class Live(unittest.TestCase):
                                           == "ready" and status(self.run_dir)["processes"]["dataplane"]["pid"]
                                           not in (0, p), 10))
         self.assertEqual(len([line for line in recorder() if line.startswith("-- ")]), 4)
+
+    def waterfall(self, text):
+        lines = text.splitlines()
+        self.assertRegex(lines[0], r"^trace 0x[0-9a-f]+: \d+ sightings on 2 nodes, \d+\.\d{3} us$")
+        rows = [re.match(r" *([\d.]+)  (.{40})  ([\d/]+) +([a-z-]+) +(echo\.[a-z]+) ([a-z]+)", line)
+                for line in lines[1:] if not line.startswith("clock")]
+        self.assertTrue(all(rows), text)
+        times = [float(row.group(1)) for row in rows]
+        self.assertEqual(times, sorted(times))
+        steps = [(row.group(3).split("/")[0], row.group(4), row.group(6)) for row in rows]
+        self.assertEqual(steps[0], ("1", "from-ring", "request"), text)
+        self.assertEqual(steps[-1], ("1", "to-ring", "reply"), text)
+        there = [("1", "from-ring", "request"), ("1", "to-link", "request"), ("2", "from-link", "request"),
+                 ("2", "to-ring", "request")]
+        self.assertEqual([s for s in steps if s in there], there)
+        back = [("2", "to-link", "reply"), ("1", "from-link", "reply"), ("1", "to-ring", "reply")]
+        self.assertEqual([s for s in steps if s in back], back)
+
+    def test_follow(self):
+        path, b = os.path.join(self.dir.path, "capture"), os.path.join(self.dir.path, "b")
+        out = msgdump("--write", path, "--no-packets", "--count", "3000", self.run_dir, b, "opcode echo.*")
+        self.assertEqual(out.returncode, 0, out.stderr)
+        seen = {}
+        for line in msgdump("--read", path, "--json", "reply and point to-ring").stdout.splitlines():
+            record = json.loads(line)
+            seen[record["trace"]] = record
+        whole = [trace for trace in seen if len(msgdump(
+            "--read", path, f"trace {trace}").stdout.splitlines()) >= 7][:1]
+        self.assertTrue(whole)
+        out = msgdump("--read", path, "--follow", str(whole[0]))
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        self.waterfall(out.stdout)
+        # Live: one that is still to come.
+        now = json.loads(msgdump("--count", "1", "--json", self.run_dir, "request and trace > 0").stdout)
+        out = msgdump("--follow", str(now["trace"] + 5000), self.run_dir, b, timeout=30)
+        self.assertEqual((out.returncode, out.stderr), (0, ""))
+        self.waterfall(out.stdout)
+        out = msgdump("--read", path, "--follow", "0xfffffff0")
+        self.assertEqual(out.returncode, 1)
+        self.assertIn("no message with trace id", out.stdout)
 
     def test_ends_with_the_dataplane(self):
         with subprocess.Popen([MSGDUMP, "--heartbeats", self.run_dir], stdout=subprocess.DEVNULL,

@@ -14,6 +14,7 @@
 
 #include "ipc/keeper.h"
 #include "tools/msgdump/filter.h"
+#include "tools/msgdump/follow.h"
 #include "tools/msgdump/place.h"
 #include "tools/msgdump/recorder.h"
 #include "tools/msgdump/show.h"
@@ -32,6 +33,8 @@ static const char usage_text[] =
 	"\n"
 	"  --recorder        what the flight recorder holds: the last records of the node's dataplanes, those\n"
 	"                    that have ended included; registers and payloads are not kept\n"
+	"  --follow ID       one request across all NODEs given, by its trace id, as a waterfall: until it is\n"
+	"                    answered, or of a capture\n"
 	"  --json            one JSON object a line\n"
 	"  --packets         the port's packets, too\n"
 	"  --write FILE      a capture that Wireshark reads (pcapng), packets included; - is standard output\n"
@@ -68,6 +71,7 @@ struct options {
 	const char *read, *write;
 	bool json, heartbeats, packets, no_packets, recorder;
 	uint64_t count;
+	uint32_t follow; /* 0: nothing */
 };
 
 static volatile sig_atomic_t stopped;
@@ -147,6 +151,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"verbs", 0, NULL, 'v'},    {"heartbeats", 0, NULL, 'h'}, {"status", 1, NULL, 's'},
 		{"count", 1, NULL, 'c'},    {"help", 0, NULL, 'H'},	  {"json", 0, NULL, 'j'},
 		{"names", 1, NULL, 'N'},    {"read", 1, NULL, 'R'},	  {"write", 1, NULL, 'W'},
+		{"follow", 1, NULL, 'f'},
 		{"recorder", 0, NULL, 'F'}, {"plugin", 0, NULL, 'L'},
 		{"packets", 0, NULL, 'P'},  {"no-packets", 0, NULL, 'Q'}, {NULL, 0, NULL, 0}};
 	struct shorthand s[SHORTHANDS];
@@ -190,6 +195,12 @@ static int options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'W':
 			o->write = optarg;
+			break;
+		case 'f':
+			errno = 0;
+			o->follow = (uint32_t)strtoul(optarg, &end, 0);
+			if (errno || *end || optarg[0] < '0' || optarg[0] > '9' || o->follow == 0)
+				return bad("follow", optarg);
 			break;
 		case 'F':
 			o->recorder = true;
@@ -235,6 +246,10 @@ static int options_read(int argc, char **argv, struct options *o)
 	}
 	if (o->recorder && (o->read || o->nplaces != 1)) {
 		fprintf(stderr, "msgdump: --recorder wants one NODE\n");
+		return 2;
+	}
+	if (o->follow && (o->recorder || o->write || o->json)) {
+		fprintf(stderr, "msgdump: --follow goes with neither --recorder nor --write nor --json\n");
 		return 2;
 	}
 	if (!o->names.named && o->nplaces)
@@ -377,6 +392,43 @@ static int recorders(const struct options *o, FILE *to)
 	return rc < 0;
 }
 
+/* A while after its answer, what other nodes still have of it is there, too. */
+static int follow(const struct options *o, struct source *s, FILE *to)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+	enum { TURNS_AFTER = 25 };
+	static struct event ev;
+	struct follow f;
+	unsigned after = 0;
+	int rc = follow_begin(&f, o->follow);
+
+	while (!rc && !stopped && after < TURNS_AFTER) {
+		rc = source_next(s, &ev);
+		if (rc == 1) {
+			rc = 0;
+			if (filter_match(o->filter, &ev))
+				follow_add(&f, &ev);
+			continue;
+		}
+		if (rc == -EPIPE) {
+			fprintf(stderr, "msgdump: a dataplane has ended\n");
+			rc = 0;
+			break;
+		}
+		if (rc || s->reader)
+			break;
+		after += follow_complete(&f);
+		nanosleep(&pause, NULL);
+	}
+	if (!rc) {
+		follow_order(&f);
+		follow_print(&f, to);
+		rc = f.count ? 0 : -ENOENT;
+	}
+	follow_end(&f);
+	return rc;
+}
+
 static int source_open(const struct options *o, struct source *s)
 {
 	char text[SOURCE_RINGS_MAX][PATH_TEXT_MAX];
@@ -411,7 +463,8 @@ int main(int argc, char **argv)
 		goto out;
 	to = out_open(&o);
 	if (to) {
-		rc = (o.recorder ? recorders(&o, to) : copy(&o, &s, to)) ? 1 : 0;
+		rc = o.recorder ? recorders(&o, to) : o.follow ? follow(&o, &s, to) : copy(&o, &s, to);
+		rc = rc ? 1 : 0;
 		rc |= out_close(&o, to);
 	}
 	source_close(&s);
