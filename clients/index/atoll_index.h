@@ -279,6 +279,8 @@ struct atoll_index_stats {
 	uint64_t leaked_bytes;
 	uint64_t reused_bytes; /* of blocks that left the table, and were free again */
 	uint64_t chunk_bytes; /* received from the shard */
+	uint64_t block_bytes; /* written as blocks: header, key, value */
+	uint64_t log_bytes;   /* written as records and images */
 	uint64_t collisions;  /* blocks read for a fingerprint that was another key's */
 	uint64_t conflicts;   /* compare-and-swaps lost */
 	uint64_t withdrawals; /* pending inserts taken back for another one */

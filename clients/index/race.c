@@ -169,6 +169,8 @@ int race_chain_post(struct race *r, struct race_op *op)
 	if (rc == 0) {
 		op->posted = true;
 		op->trips++;
+		if (op->chain[0].op == VERB_WRITE)
+			r->stats.block_bytes += op->chain[0].len;
 		r->doorbell = true;
 	}
 	if (op->unsent != (rc != 0)) {

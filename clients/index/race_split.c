@@ -180,7 +180,7 @@ static void post_tx(struct race *r)
 		.aux = s->pair,
 		.key8 = (uint64_t)s->sub.depth << 32 | s->sub.prefix,
 	};
-	uint32_t size = (uint32_t)index_subtable_size(r->c.groups);
+	uint32_t size = (uint32_t)index_subtable_size(r->c.groups), logged = 0;
 	int rc;
 
 	rtx_abort(tx);
@@ -218,8 +218,13 @@ static void post_tx(struct race *r)
 	case RACE_SPLIT_KEYS_OF:
 		return;
 	}
+	for (unsigned i = 0; i < tx->n; i++)
+		if (tx->chain[i].op == VERB_WRITE &&
+		    (s->state == RACE_SPLIT_LOCK || s->state == RACE_SPLIT_RECORD))
+			logged += tx->chain[i].len;
 	rc = rtx_commit(tx, r->c.verbs, r->lane[0], cookie(s, 0));
 	if (rc == 0) {
+		r->stats.log_bytes += logged;
 		s->sent = true;
 		sent(r, 0);
 	} else if (rc != -EAGAIN) {

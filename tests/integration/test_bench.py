@@ -22,7 +22,7 @@ KEYS = {
              "wire.detect_ms.node", "wire.trace_off", "wire.trace_on",
              "wire.read64_rate", "wire.read1m_bytes"],
     "index": ["index.rtts.get", "index.rtts.put", "index.rtts.insert", "index.rtts.delete",
-              "index.get_rate", "index.load_factor", "index.splits", "index.ycsb_rate.A",
+              "index.get_rate", "index.load_factor", "index.log_bytes", "index.rtts_cached.get", "index.splits", "index.ycsb_rate.A",
               "index.ycsb_rate_ft_off.A", "index.ycsb_rate.insert"],
 }
 
@@ -57,6 +57,8 @@ class Bench(unittest.TestCase):
         index = self.run_one("index")
         self.assertLessEqual({"A", "B", "C", "D", "F", "insert"}, set(index["ft_overhead"]))
         self.assertNotIn("E", index["ft_overhead"])
+        trips = index["rtts_cached"]
+        self.assertEqual([trips[op] for op in ("get", "update", "insert", "delete")], [1, 2, 3, 2])
         trips = index["rtts"]
         self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
 

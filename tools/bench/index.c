@@ -13,9 +13,11 @@
 
 #ifdef ATOLL_HAVE_INDEX
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "clients/index/atoll_index.h"
+#include "tools/bench/index_death.h"
 #include "tools/bench/ycsb_run.h"
 
 enum {
@@ -24,6 +26,7 @@ enum {
 	IN_FLIGHT = 16,
 	OPEN_MS = 15000,
 	YCSB_RECORDS = 10000,
+	SUSPECT_US = 300, /* a waiter asks early */
 };
 
 struct load {
@@ -114,39 +117,59 @@ static double trips(const struct atoll_index_stats *from, const struct atoll_ind
 	return best;
 }
 
-static int count_trips(struct atoll_index *ix, uint64_t n)
+/* @what: the key of the figures; @goal: by step. */
+static int count_trips(struct atoll_index *ix, uint64_t n, const char *what, const double goal[5])
 {
-	static const struct {
-		enum atoll_op op;
-		const char *key;
-		double goal;
-	} steps[] = {{ATOLL_INSERT, "insert", 3}, {ATOLL_PUT, "put", 3}, {ATOLL_GET, "get", 2},
-		     {ATOLL_DELETE, "delete", 3}};
-	struct rounds mean[4] = {0}, common[4] = {0};
+	static const enum atoll_op steps[] = {ATOLL_INSERT, ATOLL_PUT, ATOLL_GET, ATOLL_UPDATE,
+					      ATOLL_DELETE};
+	double common[5], mean[5];
 	char key[64];
 
-	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		struct atoll_index_stats from, to;
 		uint64_t done;
-		double m;
 		int rc;
 
 		atoll_index_stats(ix, &from);
-		rc = run(ix, steps[i].op, n, IN_FLIGHT, 0, &done);
+		rc = run(ix, steps[i], n, IN_FLIGHT, 0, &done);
 		if (rc)
 			return rc;
 		atoll_index_stats(ix, &to);
-		rounds_add(&common[i], trips(&from, &to, steps[i].op, &m));
-		rounds_add(&mean[i], m);
+		common[i] = trips(&from, &to, steps[i], &mean[i]);
 	}
-	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		snprintf(key, sizeof(key), "index.rtts.%s", steps[i].key);
-		result_one(key, common[i].v[0], "trips", steps[i].goal);
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(key, sizeof(key), "index.%s.%s", what, atoll_op_name(steps[i]));
+		result_one(key, common[i], "trips", goal[i]);
 	}
-	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		snprintf(key, sizeof(key), "index.rtts_mean.%s", steps[i].key);
-		result_one(key, mean[i].v[0], "trips", 0);
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(key, sizeof(key), "index.%s_mean.%s", what, atoll_op_name(steps[i]));
+		result_one(key, mean[i], "trips", 0);
 	}
+	return 0;
+}
+
+/* What fault tolerance adds to a put that changes no structure: bytes that are not key or value, and log. */
+static int count_bytes(struct atoll_index *ix, uint64_t n)
+{
+	struct atoll_index_stats from, to;
+	uint64_t done;
+	size_t klen;
+	char key[24];
+	int rc;
+
+	key_of(0, key, &klen);
+	atoll_index_stats(ix, &from);
+	rc = run(ix, ATOLL_PUT, n, IN_FLIGHT, 0, &done);
+	atoll_index_stats(ix, &to);
+	if (rc)
+		return rc;
+	if (to.splits != from.splits)
+		return 0; /* a structure was changed */
+	result_one("index.log_bytes",
+		   (double)(to.block_bytes + to.log_bytes - from.block_bytes - from.log_bytes) /
+				   (double)n -
+			   (double)(klen + VALUE),
+		   "bytes", 24);
 	return 0;
 }
 
@@ -175,10 +198,13 @@ static int measure(struct bench *b, struct atoll_index *ix)
 	uint32_t *samples = calloc(n, sizeof(*samples));
 	struct latency_rounds get = {0};
 	struct rounds rate = {0};
-	int rc = samples ? count_trips(ix, b->quick ? ENTRIES / 10 : ENTRIES) : -ENOMEM;
+	const double goal[5] = {3, 3, 2, 3, 3};
+	int rc = samples ? count_trips(ix, b->quick ? ENTRIES / 10 : ENTRIES, "rtts", goal) : -ENOMEM;
 
 	if (!rc)
 		rc = run(ix, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
+	if (!rc)
+		rc = count_bytes(ix, ENTRIES / 10);
 	for (unsigned i = 0; i < b->rounds && !rc; i++) {
 		uint64_t start = clock_now_ns();
 
@@ -195,6 +221,82 @@ static int measure(struct bench *b, struct atoll_index *ix)
 	result("index.get_ns", &get.p50, "ns", 0);
 	result_latency("index.get", &get);
 	return 0;
+}
+
+static int open_table(struct atoll_index **ix, const char *target, const struct atoll_index_options *o)
+{
+	uint64_t end = clock_now_ns() + OPEN_MS * 1000000ull;
+	const char *why = NULL;
+	int rc;
+
+	while ((rc = atoll_index_open(ix, target, o, &why)) != 0 && clock_now_ns() < end)
+		usleep(20000); /* the link and the shard may still be on their way up */
+	if (rc)
+		fprintf(stderr, "atoll-bench: %s\n", why ? why : strerror(-rc));
+	return rc;
+}
+
+/* ---------------------------------------------------------------- beside others */
+
+static struct atoll_index *beside;
+
+int beside_index_open(const struct nodes *n, const char *target)
+{
+	struct atoll_index_options options = {
+		.name = "bench", .in_flight = IN_FLIGHT, .socket = n->socket[0]};
+	uint64_t done;
+	int rc = open_table(&beside, target, &options);
+
+	return rc ? rc : run(beside, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
+}
+
+int beside_index_gets(uint64_t ns, double *rate)
+{
+	uint64_t start = clock_now_ns(), done = 0;
+	int rc = run(beside, ATOLL_GET, UINT64_MAX, IN_FLIGHT, ns, &done);
+
+	*rate = (double)done * 1e9 / (double)(clock_now_ns() - start);
+	return rc;
+}
+
+void beside_index_close(void)
+{
+	if (beside)
+		atoll_index_close(beside);
+	beside = NULL;
+}
+
+/* A client with a slot cache, then one that others die beside. */
+static int measure_more(struct bench *b, const struct atoll_index_options *options)
+{
+	const double goal[5] = {3, 2, 1, 2, 2};
+	struct atoll_index_options o = *options;
+	struct rounds killed = {0}, stopped = {0};
+	struct atoll_index *ix = NULL;
+	int rc;
+
+	o.cache = 1 << 16;
+	rc = open_table(&ix, "b/cached", &o);
+	if (!rc)
+		rc = count_trips(ix, b->quick ? ENTRIES / 10 : ENTRIES, "rtts_cached", goal);
+	if (ix)
+		atoll_index_close(ix);
+	ix = NULL;
+	o.cache = 0;
+	o.suspect_us = SUSPECT_US;
+	if (!rc)
+		rc = open_table(&ix, "b/cached", &o);
+	if (!rc)
+		rc = death_measure(ix, "b/cached", &o, SIGKILL, b->rounds, &killed);
+	if (!rc)
+		rc = death_measure(ix, "b/cached", &o, SIGSTOP, b->rounds, &stopped);
+	if (ix)
+		atoll_index_close(ix);
+	if (!rc && killed.n)
+		result("index.unblock_ms.hangup", &killed, "ms", 2);
+	if (!rc && stopped.n)
+		result("index.unblock_ms.hang", &stopped, "ms", 60);
+	return rc;
 }
 
 /* ---------------------------------------------------------------- YCSB, fault tolerance on and off */
@@ -258,49 +360,6 @@ static int ycsb_measure(struct bench *b, struct ycsb_table t[2])
 
 /* ---------------------------------------------------------------- nodes */
 
-static int open_table(struct atoll_index **ix, const char *target, const struct atoll_index_options *o)
-{
-	uint64_t end = clock_now_ns() + OPEN_MS * 1000000ull;
-	const char *why = NULL;
-	int rc;
-
-	while ((rc = atoll_index_open(ix, target, o, &why)) != 0 && clock_now_ns() < end)
-		usleep(20000); /* the link and the shard may still be on their way up */
-	if (rc)
-		fprintf(stderr, "atoll-bench: %s\n", why ? why : strerror(-rc));
-	return rc;
-}
-
-/* ---------------------------------------------------------------- beside others */
-
-static struct atoll_index *beside;
-
-int beside_index_open(const struct nodes *n, const char *target)
-{
-	struct atoll_index_options options = {
-		.name = "bench", .in_flight = IN_FLIGHT, .socket = n->socket[0]};
-	uint64_t done;
-	int rc = open_table(&beside, target, &options);
-
-	return rc ? rc : run(beside, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
-}
-
-int beside_index_gets(uint64_t ns, double *rate)
-{
-	uint64_t start = clock_now_ns(), done = 0;
-	int rc = run(beside, ATOLL_GET, UINT64_MAX, IN_FLIGHT, ns, &done);
-
-	*rate = (double)done * 1e9 / (double)(clock_now_ns() - start);
-	return rc;
-}
-
-void beside_index_close(void)
-{
-	if (beside)
-		atoll_index_close(beside);
-	beside = NULL;
-}
-
 int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
@@ -316,9 +375,10 @@ int bench_index(struct bench *b)
 	result_text("index.port", b->port);
 	snprintf(services, sizeof(services),
 		 "\n[service index]\nexec = index-shard\nargs = --entries 100000 --heap-mib 128\ncore = %d\n"
+		 "\n[service cached]\nexec = index-shard\nargs = --entries 100000 --heap-mib 64\ncore = %d\n"
 		 "\n[service ft]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
 		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n",
-		 b->core[1], b->core[1], b->core[1]);
+		 b->core[1], b->core[1], b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -328,6 +388,8 @@ int bench_index(struct bench *b)
 		rc = measure(b, ix);
 	if (ix)
 		atoll_index_close(ix);
+	if (!rc)
+		rc = measure_more(b, &options);
 	if (!rc)
 		rc = open_table(&t[0].ix, "b/ft", &options);
 	options.ft_off = true;
