@@ -43,8 +43,12 @@ const char *dp_check(const struct dp *dp)
 		return "requests are lost or counted twice";
 	for (uint32_t i = 0; i < dp->nlinks; i++) {
 		const struct dp_link *l = dp->link_list[i];
-		uint32_t used = 0, mine = 0;
+		uint32_t used = 0, mine = 0, responders = 0;
 
+		for (const struct dp_responder *r = l->responders; r; r = r->next)
+			responders++;
+		if (responders != l->nresponders)
+			return "lanes of a peer are counted wrongly";
 		if (l->requests_here != here[l->peer.node])
 			return "requests of a peer are counted wrongly";
 		for (uint32_t k = 0; k < l->nservices; k++)

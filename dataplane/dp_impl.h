@@ -36,6 +36,7 @@ enum {
 	LINK_BUFS = 512,
 	LINK_BUFS_SPARE = 64,	/* kept for what links themselves say */
 	LINK_REQUESTS = 256,	/* of one peer outstanding here */
+	LINK_RESPONDERS = 1024, /* lanes of one peer's clients: a quarter of what the device has */
 	DP_RX_QUEUE = 1 << 19,	/* bytes of received link messages waiting for the loop */
 	DP_MADS = 64,
 };
@@ -257,6 +258,7 @@ struct dp_link {
 	uint32_t nservices;
 	struct dp_list from_list, to_list;
 	struct dp_responder *responders;
+	uint32_t nresponders;
 	char cause[64];
 };
 

@@ -319,7 +319,7 @@ const struct roce_host dp_roce_host = {
 
 void responder_free(struct dp *dp, struct dp_responder *r)
 {
-	(void)dp;
+	dp->links[r->node]->nresponders--;
 	*r->prev = r->next;
 	if (r->next)
 		r->next->prev = r->prev;

@@ -103,6 +103,11 @@ static void op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_ms
 		mtu = l->mtu;
 	if (depth > ROCE_DEPTH_MAX)
 		depth = ROCE_DEPTH_MAX;
+	/* its node charges them to users; this keeps it from taking what other nodes' clients need */
+	if (dp_over(dp, l->nresponders, LINK_RESPONDERS, DPC_QUOTA_LANES)) {
+		link_reply(dp, l, m, STATUS_LIMIT, NULL, 0);
+		return;
+	}
 	r = calloc(1, sizeof(*r));
 	if (r) {
 		r->q.role = QP_RESPONDER;
@@ -140,6 +145,7 @@ static void op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_ms
 	if (r->next)
 		r->next->prev = &r->next;
 	l->responders = r;
+	l->nresponders++;
 	args[REPLY_LINK_LANE_OPEN_QPN] = roce_qp_number(r->q.qp);
 	args[REPLY_LINK_LANE_OPEN_PSN] = roce_qp_first_psn(r->q.qp);
 	args[REPLY_LINK_LANE_OPEN_DEPTH] = depth;
