@@ -48,6 +48,7 @@ struct neighbour {
 	uint8_t mac[6];
 	uint8_t tries;
 	uint64_t confirmed, asked;
+	struct pkt *held; /* the first packet that found it unknown */
 };
 
 struct netif {
@@ -86,6 +87,9 @@ void netif_delete(struct netif *nif)
 	for (uint32_t i = 0; i < nif->backlog_count; i++)
 		nif->port->ops->free(nif->port, &nif->backlog[(nif->backlog_head + i) % BACKLOG],
 				     1);
+	for (uint32_t i = 0; i < NEIGHBOURS; i++)
+		if (nif->neighbours[i].held)
+			nif->port->ops->free(nif->port, &nif->neighbours[i].held, 1);
 	free(nif);
 }
 
@@ -181,6 +185,13 @@ static void send_frames(struct netif *nif, uint64_t now_ns, struct pkt **pkts, u
 
 /* ------------------------------------------------------------------ ARP */
 
+static void held_drop(struct netif *nif, struct neighbour *nb)
+{
+	if (nb->held)
+		netif_free(nif, &nb->held, 1);
+	nb->held = NULL;
+}
+
 /* The entry of @address; with @make a free one for it, or one without an answer that it replaces.
  */
 static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, bool make)
@@ -201,6 +212,7 @@ static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, boo
 	}
 	if (!make || !spare)
 		return NULL;
+	held_drop(nif, spare);
 	*spare = (struct neighbour){.address = address};
 	return spare;
 }
@@ -239,9 +251,25 @@ static void ask(struct netif *nif, uint64_t now_ns, struct neighbour *nb)
 		return;
 	if (!netif_alloc(nif, &pkt, 1))
 		return;
+	if (nb->tries == ARP_TRIES)
+		held_drop(nif, nb); /* it did not answer */
 	nb->tries = nb->tries < ARP_TRIES ? nb->tries + 1 : 1;
 	nb->asked = now_ns ? now_ns : 1;
 	send_arp(nif, now_ns, pkt, ARP_REQUEST, nb->known ? nb->mac : broadcast, nb->address);
+}
+
+/* Put the Ethernet header of a neighbour that is known before the packet. */
+static void put_ether(struct netif *nif, const struct neighbour *nb, struct pkt *pkt)
+{
+	struct wire_ether *eth;
+
+	pkt->data -= ETHER_BYTES;
+	pkt->len += ETHER_BYTES;
+	pkt->room += ETHER_BYTES;
+	eth = (struct wire_ether *)pkt->data;
+	memcpy(eth->dst, nb->mac, 6);
+	memcpy(eth->src, nif->port->mac, 6);
+	eth->type = be16_of(ETHERTYPE_IPV4);
 }
 
 /* Takes the packet. Only what is addressed to us teaches us anything. */
@@ -277,6 +305,13 @@ static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 		nb->known = true;
 		nb->tries = 0;
 		nb->confirmed = now_ns;
+		if (nb->held) {
+			struct pkt *held = nb->held;
+
+			nb->held = NULL;
+			put_ether(nif, nb, held);
+			send_frames(nif, now_ns, &held, 1);
+		}
 	}
 	if (op == ARP_REQUEST && pkt->room >= ETHER_MIN)
 		send_arp(nif, now_ns, pkt, ARP_REPLY, arp.sender_mac, sender);
@@ -376,12 +411,11 @@ unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigne
 	return kept;
 }
 
-/* Put the Ethernet header before the packet. false: nobody is known there yet. */
+/* Put the Ethernet header before the packet. false: nobody is known there yet, the packet is taken. */
 static bool output_ethernet(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 {
 	const struct wire_ipv4 *ip = (const struct wire_ipv4 *)pkt->data;
 	struct neighbour *nb = neighbour_find(nif, be32_get(ip->dst), true);
-	struct wire_ether *eth;
 
 	if (nb && nb->known && now_ns - nb->confirmed > ARP_REFRESH_NS) {
 		nb->known = now_ns - nb->confirmed <= ARP_EXPIRE_NS;
@@ -391,15 +425,13 @@ static bool output_ethernet(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 		nif->stats.tx_no_neighbour++;
 		if (nb)
 			ask(nif, now_ns, nb);
+		if (nb && !nb->held)
+			nb->held = pkt;
+		else
+			netif_free(nif, &pkt, 1);
 		return false;
 	}
-	pkt->data -= ETHER_BYTES;
-	pkt->len += ETHER_BYTES;
-	pkt->room += ETHER_BYTES;
-	eth = (struct wire_ether *)pkt->data;
-	memcpy(eth->dst, nb->mac, 6);
-	memcpy(eth->src, nif->port->mac, 6);
-	eth->type = be16_of(ETHERTYPE_IPV4);
+	put_ether(nif, nb, pkt);
 	return true;
 }
 
@@ -415,8 +447,6 @@ void netif_tx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		if (output_ethernet(nif, now_ns, pkts[i]))
 			frames[count++] = pkts[i];
-		else
-			netif_free(nif, &pkts[i], 1);
 		if (count == PORT_BURST_MAX || (i + 1 == n && count)) {
 			send_frames(nif, now_ns, frames, count);
 			count = 0;

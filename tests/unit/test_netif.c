@@ -103,6 +103,7 @@ static void test_arp_then_packets(void **state)
 	assert_int_equal(netif_stats(r.nif[0])->tx_arp, 1);
 	assert_int_equal(receive(&r, 1), 0); /* the request; it also teaches B who A is */
 	assert_int_equal(receive(&r, 0), 0); /* the reply */
+	assert_int_equal(receive(&r, 1), 1); /* what waited for it */
 	send(&r, 0, B);
 	assert_int_equal(receive(&r, 1), 1);
 	send(&r, 1, A);
@@ -134,6 +135,7 @@ static void test_neighbour_ages(void **state)
 	send(&r, 0, B);
 	receive(&r, 1);
 	receive(&r, 0);
+	assert_int_equal(receive(&r, 1), 1);
 	r.wire->now += 40000000000;
 	send(&r, 0, B); /* goes out, and asks again */
 	assert_int_equal(receive(&r, 1), 1);
