@@ -86,19 +86,25 @@ def pingpong(port, role, size, mtu, count):
     return f"pingpong.{port}.{role}.{size}.{mtu}", 60, command
 
 
+def lossy(netem):
+    """(before, after): shell that has both ends of the veth do @netem."""
+    ends = (("tc", "p0"), ("ip netns exec b tc", "p1"))
+    if not netem:
+        return "", ""
+    return ("".join(f"{tc} qdisc add dev {dev} root netem {netem}; " for tc, dev in ends),
+            "".join(f"{tc} qdisc del dev {dev} root; " for tc, dev in ends))
+
+
 def verbs(port, mtu, tests, netem="", seconds=90, rounds=20, seed=1):
     """Steps: libibverbs at the engine and the engine at libibverbs; @netem is what the veth does."""
-    lossy = "".join(f"{ns} tc qdisc add dev {dev} root netem {netem}; " for ns, dev in
-                    (("", "p0"), ("ip netns exec b", "p1"))) if netem else ""
-    command = (f"{lossy}ip netns exec b roce_peer serve '{PORTS[port]}' {OURS} {RXE} 7000 & "
-               f"ROUNDS={rounds} SEED={seed} verbs_peer rxe0 1 {CONTROL} 7000 {mtu} {tests}; rc=$?; "
-               "tc qdisc del dev p0 root 2>/dev/null; ip netns exec b tc qdisc del dev p1 root 2>/dev/null; "
-               "exit $rc")
+    before, after = lossy(netem)
+    command = (f"{before}ip netns exec b roce_peer serve '{PORTS[port]}' {OURS} {RXE} 7000 & "
+               f"ROUNDS={rounds} SEED={seed} verbs_peer rxe0 1 {CONTROL} 7000 {mtu} {tests}; rc=$?; {after}exit $rc")
     name = f"verbs.{port}.{mtu}.{tests.replace(' ', '+')}" + (f".{netem.replace(' ', '_')}" if netem else "")
     return name, seconds, command
 
 
-def rping(port, role, size, count):
+def rping(port, role, size, count, netem=""):
     """Steps: the connection is made and ended by the RDMA CM."""
     ours = f"ip netns exec b roce_peer rping '{PORTS[port]}' {OURS} {RXE} {role} 7174 {size} {count}"
     if role == "server":
@@ -106,7 +112,9 @@ def rping(port, role, size, count):
     else:
         command = (f"rping -s -a {RXE} -p 7174 -C {count} -S {size} >/tmp/tool 2>&1 & sleep 1; "
                    f"{ours} || {{ cat /tmp/tool; exit 1; }}")
-    return f"rping.{port}.{role}.{size}", 90, command
+    before, after = lossy(netem)
+    name = f"rping.{port}.{role}.{size}" + (f".{netem.replace(' ', '_')}" if netem else "")
+    return name, 90, f"{before}({command}); rc=$?; {after}exit $rc"
 
 
 def refusals(port):
@@ -131,6 +139,7 @@ def steps():
             if large or role == "client":
                 yield rping(port, role, 64, 200)
                 yield rping(port, role, 65000, 20)
+                yield rping(port, role, 5000, 50, "loss 2%")
         yield from refusals(port)
         for test in ("write_read", "send", "atomics", "refused", "engine_refused", "depth", "rnr"):
             yield verbs(port, 1024, test)
