@@ -94,8 +94,6 @@ static int qp_start(struct dp *dp, struct dp_link *l, uint32_t qpn, uint32_t psn
 	l->mtu = h->mtu < own_mtu(dp) ? h->mtu : own_mtu(dp);
 	qc.mtu = l->mtu;
 	l->peer_qpn = qpn;
-	if (l->peer_incarnation != h->incarnation)
-		fences_forget(dp, l->peer.node);
 	l->peer_incarnation = h->incarnation;
 	l->peer_features = h->features;
 	l->peer_heartbeat_ms = h->heartbeat_ms ? h->heartbeat_ms : dp->conf.heartbeat_ms;
@@ -108,6 +106,10 @@ static void up(struct dp *dp, struct dp_link *l)
 	l->heard_ns = dp->now;
 	l->next_ns = dp->now;
 	l->beat = 0;
+	/* not before: who asked may have been an earlier life, late on its way */
+	if (l->fences_of != l->peer_incarnation)
+		fences_forget(dp, l->peer.node);
+	l->fences_of = l->peer_incarnation;
 	dp_count(dp, DPC_LINK_UPS);
 	dp_count(dp, DPC_LINKS_UP);
 	dp_log(dp, "link to %s is up, %u bytes a packet", l->peer.name, l->mtu);
@@ -193,6 +195,16 @@ static void send_rej(struct dp *dp, struct dp_link *l, const struct cm_mad *req,
 
 /* ---------------------------------------------------------------- what arrives */
 
+/* Of an attempt of the peer's, or of a life of its, that is over: it was long on its way. */
+static bool late(const struct dp_link *l, const struct cm_mad *m, uint64_t incarnation)
+{
+	if (l->state != LINK_UP)
+		return false;
+	if (incarnation == l->peer_incarnation)
+		return (int64_t)(m->transaction - l->tid) < 0;
+	return (int32_t)((uint32_t)(incarnation >> 32) - (uint32_t)(l->peer_incarnation >> 32)) < 0;
+}
+
 static void on_req(struct dp *dp, struct dp_link *l, const struct cm_mad *m)
 {
 	struct proto_link_hello h;
@@ -207,6 +219,8 @@ static void on_req(struct dp *dp, struct dp_link *l, const struct cm_mad *m)
 		send_rep(dp, l); /* it asks again: our REP was lost */
 		return;
 	}
+	if (!why && late(l, m, h.incarnation))
+		return;
 	if (!why && l->active)
 		why = "the node with the smaller number asks";
 	if (why) {
@@ -368,7 +382,7 @@ static void attempt(struct dp *dp, struct dp_link *l)
 	link_down(dp, l, "no answer");
 	l->local_comm = (uint32_t)dp_random(dp) | 1;
 	l->remote_comm = 0;
-	l->tid = dp_random(dp) | 1;
+	l->tid = dp->next_tid += 2;
 	l->retries = 0;
 	l->next_ns = dp->now + CM_RETRY_NS;
 	if (qp_make(dp, l))

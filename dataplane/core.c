@@ -637,11 +637,11 @@ struct dp *dp_new(const struct dp_conf *conf, struct port *port, uint64_t now_ns
 	dp->ticked_ns = now_ns;
 	dp->rng = conf->seed;
 	dp->counters = dp->own_counters;
-	do
-		dp->incarnation = dp_random(dp);
-	while (!dp->incarnation);
 	/* epochs rise over restarts too: a hundred attaches a second are fewer than the clock's steps */
 	dp->epoch = conf->epoch ? conf->epoch : (uint32_t)(now_ns / 10000000u);
+	/* later lives are larger, attempts of a life too: what comes late is told from what is new */
+	dp->incarnation = (uint64_t)dp->epoch << 32 | (uint32_t)dp_random(dp) | 1;
+	dp->next_tid = dp_random(dp) >> 1 | 1;
 	dp->pending = calloc(DP_PENDING_MAX, sizeof(*dp->pending));
 	dp->chains = calloc(DP_CHAINS_MAX, sizeof(*dp->chains));
 	dp->fences = calloc(DP_ENDPOINTS_MAX, sizeof(*dp->fences));

@@ -242,6 +242,7 @@ struct dp_link {
 	bool doomed;
 	bool active; /* we send REQ */
 	uint64_t peer_incarnation; /* of the link that is or was up */
+	uint64_t fences_of;	   /* incarnation whose clients' fences are kept */
 	uint32_t peer_qpn, mtu;
 	uint32_t local_comm, remote_comm;
 	uint64_t tid;
@@ -269,6 +270,7 @@ struct fence_entry {
 struct dp {
 	struct dp_conf conf;
 	uint64_t now, incarnation, rng;
+	uint64_t next_tid; /* of attempts at links */
 	uint32_t epoch; /* of the last attach */
 	struct port *port;
 	struct netif *nif;

@@ -251,7 +251,7 @@ static void client_event(void *ctx, const struct proto_msg *m)
 		if (c->life == c->p.w->service[c->target].life)
 			c->ledger.base = c->ledger.next_old =
 				*word_of(c->p.w, c->target, c->ledger.word);
-		c->area_known = c->area_pending = false;
+		c->area_known = false; /* a chain of the old one may still use the local area */
 	}
 }
 
