@@ -5,7 +5,9 @@
  * reading what was never there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +147,58 @@ static int hand_over(struct resume *r, int i)
 	return rc ? trouble("the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
 }
 
+/* Until a child runs free we wait for it ourselves, and it may wait for pages: if nobody brings them any more, it is
+ * ended from another thread. */
+struct guard {
+	struct restore_child *c;
+	int sock, done;
+	bool fired;
+};
+
+static void *guard(void *arg)
+{
+	struct guard *g = arg;
+	struct pollfd p[2] = {{.fd = g->sock, .events = POLLRDHUP}, {.fd = g->done, .events = POLLIN}};
+
+	while (!p[1].revents) {
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[0].revents) {
+			g->fired = true;
+			restore_kill(g->c);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static int run_guarded(struct resume *r, struct restore_child *c)
+{
+	int done[2], rc;
+	struct guard g = {.c = c, .sock = r->sock};
+	pthread_t thread;
+
+	if (pipe2(done, O_CLOEXEC))
+		return trouble("%s", strerror(errno));
+	g.done = done[0];
+	rc = pthread_create(&thread, NULL, guard, &g);
+	if (rc) {
+		rc = trouble("no thread to watch a child: %s", strerror(rc));
+	} else {
+		rc = restore_run(c);
+		close(done[1]);
+		done[1] = -1;
+		pthread_join(thread, NULL);
+		if (g.fired)
+			rc = trouble("%s", "the pager has ended: its children end with it");
+		else if (rc)
+			rc = trouble("the child does not run: %s", strerror(-rc));
+	}
+	close(done[0]);
+	close_quietly(done[1]);
+	return rc;
+}
+
 static int start(struct resume *r, int i, const struct restore_options *o)
 {
 	struct restore_child *c = &r->child[i];
@@ -155,11 +209,8 @@ static int start(struct resume *r, int i, const struct restore_options *o)
 	if (rc)
 		return trouble("the child cannot be made: %s", strerror(-rc));
 	rc = c->uffd >= 0 ? hand_over(r, i) : 0;
-	if (!rc) {
-		rc = restore_run(c);
-		if (rc)
-			rc = trouble("the child does not run: %s", strerror(-rc));
-	}
+	if (!rc)
+		rc = run_guarded(r, c);
 	if (rc) {
 		restore_kill(c);
 		waitpid(c->pid, NULL, __WALL);

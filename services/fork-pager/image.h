@@ -45,6 +45,7 @@ enum {
 	IMAGE_HOPS_MAX = 15,
 	IMAGE_XSTATE_MAX = 16384,
 	IMAGE_SIGINFO = 128,
+	OOM_BIAS = 1000, /* oom_score_adj, which goes from -1000 to 1000, is kept with so much added */
 	IMAGE_DATA_MAX = 1 << 19, /* bytes of pipes and small files inside the image */
 	IMAGE_NONE = -1,
 };

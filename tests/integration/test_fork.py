@@ -5,6 +5,7 @@ dies meanwhile ends clearly, and nothing is left."""
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -221,8 +222,31 @@ class Fork(unittest.TestCase):
         self.assertGreaterEqual(again.returncode, 120)
         self.assertIn("no such snapshot", err)
 
+    def refused(self, p, why):
+        out = self.afork(self.a, "prepare", str(p.pid))
+        self.assertEqual((out.returncode, out.stdout), (1, ""))
+        self.assertIn(why, out.stderr)
+        self.assertIsNone(p.poll(), "it has not survived")
+
+    def test_32_bit(self):
+        # pause(2), again and again, as the kernel's 32-bit ABI has it
+        code = bytes.fromhex("b81d000000cd80ebf7")
+        head = b"\x7fELF\1\1\1" + bytes(9) + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x8048054, 52, 0, 0, 52, 32,
+                                                            1, 0, 0, 0)
+        load = struct.pack("<8I", 1, 0, 0x8048000, 0x8048000, 84 + len(code), 84 + len(code), 5, 4096)
+        path = os.path.join(self.dir.path, "pause32")
+        with open(path, "wb") as f:
+            f.write(head + load + code)
+        os.chmod(path, 0o755)
+        try:
+            p = self.program(path)
+        except OSError:
+            self.skipTest("this kernel runs no 32-bit programs")
+        time.sleep(0.2)
+        self.refused(p, "32-bit")
+
     def test_bad(self):
-        parent = self.program(MEMORY, "read", "3")
+        parent = self.program(MEMORY, "read", "20")
         time.sleep(0.2)
         handle = self.prepare(parent)
         wrong = handle[:-1] + ("0" if handle[-1] != "0" else "1")
@@ -235,6 +259,15 @@ class Fork(unittest.TestCase):
             out = self.afork(self.a, "prepare", pid)
             self.assertNotEqual(out.returncode, 0)
             self.assertRegex(out.stderr, why)
+        # a process of somebody else, as for ptrace
+        out = subprocess.run([AFORK, "--node", self.a, "prepare", str(parent.pid)], capture_output=True, text=True,
+                             timeout=30, check=False, user=65534, group=65534, extra_groups=[])
+        self.assertNotEqual(out.returncode, 0)
+        self.assertRegex(out.stderr, "not permitted|Permission denied")
+        # another root directory
+        chroot = self.program(sys.executable, "-S", "-c", "import os, time; os.chroot('/tmp'); time.sleep(5)")
+        time.sleep(0.5)
+        self.refused(chroot, "its root directory")
         out = self.afork("/nowhere", "ls")
         self.assertEqual(out.returncode, 1)
         self.assertIn("no fork-pager listens", out.stderr)

@@ -232,6 +232,8 @@ static int paused(struct capture_work *w)
 		rc = capture_threads_paused(w);
 	if (!rc)
 		rc = capture_timers_paused(w);
+	if (!rc)
+		rc = capture_prctls_paused(w);
 	scratch_give(w);
 	if (!rc)
 		rc = capture_files_paused(w);
@@ -327,6 +329,7 @@ int capture_take(struct capture *c, pid_t pid, const struct capture_options *o)
 {
 	struct capture_work w = {.c = c, .o = o, .pid = pid, .pidfd = -1};
 	uint64_t start = clock_now_ns(), stopped;
+	sigset_t all, before;
 	int rc;
 
 	memset(c, 0, sizeof(*c));
@@ -334,6 +337,9 @@ int capture_take(struct capture *c, pid_t pid, const struct capture_options *o)
 	w.target.mem_fd = w.snapshot.mem_fd = -1;
 	rc = begin(&w);
 	if (!rc) {
+		/* Whoever ends us now would leave the target inside a call of ours: only SIGKILL can. */
+		sigfillset(&all);
+		sigprocmask(SIG_BLOCK, &all, &before);
 		stopped = clock_now_ns();
 		rc = trace_stop(&w.target, pid);
 		if (!rc) {
@@ -341,6 +347,7 @@ int capture_take(struct capture *c, pid_t pid, const struct capture_options *o)
 			trace_release(&w.target);
 		}
 		c->pause_ns = clock_now_ns() - stopped;
+		sigprocmask(SIG_SETMASK, &before, NULL);
 	}
 	if (!rc)
 		rc = finish(&w);

@@ -88,6 +88,9 @@ int capture_identity(struct capture_work *w)
 		rc = link_bytes(&im->cwd, w->pid, "cwd");
 	if (!rc)
 		rc = link_bytes(&im->root, w->pid, "root");
+	text = procfs_read(NULL, "/proc/%d/oom_score_adj", w->pid);
+	im->oom_score_adj = text ? (uint32_t)(strtol(text, NULL, 10) + OOM_BIAS) : OOM_BIAS;
+	free(text);
 	text = procfs_read(NULL, "/proc/%d/timerslack_ns", w->pid);
 	im->timerslack_ns = text ? (uint32_t)strtoul(text, NULL, 10) : 50000;
 	free(text);
@@ -125,6 +128,22 @@ void capture_children_paused(struct capture_work *w)
 	}
 }
 
+/* Where it is in the file system, and whose share of the machine it has. */
+static void surroundings(struct capture_work *w)
+{
+	char *root = procfs_link("/proc/%d/root", w->pid), *own = procfs_link("/proc/self/root");
+	char *cgroup = procfs_read(NULL, "/proc/%d/cgroup", w->pid), *ours = procfs_read(NULL, "/proc/self/cgroup");
+
+	if (root && own && strcmp(root, own) != 0)
+		capture_refuse(w, "its root directory %s", root);
+	if (cgroup && ours && strcmp(cgroup, ours) != 0)
+		capture_note(w, "not carried: its control groups; a child is in those of whoever resumes it");
+	free(root);
+	free(own);
+	free(cgroup);
+	free(ours);
+}
+
 int capture_obstacles(struct capture_work *w)
 {
 	char *status = procfs_read(NULL, "/proc/%d/status", w->pid);
@@ -136,5 +155,6 @@ int capture_obstacles(struct capture_work *w)
 			       (unsigned long long)procfs_number(status, "Seccomp", 10, 0));
 	free(status);
 	namespaces(w);
+	surroundings(w);
 	return 0;
 }

@@ -36,6 +36,7 @@ void *capture_grow(void **array, uint32_t *n, size_t size);
 /* capture_threads.c: registers, signals, timers. */
 int capture_threads_paused(struct capture_work *w);
 int capture_timers_paused(struct capture_work *w);
+int capture_prctls_paused(struct capture_work *w);
 int capture_actions(struct capture_work *w);
 
 /* capture_files.c: descriptors; a file that is mapped or run. */

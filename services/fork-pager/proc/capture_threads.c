@@ -276,6 +276,21 @@ int capture_timers_paused(struct capture_work *w)
 	return rc;
 }
 
+/* What a process is told only about itself, and a fork does not inherit. */
+int capture_prctls_paused(struct capture_work *w)
+{
+	int sig = 0, reaper = 0;
+	int64_t ret;
+	int rc = ask(w, 0, SYS_prctl, (const uint64_t[6]){PR_GET_PDEATHSIG, w->scratch}, &sig, sizeof(sig), &ret);
+
+	if (!rc)
+		rc = ask(w, 0, SYS_prctl, (const uint64_t[6]){PR_GET_CHILD_SUBREAPER, w->scratch}, &reaper,
+			 sizeof(reaper), &ret);
+	w->c->image.pdeathsig = sig > 0 && sig <= IMAGE_SIGNALS ? (uint32_t)sig : 0;
+	w->c->image.subreaper = reaper != 0;
+	return rc;
+}
+
 /* ------------------------------------------------------------------ of the snapshot */
 
 int capture_actions(struct capture_work *w)

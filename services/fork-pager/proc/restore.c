@@ -118,7 +118,7 @@ static size_t arena_need(const struct restore_work *w)
 
 	n += restore_mm_calls(w) * (sizeof(struct stub_entry) + 64);
 	for (uint32_t i = 0; i < im->nthreads; i++)
-		n += 128 * sizeof(struct stub_entry) + im->threads[i].xstate.len + 8192 +
+		n += 256 * sizeof(struct stub_entry) + im->threads[i].xstate.len + 8192 +
 		     im->threads[i].npending * 256u;
 	n += (im->npending + im->ntimers) * 512u + im->creds.ngroups * 8u * im->nthreads;
 	return (n + 0xffff) & ~(size_t)0xffff;
@@ -328,6 +328,27 @@ static int stand_failed(struct restore_work *w)
 	return -ECHILD;
 }
 
+/* Raising it takes nothing, lowering it CAP_SYS_RESOURCE. */
+static void oom_set(struct restore_work *w)
+{
+	int want = (int)w->im->oom_score_adj - OOM_BIAS;
+	char path[64], text[16];
+	int fd, n;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", w->c->pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	n = fd < 0 ? -1 : (int)read(fd, text, sizeof(text) - 1);
+	if (n > 0)
+		text[n] = 0;
+	if (n <= 0 || atoi(text) != want) {
+		n = snprintf(text, sizeof(text), "%d", want);
+		if (fd < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+			restore_say(&w->c->report, "not carried: oom_score_adj %d: %s", want, strerror(errno));
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Until all threads have arrived. */
 static int stand(struct restore_work *w)
 {
@@ -428,6 +449,8 @@ int restore_build(struct restore_child *c, const struct image *im, const struct 
 		rc = child_make(w);
 	if (!rc)
 		rc = stand(w);
+	if (!rc)
+		oom_set(w);
 	if (!rc)
 		rc = restore_mm_places(w);
 	if (!rc)

@@ -159,6 +159,9 @@ static void identity(struct restore_work *w, struct restore_list *l)
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_setresuid, k->uid[0], k->uid[1], k->uid[2]);
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_capset, (uint64_t)h, (uint64_t)d);
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_SET_KEEPCAPS, 0);
+	for (uint64_t cap = 0; cap < 64; cap++)
+		if (k->cap_ambient >> cap & 1)
+			CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap);
 	if (k->securebits)
 		CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_SET_SECUREBITS, k->securebits);
 	if (k->no_new_privs)
@@ -283,6 +286,19 @@ static void process_state(struct restore_work *w, struct restore_list *l)
 		CALL(STUB_OP_OPTIONAL, WHAT_ADVICE, SYS_prctl, PR_SET_THP_DISABLE, 1);
 }
 
+/* A change of identity resets these. */
+static void after_identity(struct restore_work *w, struct restore_list *l)
+{
+	const struct image *im = w->im;
+
+	if (im->dumpable < 2)
+		CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_SET_DUMPABLE, im->dumpable);
+	if (im->subreaper)
+		CALL(STUB_OP_CALL, WHAT_CREDS, SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
+	if (im->pdeathsig)
+		CALL(STUB_OP_CALL, WHAT_SIGNAL, SYS_prctl, PR_SET_PDEATHSIG, im->pdeathsig);
+}
+
 static void finish(struct restore_work *w, struct restore_list *l, unsigned i)
 {
 	const struct image_thread *t = &w->im->threads[i];
@@ -306,9 +322,9 @@ static void finish(struct restore_work *w, struct restore_list *l, unsigned i)
 
 static unsigned calls(const struct image_thread *t)
 {
-	unsigned bounding = 64;
+	unsigned bounding = 64, ambient = 64;
 
-	return CALLS_PER_THREAD + bounding + t->npending;
+	return CALLS_PER_THREAD + bounding + ambient + t->npending;
 }
 
 static void clone_thread(struct restore_work *w, struct restore_list *l, unsigned i, uint64_t list)
@@ -347,6 +363,7 @@ int restore_lists(struct restore_work *w)
 	}
 	process_state(w, &first);
 	thread_state(w, &first, &im->threads[0]);
+	after_identity(w, &first);
 	finish(w, &first, 0);
 	return w->error;
 }
