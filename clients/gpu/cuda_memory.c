@@ -386,3 +386,13 @@ API(cuEventElapsedTime(float *ms, void *from, void *to))
 {
 	return order_elapsed(ms, from, to);
 }
+
+/* Runs here and now, once everything before it is done: what comes after it then is later, too. */
+API(cuLaunchHostFunc(void *s, void (*function)(void *), void *user))
+{
+	int rc = function ? order_stream_wait(s) : GPUE_INVALID_VALUE;
+
+	if (!rc)
+		function(user);
+	return rc;
+}

@@ -147,3 +147,29 @@ EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t s, int *out)
 		*out = 0; /* capture cannot begin */
 	return rt_set(rc);
 }
+
+/* ------------------------------------------------------------------ functions of the host */
+
+/* They run here and now, once everything before them is done: what comes after them then is later, too. */
+EXPORT cudaError_t cudaLaunchHostFunc(cudaStream_t s, void (*function)(void *), void *user);
+EXPORT cudaError_t cudaLaunchHostFunc(cudaStream_t s, void (*function)(void *), void *user)
+{
+	int rc = function ? order_stream_wait(s) : E_INVALID_VALUE;
+
+	if (!rc)
+		function(user);
+	return rt_set(rc);
+}
+
+EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t s, void (*function)(cudaStream_t, cudaError_t, void *),
+					 void *user, unsigned flags);
+EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t s, void (*function)(cudaStream_t, cudaError_t, void *),
+					 void *user, unsigned flags)
+{
+	int rc = function && !flags ? order_stream_wait(s) : E_INVALID_VALUE;
+
+	if (rc == E_INVALID_VALUE || rc == GPUE_HANDLE)
+		return rt_set(rc);
+	function(s, rc, user); /* is told of an error, where a host function is not run */
+	return 0;
+}

@@ -132,6 +132,20 @@ static void symbols()
 	cudaGetLastError();
 }
 
+struct seen {
+	int value;
+};
+
+static void CUDART_CB look(void *user)
+{
+	((struct seen *)user)->value++;
+}
+
+static void CUDART_CB called(cudaStream_t, cudaError_t status, void *user)
+{
+	((struct seen *)user)->value += status == cudaSuccess ? 10 : 100;
+}
+
 static void streams()
 {
 	const int n = 64;
@@ -184,6 +198,11 @@ static void streams()
 	CHECK(cudaStreamSynchronize(t));
 	CHECK(cudaMemcpy(&got, order, 4, cudaMemcpyDeviceToHost));
 	TRUE(got == 123);
+	struct seen seen = {0};
+	CHECK(cudaLaunchHostFunc(t, look, &seen));
+	CHECK(cudaStreamAddCallback(t, called, &seen, 0));
+	CHECK(cudaStreamSynchronize(t));
+	TRUE(seen.value == 11);
 	TRUE(cudaEventElapsedTime(&ms, start, other) == cudaErrorInvalidResourceHandle);
 	CHECK(cudaFreeAsync(da, s));
 	CHECK(cudaStreamDestroy(s));
