@@ -2,9 +2,11 @@
 #include "dataplane/netif.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/icmp.h"
 #include "dataplane/roce/packet.h"
 
 enum {
@@ -13,6 +15,7 @@ enum {
 	ETHER_BYTES = 14,
 	ETHER_MIN = 60,
 	ETHERTYPE_IPV4 = 0x0800,
+	PROTOCOL_ICMP = 1,
 	ETHERTYPE_ARP = 0x0806,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
@@ -365,6 +368,28 @@ static bool input_ipv4(struct netif *nif, struct pkt *pkt)
 	return true;
 }
 
+/* Sends an echo request back to whom the frame came from, if it is one to this address alone. The neighbours
+ * are not asked: nobody who pings can make this node learn or look for anything. */
+static bool input_echo(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
+{
+	struct wire_ether *eth = (struct wire_ether *)pkt->data;
+	uint32_t len;
+
+	if (pkt->len < ETHER_BYTES + sizeof(struct wire_ipv4) ||
+	    pkt->data[ETHER_BYTES + offsetof(struct wire_ipv4, protocol)] != PROTOCOL_ICMP ||
+	    memcmp(eth->dst, nif->port->mac, 6) || eth->src[0] & 1)
+		return false;
+	len = icmp_echo_answer(pkt->data + ETHER_BYTES, pkt->len - ETHER_BYTES, nif->address);
+	if (!len)
+		return false;
+	nif->stats.rx_echo++;
+	memcpy(eth->dst, eth->src, 6);
+	memcpy(eth->src, nif->port->mac, 6);
+	pkt->len = ETHER_BYTES + len;
+	send_frames(nif, now_ns, &pkt, 1);
+	return true;
+}
+
 /* Takes the packet if it is not the engine's. */
 static bool input_frame(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 {
@@ -387,6 +412,8 @@ static bool input_frame(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 			nif->stats.rx_not_ip++;
 			goto drop;
 		}
+		if (input_echo(nif, now_ns, pkt))
+			return false;
 		pkt->data += ETHER_BYTES;
 		pkt->len -= ETHER_BYTES;
 		pkt->room -= ETHER_BYTES;

@@ -4,9 +4,10 @@
  *
  * The engine above sends and receives IPv4 packets only. On L2 ports the interface learns the
  * peer's MAC by ARP (answers requests for its own address, asks for others' with bounded retries),
- * drops what is not IPv4/UDP to its address and RoCE port, and counts what it drops by reason. The
- * first packet whose next hop is unknown waits for the answer to an ARP request (it may be a NAK, which
- * nobody sends again); more are dropped: the engine's own retransmission brings them again.
+ * answers ping (icmp.h), drops what is not IPv4/UDP to its address and RoCE port, and counts what it
+ * drops by reason. The first packet whose next hop is unknown waits for the answer to an ARP request (it
+ * may be a NAK, which nobody sends again); more are dropped: the engine's own retransmission brings them
+ * again.
  */
 #ifndef ATOLL_DATAPLANE_NETIF_H
 #define ATOLL_DATAPLANE_NETIF_H
@@ -16,7 +17,7 @@
 #include "dataplane/port.h"
 
 struct netif_stats {
-	uint64_t rx_not_ip, rx_not_ours, rx_malformed, rx_arp, tx_no_neighbour, tx_arp, tx_overrun;
+	uint64_t rx_not_ip, rx_not_ours, rx_malformed, rx_arp, rx_echo, tx_no_neighbour, tx_arp, tx_overrun;
 };
 
 struct netif;

@@ -194,6 +194,111 @@ static void test_drops_by_reason(void **state)
 	finish(&r);
 }
 
+static void sum(uint8_t *p, uint32_t len, uint8_t *at)
+{
+	uint32_t s = 0;
+
+	at[0] = at[1] = 0;
+	for (uint32_t i = 0; i < len; i++)
+		s += i & 1 ? p[i] : (uint32_t)p[i] << 8;
+	s = (s & 0xffff) + (s >> 16);
+	s = ~((s & 0xffff) + (s >> 16));
+	at[0] = (uint8_t)(s >> 8);
+	at[1] = (uint8_t)s;
+}
+
+/* A ping of A's with @bytes of data. */
+static uint32_t ping(uint8_t *f, uint32_t bytes)
+{
+	static const uint8_t head[42] = {2,    0, 0,	0,  0,	  2, 2, 0, 0,  0, 0, 1, 8, 0,
+					 0x45, 0, 0,	0,  0x12, 7, 0, 0, 63, 1, 0, 0, 10, 0,
+					 0,    1, 10,	0,  0,	  2, 8, 0, 0,  0, 0xab, 0xcd, 0, 5};
+
+	memcpy(f, head, sizeof(head));
+	f[17] = (uint8_t)(28 + bytes);
+	for (uint32_t i = 0; i < bytes; i++)
+		f[42 + i] = (uint8_t)(i * 37);
+	sum(f + 14, 20, f + 24);
+	sum(f + 34, 8 + bytes, f + 36);
+	return 42 + bytes;
+}
+
+static bool answered(struct rig *r, const uint8_t *f, uint32_t len)
+{
+	bool is;
+
+	inject(r, f, len);
+	assert_int_equal(receive(r, 1), 0);
+	is = r->wire->end[0].queued > 0;
+	receive(r, 0);
+	return is;
+}
+
+static void test_ping(void **state)
+{
+	struct rig r = start(PORT_L2);
+	const struct netif_stats *st = netif_stats(r.nif[1]);
+	uint8_t f[200], g[200];
+	uint32_t len;
+
+	(void)state;
+	for (uint32_t bytes = 0; bytes < 60; bytes += 7) {
+		const uint8_t *a;
+
+		len = ping(f, bytes);
+		memset(f + len, 0, 18);
+		inject(&r, f, len + 18); /* padded */
+		assert_int_equal(receive(&r, 1), 0);
+		assert_int_equal(r.wire->end[0].queued, 1);
+		assert_int_equal(r.wire->end[0].queue[0].len, len);
+		/* what A would have sent, had it been the other way round */
+		memcpy(g, f, len);
+		memcpy(g, f + 6, 6);
+		memcpy(g + 6, f, 6);
+		memcpy(g + 26, f + 30, 4);
+		memcpy(g + 30, f + 26, 4);
+		g[22] = 64;
+		g[34] = 0;
+		sum(g + 14, 20, g + 24);
+		sum(g + 34, 8 + bytes, g + 36);
+		a = r.wire->end[0].queue[0].bytes;
+		assert_memory_equal(a, g, len);
+		receive(&r, 0);
+	}
+	assert_int_equal(st->rx_echo, 9);
+#define NOT_ANSWERED(change, again) \
+	do { \
+		len = ping(f, 8); \
+		change; \
+		if (again) { \
+			sum(f + 14, 20, f + 24); \
+			sum(f + 34, 16, f + 36); \
+		} \
+		assert_false(answered(&r, f, len)); \
+	} while (0)
+	NOT_ANSWERED(f[24] ^= 1, false);	 /* checksum of the header */
+	NOT_ANSWERED(f[45] ^= 1, false);	 /* and of the rest */
+	NOT_ANSWERED(f[34] = 0, true);		 /* an answer */
+	NOT_ANSWERED(f[35] = 1, true);		 /* a code that there is not */
+	NOT_ANSWERED(f[14] = 0x46, true);	 /* options */
+	NOT_ANSWERED(f[20] = 0x20, true);	 /* a fragment */
+	NOT_ANSWERED(f[21] = 3, true);		 /* another */
+	NOT_ANSWERED(f[17] = 60, true);		 /* longer than it is */
+	NOT_ANSWERED(f[17] = 27, true);		 /* shorter than can be */
+	NOT_ANSWERED(f[33] = 9, true);		 /* to another address */
+	NOT_ANSWERED(f[29] = 2, true);		 /* from oneself */
+	NOT_ANSWERED(f[26] = 0xe0, true);	 /* from many */
+	NOT_ANSWERED(f[26] = 127, true);	 /* from nowhere */
+	NOT_ANSWERED(memset(f, 0xff, 6), true); /* to everybody */
+	NOT_ANSWERED(f[6] |= 1, true);		 /* from a group */
+	len = ping(f, 8);
+	for (uint32_t cut = 0; cut < len; cut++)
+		assert_false(answered(&r, f, cut));
+	assert_int_equal(st->rx_echo, 9);
+	assert_true(answered(&r, f, len));
+	finish(&r);
+}
+
 static void test_any_frame(void **state)
 {
 	(void)state;
@@ -268,7 +373,7 @@ int main(void)
 		cmocka_unit_test(test_pass_through),    cmocka_unit_test(test_arp_then_packets),
 		cmocka_unit_test(test_arp_is_bounded),  cmocka_unit_test(test_neighbour_ages),
 		cmocka_unit_test(test_drops_by_reason), cmocka_unit_test(test_any_frame),
-		cmocka_unit_test(test_port_that_waits),
+		cmocka_unit_test(test_port_that_waits), cmocka_unit_test(test_ping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
