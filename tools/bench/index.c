@@ -29,6 +29,9 @@ enum {
 	SUSPECT_US = 300, /* a waiter asks early */
 };
 
+/* index_tree.c */
+int bench_tree_trips(struct atoll_index *ix);
+
 struct load {
 	unsigned running;
 	uint64_t done, failed;
@@ -376,9 +379,10 @@ int bench_index(struct bench *b)
 	snprintf(services, sizeof(services),
 		 "\n[service index]\nexec = index-shard\nargs = --entries 100000 --heap-mib 128\ncore = %d\n"
 		 "\n[service cached]\nexec = index-shard\nargs = --entries 100000 --heap-mib 64\ncore = %d\n"
+		 "\n[service tree]\nexec = index-shard\nargs = --type tree --heap-mib 64\ncore = %d\n"
 		 "\n[service ft]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
 		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n",
-		 b->core[1], b->core[1], b->core[1], b->core[1]);
+		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -386,6 +390,13 @@ int bench_index(struct bench *b)
 		rc = open_table(&ix, "b/index", &options);
 	if (!rc)
 		rc = measure(b, ix);
+	if (ix)
+		atoll_index_close(ix);
+	ix = NULL;
+	if (!rc)
+		rc = open_table(&ix, "b/tree", &options);
+	if (!rc)
+		rc = bench_tree_trips(ix);
 	if (ix)
 		atoll_index_close(ix);
 	if (!rc)
