@@ -149,6 +149,35 @@ static void test_small_read_passes_long(void **state)
 	finish(p);
 }
 
+/* As the CM has it: each side says with which PSN the other begins. */
+static void test_peer_chooses_the_psn(void **state)
+{
+	struct pair *p = pair_new(42, 1 << 20);
+	struct roce_qp_conf conf = pair_conf();
+	uint64_t old = 0;
+
+	(void)state;
+	conf.atoll = false;
+	for (int e = 0; e < 2; e++)
+		p->host[e].qp = roce_qp_new(p->host[e].dev, &p->host[e]);
+	for (int e = 0; e < 2; e++) {
+		struct roce_qp *peer = p->host[!e].qp;
+
+		conf.peer_address = p->host[!e].address;
+		conf.peer_qpn = roce_qp_number(peer);
+		conf.peer_psn = roce_qp_first_psn(p->host[e].qp);
+		roce_qp_begin_at(p->host[e].qp, roce_qp_first_psn(peer));
+		assert_int_equal(roce_qp_ready(p->host[e].qp, &conf), 0);
+	}
+	for (int e = 0; e < 2; e++) {
+		assert_int_equal(pair_post_atomic(&p->host[e], ROCE_WR_FAA, 0, &old, 0, 1, 1, 0), 0);
+		assert_true(pair_settle(p, 10000));
+		expect_done(&p->host[e], 0, 1, STATUS_OK);
+		assert_int_equal(roce_qp_stats(p->host[e].qp)->timeouts, 0);
+	}
+	finish(p);
+}
+
 static void test_post_refuses(void **state)
 {
 	struct pair *p = start(1024, true);
@@ -541,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_failed_cas_leaves_memory),
 		cmocka_unit_test(test_long_read_in_window),
 		cmocka_unit_test(test_small_read_passes_long),
+		cmocka_unit_test(test_peer_chooses_the_psn),
 		cmocka_unit_test(test_post_refuses),
 		cmocka_unit_test(test_conf_refused),
 		cmocka_unit_test(test_status_and_cancelled_chain),
