@@ -18,6 +18,7 @@ from node import BUILD, SOURCE, Dir, status, svcctl, wait_for  # noqa: E402
 
 AGPU = os.path.join(BUILD, "clients/gpu/agpu")
 CLIENT = os.path.join(BUILD, "tests/integration/gpu_client")
+FOREIGN = os.path.join(BUILD, "tests/integration/gpu_foreign")
 PTX = os.path.join(SOURCE, "tests/kernels/basic.ptx")
 PROGRAMS = os.path.join(SOURCE, "tests/cuda")
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
@@ -167,6 +168,18 @@ class Gpu(unittest.TestCase):
             os.kill(status(f"{self.dir.path}/{node}")["processes"]["dataplane"]["pid"], signal.SIGKILL)
             self.assertEqual(copying.wait(15), 3)
             self.assertTrue(wait_for(self.idle, 15, 0.1))
+
+    def test_foreign(self):
+        """Who uses another's session is refused, and the other is not disturbed."""
+        other = self.start("copy")
+        session = self.smi()["sessions"][0]
+        numbers = [session["session"] + d for d in (0, 1, -1, 256, 1 << 20)]
+        out = subprocess.run([FOREIGN, *map(str, numbers)], env=self.env, capture_output=True, text=True,
+                             timeout=60, check=False)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIsNone(other.poll())
+        self.assertTrue(wait_for(lambda: self.smi()["sessions"][0]["calls"] > session["calls"] + 100, 10))
+        other.kill()
 
     def test_no_device(self):
         for device, why in (("b/nothing", "no such service"), ("b/echo", "no gpu-exec")):
