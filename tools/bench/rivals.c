@@ -22,13 +22,14 @@ enum {
 
 struct rival {
 	const char *program, *package;
-	bool there;
+	bool there;  /* installed, and has worked so far */
+	bool failed;
 };
 
-static struct rival ucx = {"ucx_perftest", "ucx-utils", false};
-static struct rival fabric = {"fi_pingpong", "libfabric-bin", false};
-static struct rival sockperf = {"sockperf", "sockperf", false};
-static struct rival redis = {"redis-benchmark", "redis-server", false};
+static struct rival ucx = {"ucx_perftest", "ucx-utils", false, false};
+static struct rival fabric = {"fi_pingpong", "libfabric-bin", false, false};
+static struct rival sockperf = {"sockperf", "sockperf", false, false};
+static struct rival redis = {"redis-benchmark", "redis-server", false, false};
 static struct rival *const all[] = {&ucx, &fabric, &sockperf, &redis};
 
 /* Failed once: left out from then on, and said to be. */
@@ -36,6 +37,7 @@ static void rival_lost(struct rival *r, const char *what, int rc)
 {
 	fprintf(stderr, "atoll-bench: %s (%s): %s; left out\n", r->program, what, strerror(-rc));
 	r->there = false;
+	r->failed = true;
 }
 
 /* ---------------------------------------------------------------- what the machine does */
@@ -324,18 +326,25 @@ static void say(const char *key, const struct rounds *r, const char *unit, doubl
 		result(key, r, unit, goal);
 }
 
-static void say_all(struct bench *b, const struct figures *f)
+/* Those that are not installed, or those that failed on the way. */
+static void say_list(const char *key, bool failed)
 {
-	char missing[96] = "";
+	char list[96] = "";
 	size_t at = 0;
 
-	result_text("rivals.port", b->port);
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (!all[i]->there && at < sizeof(missing) - 1)
-			at += (size_t)snprintf(missing + at, sizeof(missing) - at, "%s%s", at ? ", " : "",
+		if (!all[i]->there && all[i]->failed == failed && at < sizeof(list) - 1)
+			at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
 					       all[i]->package);
-	if (missing[0])
-		result_text("rivals.missing", missing);
+	if (list[0])
+		result_text(key, list);
+}
+
+static void say_all(struct bench *b, const struct figures *f)
+{
+	result_text("rivals.port", b->port);
+	say_list("rivals.missing", false);
+	say_list("rivals.failed", true);
 	say("rivals.read64_rate_over_ucx_tcp", &f->over_rate, "", -8);
 	say("rivals.read1m_over_ucx_tcp", &f->over_1m, "", -2);
 	say("rivals.client_read64_over_ucx_tcp", &f->over_get, "", idle_few_cores() ? 2 : 1);
