@@ -11,7 +11,7 @@ static const struct {
 	[ATOLL_EXISTS] = {ATOLL_EXECUTED, "the key is in the index already"},
 	[ATOLL_FULL] = {ATOLL_NOT_EXECUTED, "no free slot for this key: the table is too small"},
 	[ATOLL_NO_SPACE] = {ATOLL_NOT_EXECUTED, "the shard's heap is used up"},
-	[ATOLL_BUSY] = {ATOLL_NOT_EXECUTED, "another client's insert of this key does not end"},
+	[ATOLL_BUSY] = {ATOLL_NOT_EXECUTED, "another client's insert of this key, or a split, does not end"},
 	[ATOLL_CORRUPT] = {ATOLL_NOT_EXECUTED, "a checksum or layout in the index is wrong"},
 	[ATOLL_FENCED] = {ATOLL_NOT_EXECUTED, "this client was declared dead: reconnect"},
 	[ATOLL_NOT_SENT] = {ATOLL_NOT_EXECUTED, "not sent, the connection is gone: reconnect"},

@@ -119,9 +119,11 @@ static void want_split(struct race *r, struct race_op *op)
 		wait_split(r, op);
 		return;
 	}
+	if (race_splitting(r)) /* one after the other: that is no standing still */
+		op->wait_begin = 0;
 	wait_more(r, op, 0, &over);
 	if (race_split_begin(r, &op->sub) || over) {
-		race_op_end(r, op, ATOLL_FULL, 0);
+		race_op_end(r, op, over ? ATOLL_BUSY : ATOLL_FULL, 0);
 		return;
 	}
 	op->head = true;
