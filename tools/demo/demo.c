@@ -9,6 +9,7 @@
  *	result KEY VALUE
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ enum {
 	ECHO_DELAY_US = 30000,
 	STEP = 2000,		/* words between lines of progress */
 	JOIN_MS = 20000,
+	DIE_POLLS = 8,
 };
 
 struct word {
@@ -335,6 +337,24 @@ static bool submit(struct demo *d, uint32_t i, bool put)
 }
 
 /* Every word once: put, or get and compare. */
+static volatile sig_atomic_t die; /* in the middle of the next split */
+
+static void on_die(int sig)
+{
+	(void)sig;
+	die = 1;
+}
+
+/* A split counts as one more operation. It dies some polls after it has begun. */
+static void maybe_die(const struct demo *d)
+{
+	static unsigned polls;
+
+	polls = atoll_index_pending(d->ix) > d->runs ? polls + 1 : 0;
+	if (die && polls > DIE_POLLS)
+		raise(SIGKILL);
+}
+
 static int phase(struct demo *d, const char *name, bool put, bool echoes)
 {
 	uint32_t next = 0, told = 0;
@@ -363,6 +383,8 @@ static int phase(struct demo *d, const char *name, bool put, bool echoes)
 		}
 		if (n < 0)
 			return n;
+		if (!echoes)
+			maybe_die(d);
 		if (echoes && (rc = echo_turn(d, true)) < 0)
 			return rc;
 		if (n == 0)
@@ -457,11 +479,12 @@ static int run_load(struct demo *d, const char *target)
 		       0;
 }
 
-/* Writes the same words until somebody kills it. */
+/* Writes the same words until somebody kills it; SIGUSR1: it kills itself in the middle of a split. */
 static int run_writer(struct demo *d, const char *target)
 {
 	int rc = index_open(d, target);
 
+	signal(SIGUSR1, on_die);
 	printf("progress writer 0 %u\n", d->count);
 	fflush(stdout);
 	while (!rc)

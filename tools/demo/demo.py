@@ -3,7 +3,8 @@
 """The demonstration: two nodes on this machine, an index in the memory of one, a client on the other.
 
 A client on node A writes every word of a dictionary into an index that node B hosts, by one-sided verbs
-alone. Meanwhile a second client that writes the same keys is killed, the echo service is restarted with
+alone, in a table that grows under it. Meanwhile a second client that writes the same keys dies in the middle of
+a split, which others finish, the echo service is restarted with
 requests outstanding, and node A's dataplane is killed with requests outstanding. Then every word is read
 back and compared. Needs no root, no hugepages, no special hardware.
 """
@@ -39,7 +40,12 @@ address = {peer_address}
 SERVICES = """
 [service index]
 exec = index-shard
-args = --entries 160000
+args = --groups 512
+core = {core}
+
+[service repair-worker]
+exec = repair-worker
+args = --target index
 core = {core}
 
 [service echo]
@@ -188,9 +194,14 @@ class Demo:
 
     def kill_writer(self):
         writer = self.writer
-        self.step(f"kill -9 {writer.pid}: the second client, in the middle of its writes")
-        writer.kill()
-        writer.wait()
+        writer.send_signal(signal.SIGUSR1)
+        try:
+            writer.wait(timeout=10)
+            self.step(f"the second client ({writer.pid}) died of kill -9 in the middle of a split of the table")
+        except subprocess.TimeoutExpired:
+            writer.kill()
+            writer.wait()
+            self.step(f"kill -9 {writer.pid}: the second client, in the middle of its writes")
 
     def load(self):
         self.writer = self.client("write")
@@ -230,6 +241,19 @@ class Demo:
         for thread in busy:
             thread.join()
         return loader.wait()
+
+    def fsck(self):
+        """Nothing is left of the dead, and every byte is accounted for."""
+        for line in self.svcctl("logs", self.confs["node-b"], "repair-worker", check=False).splitlines():
+            if "taken back" in line:
+                say("             " + line.strip())
+        self.step("atoll-index fsck: the whole table, and every byte of its heap")
+        run = subprocess.run([self.binary("atoll-index"), "--quiet", "--target", "node-b/index", "fsck"],
+                             env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             timeout=60, check=False)
+        for line in run.stdout.splitlines():
+            say("             " + line)
+        return run.returncode
 
     def cuda(self):
         """A program of CUDA's driver on node A; its device is node B's."""
@@ -301,7 +325,9 @@ def main():
         demo.step(f"both are up; between them: {demo.port}")
         say(demo.svcctl("status", *demo.confs.values()).rstrip())
         demo.step("a client on node A loads every word; a second one writes the same keys")
-        code = demo.summary(demo.load())
+        code = demo.load()
+        code = demo.fsck() or code
+        code = demo.summary(code)
         code = demo.cuda() or code
         if code:
             for name in demo.confs:
