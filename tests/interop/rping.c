@@ -23,6 +23,7 @@ enum {
 	TEXT_MIN = 32,
 	TEXT_MAX = 65536,
 	SECONDS = 60,
+	PATIENCE_NS = 2000000000,
 };
 
 struct note {
@@ -170,7 +171,7 @@ static void ask(struct rping *r)
 int rping_main(int argc, char **argv)
 {
 	static struct rping r;
-	uint64_t until = peer_now() + SECONDS * 1000000000ull;
+	uint64_t until = peer_now() + SECONDS * 1000000000ull, ended = 0;
 	char counters[512];
 	bool client, up = false;
 
@@ -196,6 +197,12 @@ int rping_main(int argc, char **argv)
 				ask(&r);
 			else
 				serve(&r);
+		}
+		/* a process that ends says so once, and that may be lost */
+		if (!client && r.pings == r.count) {
+			ended = ended ? ended : r.peer.now + PATIENCE_NS;
+			if (r.peer.now > ended)
+				break;
 		}
 		if (r.peer.now > until)
 			r.wrong = "time is up";
