@@ -396,7 +396,7 @@ void race_complete(struct race *r, const struct verb_completion *done)
 
 void race_beat(struct race *r)
 {
-	uint64_t now = r->c.beat_us && !r->lost ? race_now(r) : 0;
+	uint64_t now;
 	struct verb v = {
 		.op = VERB_WRITE,
 		.len = 8,
@@ -406,7 +406,10 @@ void race_beat(struct race *r)
 		.local_offset = r->split.local_offset + RACE_SPLIT_BEAT,
 	};
 
-	if (now < r->beat_at || r->beat_out)
+	if (!r->c.beat_us || r->lost || r->beat_out)
+		return;
+	now = race_now(r);
+	if (now < r->beat_at)
 		return;
 	r->beat_at = now + r->c.beat_us * 1000ull;
 	r->beat++;
