@@ -109,6 +109,15 @@ static bool caps_more(const char *tid, uint64_t keep)
 	return !line || sscanf(line, "CapPrm: %llx", &has) != 1 || (has & ~keep);
 }
 
+/* As the kernel has it: of the C library's own signals it says nothing. Large enough for any machine. */
+struct kernel_action {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+enum { SIG_UNBLOCKED = 33 }; /* by which setuid reaches all threads */
+
 /* Capabilities are a thread's own, and each can give up its own only: the others are asked by a signal. */
 static int caps_keep_all(uint64_t keep)
 {
@@ -117,7 +126,9 @@ static int caps_keep_all(uint64_t keep)
 	struct sigaction sa = {.sa_handler = on_caps, .sa_flags = SA_RESTART};
 	const struct timespec pause = {.tv_nsec = 1000000};
 	uint64_t has;
+	struct kernel_action action, before;
 	int rc, sig = SIGRTMAX;
+	bool borrowed;
 
 	if (syscall(SYS_capget, &head, data))
 		return -errno;
@@ -127,6 +138,11 @@ static int caps_keep_all(uint64_t keep)
 		return rc;
 	caps_wanted = keep;
 	sigaction(sig, &sa, NULL);
+	/* the same handler for the C library's signal, which threads cannot block: DPDK's block all others */
+	borrowed = !syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof(action.mask)) &&
+		   !syscall(SYS_rt_sigaction, SIG_UNBLOCKED, &action, &before, sizeof(action.mask));
+	if (borrowed)
+		sig = SIG_UNBLOCKED;
 	rc = -ETIMEDOUT;
 	for (unsigned i = 0; i < CAPS_TRIES && rc == -ETIMEDOUT; i++) {
 		DIR *d = opendir("/proc/self/task");
@@ -150,7 +166,9 @@ static int caps_keep_all(uint64_t keep)
 		else
 			rc = 0;
 	}
-	signal(sig, SIG_IGN); /* one may still be on its way */
+	signal(SIGRTMAX, SIG_IGN); /* one may still be on its way */
+	if (borrowed)
+		syscall(SYS_rt_sigaction, SIG_UNBLOCKED, &before, NULL, sizeof(action.mask));
 	return rc;
 }
 
