@@ -17,6 +17,7 @@
 enum {
 	PAGE = 4096,
 	MEBI = 1 << 20,
+	WINDOW_ALIGN = 64 << 10,
 	SHARED_BLOCK = 48 << 10, /* without being asked for more, as all devices have it */
 };
 
@@ -185,12 +186,27 @@ static void cpu_close(struct gpu_device *d)
 	free(c);
 }
 
+/* Addresses anywhere, aligned as the contract says. */
+static void *window_anywhere(uint64_t size)
+{
+	uint64_t all = size + WINDOW_ALIGN, skip;
+	uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return p;
+	skip = -(uint64_t)(uintptr_t)p % WINDOW_ALIGN;
+	if (skip)
+		munmap(p, skip);
+	munmap(p + skip + size, WINDOW_ALIGN - skip);
+	return p + skip;
+}
+
 static int window_reserve(struct cpu *c, char *why)
 {
 	uint64_t base = c->conf.window_base;
-	void *p = mmap((void *)(uintptr_t)base, c->conf.window_size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (base ? MAP_FIXED_NOREPLACE : 0), -1,
-		       0);
+	void *p = base ? mmap((void *)(uintptr_t)base, c->conf.window_size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0)
+		       : window_anywhere(c->conf.window_size);
 	int rc = errno;
 
 	c->conf.window_base = 0;
@@ -231,7 +247,7 @@ static int cpu_open(const struct gpu_device_conf *conf, struct gpu_device **out,
 	m.compute_capability = c->capability;
 	m.multiprocessors = c->multiprocessors;
 	if (conf->window_size < 16 * MEBI || conf->window_size > WINDOW_MAX ||
-	    conf->window_size % MEBI || conf->window_base % (64 << 10) ||
+	    conf->window_size % MEBI || conf->window_base % WINDOW_ALIGN ||
 	    conf->limit > conf->window_size) {
 		c->conf.window_base = 0;
 		snprintf(why, GPU_TEXT_MAX, "window or limit is out of range");
