@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What seeing costs: the rate of messages of a build with trace points over that of one without. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +28,10 @@ static int helper_start(struct bench *b, const char *name, struct helper *h)
 	snprintf(path, sizeof(path), "%s/tools/bench/%s", b->build, name);
 	for (int i = 0; i < 2; i++)
 		snprintf(core[i], sizeof(core[i]), "%d", b->core[i]);
-	if (pipe(in))
+	/* no helper keeps the other's open: each ends when its own is closed */
+	if (pipe2(in, O_CLOEXEC))
 		return -errno;
-	if (pipe(out)) {
+	if (pipe2(out, O_CLOEXEC)) {
 		close(in[0]);
 		close(in[1]);
 		return -errno;
@@ -39,10 +41,6 @@ static int helper_start(struct bench *b, const char *name, struct helper *h)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent || dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0)
 			_exit(1);
-		for (int i = 0; i < 2; i++) {
-			close(in[i]);
-			close(out[i]);
-		}
 		execl(path, path, core[0], core[1], (char *)NULL);
 		fprintf(stderr, "atoll-bench: %s: %s\n", path, strerror(errno));
 		_exit(1);
