@@ -53,7 +53,8 @@ static int control(int sock, struct proto_ctl_request *q, struct proto_ctl_reply
 		    rc == -EPROTO ? "answer of another version" : proto_status_name(r->status));
 		return rc;
 	}
-	memcpy(fds, got, want * sizeof(int));
+	if (want)
+		memcpy(fds, got, want * sizeof(int));
 	return 0;
 }
 

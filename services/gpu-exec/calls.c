@@ -155,7 +155,7 @@ int gpu_do_image_begin(struct gpu_worker *w, const struct gpu_call_image_begin *
 
 static int image_put(struct gpu_worker *w, uint64_t at, const uint8_t *from, uint32_t size)
 {
-	if (!from || at > w->image_size || size > w->image_size - at)
+	if (!from || !w->image || at > w->image_size || size > w->image_size - at)
 		return GPU_INVALID_VALUE;
 	memcpy(w->image + at, from, size);
 	return 0;
