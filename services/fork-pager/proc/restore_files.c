@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,11 +120,17 @@ static int of_timerfd(const struct image_file *f)
 	};
 	int fd = timerfd_create((int)f->clock, TFD_CLOEXEC);
 	uint64_t ticks = f->count;
+	/* It has expired and was not read: an interval goes on from there only when somebody reads. */
+	bool expired = ticks && f->interval_ns && !f->value_ns;
 
 	if (fd < 0)
 		return -errno;
-	if (f->value_ns)
+	if (expired)
+		its.it_value.tv_nsec = 1;
+	if (f->value_ns || expired)
 		timerfd_settime(fd, 0, &its, NULL);
+	if (expired)
+		poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 100);
 	if (ticks)
 		ioctl(fd, _IOW('T', 0, uint64_t), &ticks); /* TFD_IOC_SET_TICKS */
 	return fd;
