@@ -21,6 +21,7 @@
 #include "ipc/keeper.h"
 #include "ipc/sock.h"
 #include "proto/proto.h"
+#include "tests/fuzz/input.h"
 
 enum { CONNECTIONS = 6, STEPS = 64, ANSWER_MS = 5000 };
 
@@ -98,20 +99,6 @@ static void set_up(void)
 	atexit(socket_remove);
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		sock[i] = -1;
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->len; i++, in->data++, in->len--)
-		v |= (uint64_t)*in->data << 8 * i;
-	return v;
 }
 
 static void hang_up(unsigned i)

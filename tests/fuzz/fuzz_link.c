@@ -10,6 +10,7 @@
 
 #include "dataplane/dp_impl.h"
 #include "ipc/endpoint_impl.h"
+#include "tests/fuzz/input.h"
 
 enum { SLOTS = 64, ARENA = 65536, HALF = CHANNEL_HEADER + SLOTS * CHANNEL_SLOT + ARENA, REGION = 8192, STEPS = 64 };
 
@@ -124,20 +125,6 @@ static void set_up(void)
 		turn();
 	if (!node[0].client.service.gen)
 		die("the service is not found");
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->len; i++, in->data++, in->len--)
-		v |= (uint64_t)*in->data << 8 * i;
-	return v;
 }
 
 /* A number that means something here, or any. */

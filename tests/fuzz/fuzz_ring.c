@@ -14,6 +14,7 @@
 
 #include "dataplane/dp.h"
 #include "ipc/endpoint_impl.h"
+#include "tests/fuzz/input.h"
 
 enum {
 	SLOTS = 64,
@@ -180,20 +181,6 @@ static void introduce(struct world *w, struct proc *p)
 		turn(w, true);
 	if (p->answers != 3 || !p->granted.gen)
 		die("not everything was granted");
-}
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->len; i++, in->data++, in->len--)
-		v |= (uint64_t)*in->data << 8 * i;
-	return v;
 }
 
 /* A handle that it has, or one that it has made up. */
