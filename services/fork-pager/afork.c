@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/fork_report.h"
 #include "services/fork-pager/afork.h"
 #include "services/fork-pager/proc/capture.h"
 
@@ -28,11 +29,17 @@ static const char usage[] =
 	"  --force    prepare: drop what cannot be carried, and say so; reclaim: although children need it\n"
 	"  -n COUNT   children, 1 to 64\n"
 	"  --no-pids  children get new process numbers, and no pid namespace\n"
-	"  --on       node on which the children start\n";
+	"  --on       node on which the children start\n"
+	"  --report, --self  for clients/fork\n";
+
+enum {
+	SELF_TRIES = 1000, /* of 0.2 ms, until the thread that asked waits for us */
+	SELF_FDS_MAX = 64,
+};
 
 static int out(const char *what, int rc)
 {
-	fprintf(stderr, "afork: %s: %s\n", what, strerror(-rc));
+	afork_say(rc, "%s: %s", what, strerror(-rc));
 	return 1;
 }
 
@@ -44,7 +51,7 @@ static int handle_parse(const char *text, struct fork_handle *h)
 	memset(h, 0, sizeof(*h));
 	if (sscanf(text, "%u/%u-%u-%16llx%16llx%c", &h->node, &h->slot, &h->epoch, &a, &b, &end) != 5 ||
 	    strlen(strrchr(text, '-')) != 33) {
-		fprintf(stderr, "afork: \"%s\" is no handle; it looks like 1/0-1- and 32 hexadecimal digits\n", text);
+		afork_say(-EINVAL, "\"%s\" is no handle; it looks like 1/0-1- and 32 hexadecimal digits", text);
 		return -EINVAL;
 	}
 	h->secret[0] = a;
@@ -65,7 +72,7 @@ static void handle_print(const struct fork_handle *h, bool secret, char *text, s
 
 static int prepare(const char *node, const struct afork_options *o, pid_t pid, struct fork_handle *h)
 {
-	const struct capture_options co = {.force = o->force};
+	const struct capture_options co = {.force = o->force, .self = o->self};
 	struct capture c;
 	struct fork_control a;
 	uint8_t *image = NULL;
@@ -74,13 +81,18 @@ static int prepare(const char *node, const struct afork_options *o, pid_t pid, s
 
 	if (sock < 0)
 		return sock;
-	rc = capture_take(&c, pid, &co);
+	for (int i = 0; i < SELF_TRIES; i++) {
+		rc = capture_take(&c, pid, &co);
+		if (rc != -EBUSY)
+			break;
+		usleep(200);
+	}
 	if (c.report.text[0])
-		fprintf(stderr, "%s", c.report.text);
+		afork_pass(c.report.text);
 	if (rc) {
 		close_quietly(sock);
-		fprintf(stderr, "afork: process %d cannot be forked: %s\n", pid,
-			rc == -EOPNOTSUPP ? "see above; --force drops what can be dropped" : strerror(-rc));
+		afork_say(rc, "process %d cannot be forked: %s", pid,
+			  rc == -EOPNOTSUPP ? "see above; --force drops what can be dropped" : strerror(-rc));
 		return rc;
 	}
 	rc = image_encode(&c.image, &image, &len);
@@ -90,10 +102,9 @@ static int prepare(const char *node, const struct afork_options *o, pid_t pid, s
 	if (!rc) {
 		*h = a.handle;
 		if (o->verbose)
-			fprintf(stderr, "afork: paused for %.1f ms; %llu pages, %llu zero, %llu alike; "
-				"descriptor of %zu bytes\n",
-				(double)c.pause_ns / 1e6, (unsigned long long)a.stat[0],
-				(unsigned long long)a.stat[1], (unsigned long long)a.stat[2], len);
+			afork_say(0, "paused for %.1f ms; %llu pages, %llu zero, %llu alike; descriptor of %zu bytes",
+				  (double)c.pause_ns / 1e6, (unsigned long long)a.stat[0],
+				  (unsigned long long)a.stat[1], (unsigned long long)a.stat[2], len);
 	}
 	capture_release(&c);
 	close_quietly(sock);
@@ -171,7 +182,7 @@ static int reclaim(const char *node, const struct fork_handle *h, bool force)
 	rc = afork_ask(sock, &a, NULL, 0, NULL, NULL);
 	close_quietly(sock);
 	if (rc)
-		fprintf(stderr, "afork: reclaim: %s\n", a.text[0] ? a.text : strerror(-rc));
+		afork_say(rc, "reclaim: %s", a.text[0] ? a.text : strerror(-rc));
 	return rc ? 1 : 0;
 }
 
@@ -186,12 +197,41 @@ static bool number(const char *text, int max, int *n)
 	return end != text && !*end && v > 0 && v <= max;
 }
 
+/* "THREAD:FD,FD": what asked for a fork of itself. */
+static bool self_parse(const char *text, struct capture_self *self, int *fds)
+{
+	char *end;
+
+	*self = (struct capture_self){.thread = (pid_t)strtol(text, &end, 10), .fds = fds};
+	for (char sep = ':'; *end == sep && self->nfds < SELF_FDS_MAX; sep = ',')
+		fds[self->nfds++] = (int)strtol(end + 1, &end, 10);
+	return self->thread > 0 && self->nfds && !*end;
+}
+
+static int resume(const char *node, const struct fork_handle *h, const struct afork_options *o)
+{
+	int rc = afork_resume(node, h, o);
+
+	if (rc >= AFORK_EXIT_TROUBLE)
+		afork_report(FORK_REPORT_FAILED, "", 0); /* after ENDED nobody listens any more */
+	return rc;
+}
+
+static int report_last(int rc)
+{
+	afork_report(rc ? FORK_REPORT_FAILED : FORK_REPORT_DONE, "", 0);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"node", 1, NULL, 'N'}, {"on", 1, NULL, 'o'},	  {"force", 0, NULL, 'f'},
-		{"no-pids", 0, NULL, 'p'}, {"verbose", 0, NULL, 'v'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+		{"no-pids", 0, NULL, 'p'}, {"verbose", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
+		{"report", 1, NULL, 'r'}, {"self", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
 	struct afork_options o = {.count = 1};
+	struct capture_self self;
+	int self_fds[SELF_FDS_MAX], report = -1;
 	const char *node = NULL, *on = NULL, *what, *arg;
 	struct fork_handle h;
 	char text[FORK_HANDLE_TEXT];
@@ -214,6 +254,15 @@ int main(int argc, char **argv)
 		case 'v':
 			o.verbose = true;
 			break;
+		case 'r':
+			if (!number(optarg, 1 << 20, &report))
+				return 2;
+			break;
+		case 's':
+			if (!self_parse(optarg, &self, self_fds))
+				return 2;
+			o.self = &self;
+			break;
 		case 'n':
 			if (!number(optarg, AFORK_CHILDREN_MAX, &o.count)) {
 				fprintf(stderr, "afork: -n wants a number from 1 to %d\n", AFORK_CHILDREN_MAX);
@@ -225,6 +274,8 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
+	if (report >= 0 && afork_report_open(report))
+		return 2;
 	what = optind < argc ? argv[optind] : "";
 	arg = optind + 1 < argc ? argv[optind + 1] : NULL;
 	if (strcmp(what, "ls") == 0 && !arg)
@@ -236,25 +287,27 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (strcmp(what, "resume") == 0)
-		return handle_parse(arg, &h) ? 2 : afork_resume(node, &h, &o);
+		return handle_parse(arg, &h) ? report_last(2) : resume(node, &h, &o);
 	if (strcmp(what, "reclaim") == 0)
-		return handle_parse(arg, &h) ? 2 : reclaim(node, &h, o.force);
+		return report_last(handle_parse(arg, &h) ? 2 : reclaim(node, &h, o.force));
 	if (strcmp(what, "prepare") != 0 && strcmp(what, "spawn") != 0) {
 		fputs(usage, stderr);
 		return 2;
 	}
 	if (!number(arg, 1 << 22, &pid)) {
-		fprintf(stderr, "afork: \"%s\" is no process number\n", arg);
-		return 2;
+		afork_say(-EINVAL, "\"%s\" is no process number", arg);
+		return report_last(2);
 	}
 	if (prepare(node, &o, pid, &h))
-		return 1;
+		return report_last(1);
+	handle_print(&h, true, text, sizeof(text));
+	afork_report(FORK_REPORT_PREPARED, text, 0);
 	if (strcmp(what, "prepare") == 0) {
-		handle_print(&h, true, text, sizeof(text));
-		printf("%s\n", text);
-		return 0;
+		if (report < 0)
+			printf("%s\n", text);
+		return report_last(0);
 	}
-	c = afork_resume(on ? on : node, &h, &o);
+	c = resume(on ? on : node, &h, &o);
 	reclaim(node, &h, true);
 	return c;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * afork.h - the parts of the command: its side of the control socket (afork_control.c), children (afork_resume.c).
+ * afork.h - the parts of the command: its side of the control socket (afork_control.c), children (afork_resume.c),
+ * whom it reports to (afork_report.c).
  */
 #ifndef ATOLL_FORK_AFORK_H
 #define ATOLL_FORK_AFORK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <unistd.h>
 
 #include "proto/fork_control.h"
@@ -13,13 +15,25 @@
 
 enum {
 	AFORK_CHILDREN_MAX = 64,
+	AFORK_EXIT_TROUBLE = 120, /* and not the child's own */
 	AFORK_WAIT_MS = 60000, /* for an answer: a large snapshot is copied meanwhile */
 };
+
+struct capture_self;
 
 struct afork_options {
 	bool force, no_pids, verbose;
 	int count;
+	const struct capture_self *self; /* NULL: the process does not know */
 };
+
+/* A line for whoever started us: on stderr, or with the report. @rc: what it was, negative errno, or 0. */
+void afork_say(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Lines of others. */
+void afork_pass(const char *text);
+/* afork_report.c: to the program that started us through clients/fork; nothing without --report. */
+int afork_report_open(int fd);
+void afork_report(uint32_t kind, const char *handle, int status);
 
 static inline void close_quietly(int fd)
 {

@@ -15,15 +15,15 @@ int afork_connect(const char *node)
 	int fd;
 
 	if (!node && !slash) {
-		fprintf(stderr, "afork: no node was named: --node RUN_DIR, or ATOLL_SOCKET\n");
+		afork_say(-EINVAL, "no node was named: --node RUN_DIR, or ATOLL_SOCKET");
 		return -EINVAL;
 	}
 	snprintf(path, sizeof(path), "%.*s/state/fork-pager/fork.sock",
 		 node ? (int)strlen(node) : (int)(slash - socket), node ? node : socket);
 	fd = sock_connect(path);
 	if (fd < 0)
-		fprintf(stderr, "afork: no fork-pager listens on %s: %s; does the node run one? (svcctl status)\n", path,
-			strerror(-fd));
+		afork_say(fd, "no fork-pager listens on %s: %s; does the node run one? (svcctl status)", path,
+			  strerror(-fd));
 	return fd;
 }
 
@@ -82,6 +82,6 @@ int afork_prepare(int sock, pid_t pid, const struct page_source *source, const v
 	rc = afork_ask(sock, a, fds, 3, NULL, NULL);
 	close(fds[2]);
 	if (rc)
-		fprintf(stderr, "afork: the snapshot was not taken: %s\n", a->text[0] ? a->text : strerror(-rc));
+		afork_say(rc, "the snapshot was not taken: %s", a->text[0] ? a->text : strerror(-rc));
 	return rc;
 }

@@ -16,12 +16,12 @@
 
 #include "ipc/idle.h"
 #include "ipc/sock.h"
+#include "proto/fork_report.h"
 #include "services/fork-pager/afork.h"
 #include "services/fork-pager/pages/space.h"
 #include "services/fork-pager/proc/restore.h"
 
 enum {
-	EXIT_TROUBLE = 120, /* and not the child's own */
 	LOST_MS = 200,	    /* for a child to end by its SIGBUS before it is killed */
 };
 
@@ -48,13 +48,8 @@ static void on_signal(int sig)
 	asked = sig;
 }
 
-static int trouble(const char *format, const char *why)
-{
-	fprintf(stderr, "afork: ");
-	fprintf(stderr, format, why);
-	fprintf(stderr, "\n");
-	return EXIT_TROUBLE;
-}
+/* As afork_say; what the command then ends with. */
+#define trouble(rc, ...) (afork_say(rc, __VA_ARGS__), AFORK_EXIT_TROUBLE)
 
 /* ------------------------------------------------------------------ opening */
 
@@ -65,16 +60,16 @@ static int image_read(struct resume *r, int blob, const struct fork_control *a)
 	int rc;
 
 	if (a->image_len > IMAGE_MAX || a->count > 1 << 20)
-		return trouble("%s", "the image makes no sense");
+		return trouble(-EBADMSG, "the image makes no sense");
 	r->image = malloc(len + 1);
 	r->runs = malloc(a->count * sizeof(*r->runs) + 1);
 	if (!r->image || !r->runs || pread(blob, r->image, len, 0) != (ssize_t)len)
-		return trouble("%s", "the image cannot be read");
+		return trouble(-EIO, "the image cannot be read");
 	memcpy(r->runs, r->image + a->image_len, a->count * sizeof(*r->runs));
 	r->nruns = a->count;
 	r->cache_size = a->cache_size;
 	rc = image_decode(&r->im, r->image, a->image_len, &why);
-	return rc ? trouble("the image is refused: %s", why) : 0;
+	return rc ? trouble(rc, "the image is refused: %s", why) : 0;
 }
 
 static int open_handle(struct resume *r, const char *node, const struct fork_handle *h)
@@ -86,12 +81,12 @@ static int open_handle(struct resume *r, const char *node, const struct fork_han
 
 	r->sock = afork_connect(node);
 	if (r->sock < 0)
-		return EXIT_TROUBLE;
+		return AFORK_EXIT_TROUBLE;
 	rc = afork_ask(r->sock, &a, NULL, 0, fds, &n);
 	if (rc)
-		return trouble("the snapshot cannot be had: %s", a.text[0] ? a.text : strerror(-rc));
+		return trouble(rc, "the snapshot cannot be had: %s", a.text[0] ? a.text : strerror(-rc));
 	if (n != 2)
-		return trouble("%s", "the fork-pager gave no memory");
+		return trouble(-EPROTO, "the fork-pager gave no memory");
 	r->cache_fd = fds[0];
 	rc = image_read(r, fds[1], &a);
 	close(fds[1]);
@@ -100,7 +95,7 @@ static int open_handle(struct resume *r, const char *node, const struct fork_han
 	/* Both sides must mean the same by a page's number. */
 	ranges = calloc(r->im.nvmas + 1, sizeof(*ranges));
 	if (!ranges || image_ranges(&r->im, ranges) != r->cache_size)
-		rc = trouble("%s", "the image and the page cache do not belong together");
+		rc = trouble(-EBADMSG, "the image and the page cache do not belong together");
 	free(ranges);
 	return rc;
 }
@@ -110,7 +105,7 @@ static int fill(struct resume *r, uint64_t page, uint64_t count)
 	struct fork_control a = {.op = FORK_CONTROL_FILL, .page = page, .count = count};
 	int rc = afork_ask(r->sock, &a, NULL, 0, NULL, NULL);
 
-	return rc ? trouble("%s", a.text[0] ? a.text : strerror(-rc)) : 0;
+	return rc ? trouble(rc, "%s", a.text[0] ? a.text : strerror(-rc)) : 0;
 }
 
 /* What must be there at once: little, or everything where the kernel does not let us fill later. */
@@ -141,10 +136,10 @@ static int hand_over(struct resume *r, int i)
 
 	fds[2] = afork_file(c->places, c->nplaces * sizeof(*c->places), "", 0);
 	if (fds[2] < 0)
-		return trouble("%s", "no memory");
+		return trouble(-ENOMEM, "no memory");
 	rc = afork_ask(r->sock, &a, fds, 3, NULL, NULL);
 	close(fds[2]);
-	return rc ? trouble("the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
+	return rc ? trouble(rc, "the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
 }
 
 /* Until a child runs free we wait for it ourselves, and it may wait for pages: if nobody brings them any more, it is
@@ -179,20 +174,20 @@ static int run_guarded(struct resume *r, struct restore_child *c)
 	pthread_t thread;
 
 	if (pipe2(done, O_CLOEXEC))
-		return trouble("%s", strerror(errno));
+		return trouble(-errno, "%s", strerror(errno));
 	g.done = done[0];
 	rc = pthread_create(&thread, NULL, guard, &g);
 	if (rc) {
-		rc = trouble("no thread to watch a child: %s", strerror(rc));
+		rc = trouble(-rc, "no thread to watch a child: %s", strerror(rc));
 	} else {
 		rc = restore_run(c);
 		close(done[1]);
 		done[1] = -1;
 		pthread_join(thread, NULL);
 		if (g.fired)
-			rc = trouble("%s", "the pager has ended: its children end with it");
+			rc = trouble(-ECONNRESET, "the pager has ended: its children end with it");
 		else if (rc)
-			rc = trouble("the child does not run: %s", strerror(-rc));
+			rc = trouble(rc, "the child does not run: %s", strerror(-rc));
 	}
 	close(done[0]);
 	close_quietly(done[1]);
@@ -205,9 +200,9 @@ static int start(struct resume *r, int i, const struct restore_options *o)
 	int rc = restore_build(c, &r->im, o);
 
 	if (c->report.text[0])
-		fprintf(stderr, "%s", c->report.text);
+		afork_pass(c->report.text);
 	if (rc)
-		return trouble("the child cannot be made: %s", strerror(-rc));
+		return trouble(rc, "the child cannot be made: %s", strerror(-rc));
 	rc = c->uffd >= 0 ? hand_over(r, i) : 0;
 	if (!rc)
 		rc = run_guarded(r, c);
@@ -259,7 +254,7 @@ static void from_pager(struct resume *r)
 	int rc = sock_recv(r->sock, &a, sizeof(a), &fd, &n);
 
 	if (rc || a.magic != FORK_CONTROL_MAGIC) {
-		trouble("%s", "the pager has ended: its children end with it");
+		afork_say(-ECONNRESET, "the pager has ended: its children end with it");
 		close(r->sock);
 		r->sock = -1;
 		kill_all(r);
@@ -269,7 +264,7 @@ static void from_pager(struct resume *r)
 	if (n)
 		spare_keep(r, fd);
 	if (a.op == FORK_CONTROL_LOST) {
-		trouble("memory of a child is lost: %s", a.text);
+		afork_say(-EIO, "memory of a child is lost: %s", a.text);
 		kill_soon(r);
 	}
 }
@@ -330,20 +325,23 @@ static void resume_free(struct resume *r)
 	free(r);
 }
 
+/* Of the first child that did not end well. */
+static int first_status(const struct resume *r)
+{
+	for (int i = 0; i < r->n; i++)
+		if (r->status[i])
+			return r->status[i];
+	return 0;
+}
+
 static int exit_status(const struct resume *r)
 {
-	for (int i = 0; i < r->n; i++) {
-		int s = r->status[i];
+	int s = first_status(r);
 
-		if (WIFSIGNALED(s)) {
-			fprintf(stderr, "afork: the child was ended by signal %d (%s)\n", WTERMSIG(s),
-				strsignal(WTERMSIG(s)));
-			return 128 + WTERMSIG(s);
-		}
-		if (WEXITSTATUS(s))
-			return WEXITSTATUS(s);
-	}
-	return 0;
+	if (!WIFSIGNALED(s))
+		return WEXITSTATUS(s);
+	afork_say(0, "the child was ended by signal %d (%s)", WTERMSIG(s), strsignal(WTERMSIG(s)));
+	return 128 + WTERMSIG(s);
 }
 
 int afork_resume(const char *node, const struct fork_handle *h, const struct afork_options *o)
@@ -355,13 +353,13 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 	int rc;
 
 	if (!r)
-		return trouble("%s", "no memory");
+		return trouble(-ENOMEM, "no memory");
 	r->sock = r->cache_fd = -1;
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
 	rc = open_handle(r, node, h);
 	if (!rc && !ro.uffd_features)
-		fprintf(stderr, "afork: userfaultfd is not allowed here: all pages are fetched first\n");
+		afork_say(0, "userfaultfd is not allowed here: all pages are fetched first");
 	if (!rc)
 		rc = fill_first(r, !ro.uffd_features);
 	ro.cache_fd = r->cache_fd;
@@ -373,9 +371,13 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 		r->n -= r->n > 0 && !r->running[r->n - 1];
 		kill_all(r);
 	}
-	watch(r);
 	if (!rc)
+		afork_report(FORK_REPORT_STARTED, "", 0);
+	watch(r);
+	if (!rc) {
 		rc = exit_status(r);
+		afork_report(FORK_REPORT_ENDED, "", first_status(r));
+	}
 	resume_free(r);
 	return rc;
 }

@@ -16,6 +16,7 @@ from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
 
 AFORK = os.path.join(BUILD, "services/fork-pager/afork")
 MEMORY = os.path.join(BUILD, "tests/fork/memory")
+API = os.path.join(BUILD, "tests/fork/api")
 
 PYTHON = """
 import hashlib, os, time
@@ -221,6 +222,23 @@ class Fork(unittest.TestCase):
         _, err = again.communicate(timeout=30)
         self.assertGreaterEqual(again.returncode, 120)
         self.assertIn("no such snapshot", err)
+
+    def api(self, name):
+        env = dict(os.environ, ATOLL_AFORK=AFORK, ATOLL_SOCKET=os.path.join(self.a, "control.sock"))
+        p = subprocess.Popen([API, name, self.b], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             stdin=subprocess.DEVNULL, env=env)
+        out = p.communicate(timeout=60)[0]
+        self.assertEqual(p.returncode, 0, out)
+        return p.pid, out.splitlines()
+
+    def test_api(self):
+        """The C library: what returns twice does, and what fails says why."""
+        pid, lines = self.api("fork")
+        self.assertEqual(sorted(lines), [f"child {pid} 1 12", f"parent {pid} 1 0 7"])
+        _, lines = self.api("prepare")
+        self.assertEqual(sorted(lines), ["child 1 0"] * 3 + ["gone 1 said"])
+        _, lines = self.api("refused")
+        self.assertEqual(lines, ["1 1 1", "0 1", "1 1", "1 1", "1 1"])
 
     def refused(self, p, why):
         out = self.afork(self.a, "prepare", str(p.pid))

@@ -60,6 +60,14 @@ void capture_note(struct capture_work *w, const char *format, ...)
 	va_end(ap);
 }
 
+bool capture_own_fd(const struct capture_work *w, int fd)
+{
+	for (unsigned i = 0; w->o->self && i < w->o->self->nfds; i++)
+		if (w->o->self->fds[i] == fd)
+			return true;
+	return false;
+}
+
 int capture_bytes_set(struct image_bytes *b, const void *data, size_t len)
 {
 	uint8_t *copy = malloc(len + 1);
@@ -226,6 +234,9 @@ static int paused(struct capture_work *w)
 		w->c->report.refused++;
 		return -EOPNOTSUPP;
 	}
+	rc = capture_self_paused(w);
+	if (rc)
+		return rc;
 	capture_children_paused(w);
 	rc = scratch_take(w);
 	if (!rc)
@@ -257,11 +268,27 @@ static int kernel_thread(pid_t pid)
 	return none;
 }
 
+/* Inside a pid namespace whose /proc is another one's, a number means one process to ptrace and another one there. */
+static bool proc_is_ours(void)
+{
+	char *to = procfs_link("/proc/self");
+	bool ours = to && atoi(to) == getpid();
+
+	free(to);
+	return ours;
+}
+
 static int begin(struct capture_work *w)
 {
-	char *status = procfs_read(NULL, "/proc/%d/status", w->pid);
+	char *status;
 	uint64_t tracer, tgid;
 
+	if (!proc_is_ours()) {
+		capture_note(w, "cannot be carried: /proc here is not that of this pid namespace");
+		w->c->report.refused++;
+		return -EOPNOTSUPP;
+	}
+	status = procfs_read(NULL, "/proc/%d/status", w->pid);
 	if (!status)
 		return -ESRCH;
 	tracer = procfs_number(status, "TracerPid", 10, 0);

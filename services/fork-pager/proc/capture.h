@@ -27,10 +27,22 @@ struct capture_report {
 	unsigned dropped; /* lines that --force has dropped */
 };
 
+/*
+ * The target asked for it itself: one of its threads waits in read(2) of fds[0]. In a child that call returns
+ * -CAPTURE_IS_CHILD, which no read of a socket does; fds are not there, and so neither are watches of them; and
+ * child processes of the target that run the same program as the caller are its helpers, not its own.
+ */
+struct capture_self {
+	pid_t thread;
+	const int *fds;
+	unsigned nfds;
+};
+enum { CAPTURE_IS_CHILD = 10 /* ECHILD */ };
+
 struct capture_options {
 	bool force;	    /* drop what cannot be carried, and say so in the report */
 	bool carry_files;   /* mapped files by value, for nodes that do not have them */
-	pid_t self;	    /* non-zero: the target asked for it itself (atoll_fork) */
+	const struct capture_self *self; /* NULL: it does not know */
 };
 
 struct capture {
@@ -45,7 +57,8 @@ struct capture {
 
 /**
  * capture_take - snapshot a process.
- * Return: 0; -ESRCH no such process; -EPERM (not ours to trace, or traced by somebody); -EOPNOTSUPP (it has what
+ * Return: 0; -ESRCH no such process; -EPERM (not ours to trace, or traced by somebody); -EBUSY (o->self: the thread does
+ * not wait yet); -EOPNOTSUPP (it has what
  * cannot be carried: report.text says all of it; kernel thread; 32-bit program); -EAGAIN (it cannot fork:
  * limits); -EIO. In every case the target runs on as if nothing had been.
  */

@@ -172,7 +172,7 @@ static int watches(struct capture_work *w, struct image_file *f, const char *inf
 		unsigned events;
 		int tfd;
 
-		if (sscanf(at, "tfd: %d events: %x data: %llx", &tfd, &events, &data) == 3) {
+		if (sscanf(at, "tfd: %d events: %x data: %llx", &tfd, &events, &data) == 3 && !capture_own_fd(w, tfd)) {
 			if (f->nwatches == IMAGE_WATCHES_MAX) {
 				capture_refuse(w, "descriptor %d: more than %d watched descriptors",
 					       fd, IMAGE_WATCHES_MAX);
@@ -399,7 +399,8 @@ int capture_files_paused(struct capture_work *w)
 		n = IMAGE_FDS_MAX;
 	}
 	for (int i = 0; i < n && !rc; i++)
-		rc = descriptor(w, fds[i]);
+		if (!capture_own_fd(w, fds[i]))
+			rc = descriptor(w, fds[i]);
 	w->described = w->c->image.nfiles;
 	return rc;
 }

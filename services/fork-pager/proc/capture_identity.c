@@ -114,13 +114,34 @@ static void namespaces(struct capture_work *w)
 	}
 }
 
+/* Takes out of a list of processes those that run our program. */
+static void helpers_drop(char *list)
+{
+	char *own = procfs_link("/proc/self/exe"), *out = list, *at = list, *end;
+
+	for (; own && strtol(at, &end, 10) > 0; at = end) {
+		char *exe = procfs_link("/proc/%ld/exe", strtol(at, NULL, 10));
+
+		if (!exe || strcmp(exe, own) != 0) {
+			memmove(out, at, (size_t)(end - at));
+			out += end - at;
+		}
+		free(exe);
+	}
+	if (own)
+		*out = 0;
+	free(own);
+}
+
 void capture_children_paused(struct capture_work *w)
 {
 	for (unsigned i = 0; i < w->target.n; i++) {
 		char *list = procfs_read(NULL, "/proc/%d/task/%d/children", w->pid,
 					 w->target.threads[i].tid);
 
-		if (list && list[0]) {
+		if (list && w->o->self)
+			helpers_drop(list);
+		if (list && strspn(list, " \n") < strlen(list)) {
 			list[strcspn(list, "\n")] = 0;
 			capture_refuse(w, "its child processes (%s)", list);
 		}

@@ -29,11 +29,15 @@ bool capture_refuse(struct capture_work *w, const char *format, ...)
 void capture_note(struct capture_work *w, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Is it one of those that lead to helpers of the target? */
+bool capture_own_fd(const struct capture_work *w, int fd);
 int capture_bytes_set(struct image_bytes *b, const void *data, size_t len);
 /* One more element of an array of @size; NULL without memory. */
 void *capture_grow(void **array, uint32_t *n, size_t size);
 
 /* capture_threads.c: registers, signals, timers. */
+/* Does the thread that asked wait, so that it can be told apart in the child? 0 or -EBUSY. */
+int capture_self_paused(struct capture_work *w);
 int capture_threads_paused(struct capture_work *w);
 int capture_timers_paused(struct capture_work *w);
 int capture_prctls_paused(struct capture_work *w);

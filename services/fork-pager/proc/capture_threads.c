@@ -159,6 +159,10 @@ static int thread(struct capture_work *w, struct image_thread *t, unsigned i)
 	free(status);
 	_Static_assert(sizeof(t->regs) == sizeof(th->regs), "registers as ptrace gives them");
 	memcpy(&t->regs, &th->regs, sizeof(t->regs));
+	if (w->o->self && th->tid == w->o->self->thread) {
+		t->regs.rax = (uint64_t)-CAPTURE_IS_CHILD;
+		t->regs.orig_rax = (uint64_t)-1;
+	}
 	restart(&t->regs);
 	t->sigmask = th->mask;
 	rc = xstate(w, t, th->tid);
@@ -174,6 +178,20 @@ static int thread(struct capture_work *w, struct image_thread *t, unsigned i)
 	}
 	scheduling(t, th->tid);
 	return rc;
+}
+
+int capture_self_paused(struct capture_work *w)
+{
+	const struct capture_self *self = w->o->self;
+
+	for (unsigned i = 0; self && i < w->target.n; i++) {
+		const struct user_regs_struct *r = &w->target.threads[i].regs;
+
+		if (w->target.threads[i].tid == self->thread)
+			return r->orig_rax == SYS_read && (int64_t)r->rax == RESTARTSYS && self->nfds &&
+			       (int)r->rdi == self->fds[0] ? 0 : -EBUSY;
+	}
+	return self ? -EBUSY : 0;
 }
 
 int capture_threads_paused(struct capture_work *w)
