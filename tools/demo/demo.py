@@ -6,7 +6,8 @@ A client on node A writes every word of a dictionary into an index that node B h
 alone, in a table that grows under it. Meanwhile a second client that writes the same keys dies in the middle of
 a split, which others finish, the echo service is restarted with
 requests outstanding, and node A's dataplane is killed with requests outstanding. Then every word is read
-back and compared. Needs no root, no hugepages, no special hardware.
+back and compared. Then a CUDA program runs, and a Python process with a warm state is forked from node A onto node B.
+Needs no root, no hugepages, no special hardware.
 """
 import argparse
 import json
@@ -35,6 +36,12 @@ address = {address}
 [peer {peer}]
 id = {peer_id}
 address = {peer_address}
+"""
+
+FORK = """
+[service fork-pager]
+exec = fork-pager
+core = {core}
 """
 
 SERVICES = """
@@ -85,6 +92,12 @@ class Demo:
                 return path
         raise Failed(f"{name} is not in {self.build}: the build is incomplete")
 
+    def has(self, name):
+        try:
+            return bool(self.binary(name))
+        except Failed:
+            return False
+
     def step(self, text):
         say(f"[{time.monotonic() - self.started:6.2f} s] {text}")
 
@@ -111,6 +124,8 @@ class Demo:
                                peer_id=3 - number, peer_address=f"127.0.0.{4 - number}")
             if name == "node-b":
                 text += SERVICES.format(core=service_core)
+            if self.has("afork"):
+                text += FORK.format(core=service_core)
             self.confs[name] = os.path.join(folder, "node.conf")
             with open(self.confs[name], "w", encoding="utf-8") as f:
                 f.write(text)
@@ -267,6 +282,60 @@ class Demo:
         self.step("done" if run.returncode == 0 else "it FAILED")
         return run.returncode
 
+    # -------------------------------------------------------------- fork
+
+    def afork(self, node, *args):
+        return [self.binary("afork"), "--node", os.path.join(self.dir, node), *args]
+
+    def answer(self, command):
+        """How many ms after the command was started its first statement ran, and what it said."""
+        start = time.monotonic()
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, timeout=60, check=False)
+        at, _, said = run.stdout.strip().partition(" ")
+        if run.returncode or not said:
+            raise Failed(f"{' '.join(command[:4])}: {run.stderr.strip() or 'no answer'}")
+        return (float(at) - start) * 1000, said
+
+    def fork(self):
+        """A Python process that is slow to warm up, forked to the other node; its first statement there against a cold start."""
+        warm = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warm.py")
+        program = [sys.executable, "-S", warm, self.words]
+        if not self.has("afork"):
+            self.step("remote fork: skipped, afork is not in this build (x86-64 only)")
+            return 0
+        self.step("a Python process on node A warms up, and is forked onto node B")
+        cold, right = min(self.answer([*program, "cold"]) for _ in range(2))
+        parent = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.children.append(parent)
+        parent.stdout.readline()
+        taken = subprocess.run(self.afork("node-a", "-v", "prepare", str(parent.pid)), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        if "not permitted" in taken.stderr:
+            say("             skipped: this machine does not let a process trace another one (ptrace)")
+            return 0
+        if taken.returncode:
+            raise Failed(f"afork prepare: {taken.stderr.strip()}")
+        handle = taken.stdout.strip()
+        for line in taken.stderr.splitlines():
+            say("             " + line)
+        options = []
+        if os.geteuid():
+            options = ["--no-pids"]
+            say("             not root: the child gets a new process number, and all its memory before it starts")
+        resume = self.afork("node-b", "resume", *options, handle)
+        first, said = self.answer(resume)
+        later = min(self.answer(resume) for _ in range(5))
+        parent.kill()
+        parent.wait()
+        same = said == right == later[1]
+        subprocess.run(self.afork("node-a", "reclaim", "--force", handle), stderr=subprocess.DEVNULL, timeout=60, check=False)
+        say(f"             first statement, after the command was typed: cold start {cold:.0f} ms; first child on node B "
+            f"{first:.0f} ms")
+        say(f"             ({cold / first:.1f} times sooner), later children {later[0]:.0f} ms ({cold / later[0]:.0f} times); "
+            f"{'all say the same' if same else 'they say DIFFERENT things'}")
+        return 0 if same else 1
+
     def guard(self, action):
         try:
             action()
@@ -329,6 +398,7 @@ def main():
         code = demo.fsck() or code
         code = demo.summary(code)
         code = demo.cuda() or code
+        code = demo.fork() or code
         if code:
             for name in demo.confs:
                 say(demo.svcctl("logs", demo.confs[name], "dataplane", check=False)[-2000:])
