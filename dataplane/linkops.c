@@ -22,7 +22,7 @@ static void link_reply(struct dp *dp, struct dp_link *l, const struct proto_msg 
 	dp->answered = true;
 }
 
-static void op_lookup(struct dp *dp, struct dp_link *l, const struct proto_msg *m,
+static void link_op_lookup(struct dp *dp, struct dp_link *l, const struct proto_msg *m,
 		      const char *payload)
 {
 	struct dp_endpoint *to;
@@ -43,7 +43,7 @@ static void op_lookup(struct dp *dp, struct dp_link *l, const struct proto_msg *
 	link_reply(dp, l, m, STATUS_OK, args, 3);
 }
 
-static void op_grant(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
+static void link_op_grant(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
 {
 	uint64_t key = m->arg[ARG_LINK_GRANT_KEY];
 	struct dp_endpoint *to = endpoint_get(dp, (uint32_t)m->arg[ARG_LINK_GRANT_ENDPOINT],
@@ -74,7 +74,7 @@ static void op_grant(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 	link_reply(dp, l, m, status, NULL, 0);
 }
 
-static void op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
+static void link_op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
 {
 	uint32_t source = (uint32_t)m->arg[ARG_LINK_LANE_OPEN_SOURCE];
 	uint32_t epoch = (uint32_t)m->arg[ARG_LINK_LANE_OPEN_EPOCH];
@@ -153,7 +153,7 @@ static void op_lane_open(struct dp *dp, struct dp_link *l, const struct proto_ms
 	link_reply(dp, l, m, STATUS_OK, args, 4);
 }
 
-static void op_lane_close(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
+static void link_op_lane_close(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
 {
 	for (struct dp_responder *r = l->responders; r; r = r->next)
 		if (roce_qp_number(r->q.qp) == m->arg[ARG_LINK_LANE_CLOSE_QPN] &&
@@ -165,7 +165,7 @@ static void op_lane_close(struct dp *dp, struct dp_link *l, const struct proto_m
 	link_reply(dp, l, m, STATUS_NOT_FOUND, NULL, 0);
 }
 
-static void op_peer_gone(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
+static void link_op_peer_gone(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
 {
 	uint32_t source = (uint32_t)m->arg[0], epoch = (uint32_t)m->arg[1];
 
@@ -179,7 +179,7 @@ static void op_peer_gone(struct dp *dp, struct dp_link *l, const struct proto_ms
 	source_gone(dp, source, epoch, (uint32_t)m->arg[2]);
 }
 
-static void op_fenced(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
+static void link_op_fenced(struct dp *dp, struct dp_link *l, const struct proto_msg *m)
 {
 	uint32_t source = (uint32_t)m->arg[0];
 	struct dp_endpoint *ep = endpoint_get(dp, source & 0xffffff, (uint32_t)m->arg[1]);
@@ -208,25 +208,25 @@ void linkops_request(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 		link_reply(dp, l, m, STATUS_OK, m->arg, 1);
 		return;
 	case OP_LINK_LOOKUP:
-		op_lookup(dp, l, m, payload);
+		link_op_lookup(dp, l, m, payload);
 		return;
 	case OP_LINK_GRANT:
-		op_grant(dp, l, m);
+		link_op_grant(dp, l, m);
 		return;
 	case OP_LINK_CREDIT:
 		credit_arrived(dp, l->peer.node, (uint32_t)m->arg[0]);
 		return;
 	case OP_LINK_LANE_OPEN:
-		op_lane_open(dp, l, m);
+		link_op_lane_open(dp, l, m);
 		return;
 	case OP_LINK_LANE_CLOSE:
-		op_lane_close(dp, l, m);
+		link_op_lane_close(dp, l, m);
 		return;
 	case OP_LINK_PEER_GONE:
-		op_peer_gone(dp, l, m);
+		link_op_peer_gone(dp, l, m);
 		return;
 	case OP_LINK_FENCED:
-		op_fenced(dp, l, m);
+		link_op_fenced(dp, l, m);
 		return;
 	case OP_LINK_CANCEL:
 		for (uint32_t i = l->from_list.next; i != DP_NONE; i = dp->pending[i].by_from.next) {

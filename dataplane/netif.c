@@ -15,7 +15,7 @@ enum {
 	ETHER_BYTES = 14,
 	ETHER_MIN = 60,
 	ETHERTYPE_IPV4 = 0x0800,
-	PROTOCOL_ICMP = 1,
+	IP_ICMP = 1,
 	ETHERTYPE_ARP = 0x0806,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
@@ -376,7 +376,7 @@ static bool input_echo(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 	uint32_t len;
 
 	if (pkt->len < ETHER_BYTES + sizeof(struct wire_ipv4) ||
-	    pkt->data[ETHER_BYTES + offsetof(struct wire_ipv4, protocol)] != PROTOCOL_ICMP ||
+	    pkt->data[ETHER_BYTES + offsetof(struct wire_ipv4, protocol)] != IP_ICMP ||
 	    memcmp(eth->dst, nif->port->mac, 6) || eth->src[0] & 1)
 		return false;
 	len = icmp_echo_answer(pkt->data + ETHER_BYTES, pkt->len - ETHER_BYTES, nif->address);

@@ -157,7 +157,7 @@ static void acknowledge(struct roce_qp *qp, const struct roce_rx *rx, bool last)
 		push_simple(qp, ANSWER_ACK, ACK_MAY_WAIT, rx->psn);
 }
 
-static void take_send(struct roce_qp *qp, const struct roce_rx *rx)
+static void serve_send(struct roce_qp *qp, const struct roce_rx *rx)
 {
 	struct responder *rs = &qp->rs;
 	bool last = rx->info & OPI_LAST;
@@ -213,7 +213,7 @@ static void store(uint8_t *at, const uint8_t *data, uint32_t len)
 	}
 }
 
-static void take_write(struct roce_qp *qp, const struct roce_rx *rx)
+static void serve_write(struct roce_qp *qp, const struct roce_rx *rx)
 {
 	struct responder *rs = &qp->rs;
 	bool last = rx->info & OPI_LAST;
@@ -248,7 +248,7 @@ static uint32_t read_last_psn(const struct roce_qp *qp, const struct roce_rx *rx
 	return rx->len ? psn_add(rx->psn, (rx->len - 1) >> qp->mtu_shift) : rx->psn;
 }
 
-static void take_read(struct roce_qp *qp, const struct roce_rx *rx)
+static void serve_read(struct roce_qp *qp, const struct roce_rx *rx)
 {
 	uint32_t last = read_last_psn(qp, rx);
 	uint8_t status;
@@ -282,7 +282,7 @@ static uint64_t execute_atomic(uint64_t *word, const struct roce_rx *rx)
 	return old;
 }
 
-static void take_atomic(struct roce_qp *qp, const struct roce_rx *rx)
+static void serve_atomic(struct roce_qp *qp, const struct roce_rx *rx)
 {
 	struct responder *rs = &qp->rs;
 	uint8_t status;
@@ -454,16 +454,16 @@ void responder_input(struct roce_qp *qp, const struct roce_rx *rx)
 		return;
 	}
 	if (rx->info & OPI_SEND) {
-		take_send(qp, rx);
+		serve_send(qp, rx);
 	} else if (rx->info & OPI_WRITE) {
-		take_write(qp, rx);
+		serve_write(qp, rx);
 	} else if (rs->reads >= qp->conf.peer_depth) {
 		/* More than was agreed: it comes again when there is room. */
 		qp->dev->counters[ROCE_C_NO_BUFFER]++;
 	} else if (rx->info & OPI_READ) {
-		take_read(qp, rx);
+		serve_read(qp, rx);
 	} else {
-		take_atomic(qp, rx);
+		serve_atomic(qp, rx);
 	}
 }
 
