@@ -5,8 +5,11 @@ import json
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -38,6 +41,15 @@ def parse(text):
             assert m.group(2) not in current["samples"], line
             current["samples"][m.group(2)] = float(m.group(3))
     return families
+
+
+def drip_until_closed(sock):
+    for _ in range(100):
+        time.sleep(0.3)
+        try:
+            sock.sendall(b"E")
+        except OSError:
+            return
 
 
 class Metrics(unittest.TestCase):
@@ -76,6 +88,15 @@ class Metrics(unittest.TestCase):
                 urllib.request.urlopen(url, data=b"x", timeout=5)
             self.assertEqual(error.exception.code, 405)
             error.exception.close()
+            # Who sends a byte now and then keeps the others waiting for two seconds, not for as long as it likes.
+            with socket.create_connection(("127.0.0.1", port)) as slow:
+                slow.sendall(b"G")
+                drip = threading.Thread(target=drip_until_closed, args=(slow,))
+                drip.start()
+                with urllib.request.urlopen(url, timeout=5) as r:
+                    parse(r.read().decode("ascii"))
+                drip.join(5)
+                self.assertFalse(drip.is_alive())
             with urllib.request.urlopen(url, timeout=5) as r:
                 second = parse(r.read().decode("ascii"))
         finally:

@@ -5,19 +5,20 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include "ipc/idle.h"
 #include "tools/svcctl/snapshot.h"
 
 enum {
 	REQUEST_MAX = 4096,
-	PATIENCE_S = 2, /* for somebody who connects and says nothing: others wait meanwhile */
+	PATIENCE_MS = 2000, /* for the whole of a request, and of an answer: others wait meanwhile */
 	NAME_MAX_HERE = 96,
 };
 
@@ -168,11 +169,22 @@ static void on_signal(int sig)
 	over = 1;
 }
 
-static void send_all(int fd, const char *text, size_t len)
+/* Waits for @events until @until. False: not in time, or a signal came. */
+static bool wait_until(int fd, short events, uint64_t until)
 {
-	while (len) {
-		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+	struct pollfd p = {.fd = fd, .events = events};
+	uint64_t now = clock_now_ns();
 
+	return now < until && poll(&p, 1, (int)((until - now) / 1000000) + 1) == 1;
+}
+
+static void send_all(int fd, const char *text, size_t len, uint64_t until)
+{
+	while (len && wait_until(fd, POLLOUT, until)) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EAGAIN)
+			continue;
 		if (n <= 0)
 			return;
 		text += n;
@@ -182,30 +194,31 @@ static void send_all(int fd, const char *text, size_t len)
 
 static void answer(int fd, const char *status, const char *type, const char *body, bool head)
 {
+	uint64_t until = clock_now_ns() + PATIENCE_MS * 1000000ull;
 	char text[256];
 	int n = snprintf(text, sizeof(text),
 			 "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
 			 status, type, strlen(body));
 
-	send_all(fd, text, (size_t)n);
+	send_all(fd, text, (size_t)n, until);
 	if (!head)
-		send_all(fd, body, strlen(body));
+		send_all(fd, body, strlen(body), until);
 }
 
 /* One request: GET or HEAD of /metrics. */
 static void serve_one(int fd, int n, const struct target *targets)
 {
-	struct timeval patience = {.tv_sec = PATIENCE_S};
+	uint64_t until = clock_now_ns() + PATIENCE_MS * 1000000ull;
 	char request[REQUEST_MAX + 1] = "", method[8], path[256];
 	size_t at = 0;
 	ssize_t got;
 	bool head;
 	char *text;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	while (at < REQUEST_MAX && !strstr(request, "\r\n\r\n") && !strstr(request, "\n\n")) {
-		got = recv(fd, request + at, REQUEST_MAX - at, 0);
+		if (!wait_until(fd, POLLIN, until))
+			return;
+		got = recv(fd, request + at, REQUEST_MAX - at, MSG_DONTWAIT);
 		if (got <= 0)
 			return;
 		at += (size_t)got;
@@ -257,8 +270,11 @@ int metrics_serve(int n, const struct target *targets, uint16_t port)
 	while (!over) {
 		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
-		if (client < 0)
+		if (client < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+				poll(NULL, 0, 100); /* it stays in the queue: do not spin on it */
 			continue;
+		}
 		serve_one(client, n, targets);
 		close(client);
 	}
