@@ -2,7 +2,7 @@
 /*
  * atoll_fork.h - fork(2), across machines.
  *
- *	int child = atoll_fork("/run/atoll/b");		// a run directory: the node on which the child starts
+ *	int child = atoll_fork("/run/atoll/b", 0);	// a run directory: the node on which the child starts
  *
  *	if (child == 0) {				// there: same memory, same threads, same pid
  *		reseed_random();
