@@ -161,10 +161,9 @@ int nodes_up(struct bench *b, struct nodes *n, bool shm, const char *services)
 	return rc;
 }
 
-pid_t nodes_pid(struct bench *b, const struct nodes *n, int side, const char *process)
+int nodes_status(struct bench *b, const struct nodes *n, int side, char *text, size_t size)
 {
-	char command[800], text[16384], name[80];
-	const char *at, *pid;
+	char command[800];
 	size_t len;
 	FILE *f;
 
@@ -172,10 +171,20 @@ pid_t nodes_pid(struct bench *b, const struct nodes *n, int side, const char *pr
 		 b->build, n->dir, 'a' + side);
 	f = popen(command, "re");
 	if (!f)
-		return 0;
-	len = fread(text, 1, sizeof(text) - 1, f);
-	pclose(f);
+		return -errno;
+	len = fread(text, 1, size - 1, f);
 	text[len] = 0;
+	pclose(f); /* it tells by its status whether the node is well: that is in the text */
+	return len ? 0 : -EIO;
+}
+
+pid_t nodes_pid(struct bench *b, const struct nodes *n, int side, const char *process)
+{
+	char text[16384], name[80];
+	const char *at, *pid;
+
+	if (nodes_status(b, n, side, text, sizeof(text)))
+		return 0;
 	snprintf(name, sizeof(name), "\"%s\"", process);
 	at = strstr(text, name);
 	pid = at ? strstr(at, "\"pid\"") : NULL;

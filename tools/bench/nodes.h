@@ -21,6 +21,8 @@ int nodes_begin(struct bench *b, struct nodes *n, bool shm);
 void nodes_port(const struct nodes *n, bool shm, int side, char *out, size_t len);
 /* Starts both and waits until they talk. @services: sections for node b's file, or "". */
 int nodes_up(struct bench *b, struct nodes *n, bool shm, const char *services);
+/* What `svcctl status --json` says of a node, with a zero behind it. 0 or negative errno. */
+int nodes_status(struct bench *b, const struct nodes *n, int side, char *text, size_t size);
 /* Pid of a process of a node; 0 when there is none. */
 pid_t nodes_pid(struct bench *b, const struct nodes *n, int side, const char *process);
 /* End both; what they wrote stays. */

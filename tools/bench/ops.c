@@ -5,8 +5,6 @@
  * own, so that no back-off of an earlier kill counts. Nodes are as `svcctl up --local` makes them, with all
  * services that are built.
  */
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +17,7 @@
 #include "ipc/endpoint.h"
 #include "tools/bench/memory.h"
 #include "tools/bench/nodes.h"
+#include "tools/cpu_time.h"
 
 enum {
 	OPS_PROCS = 64,
@@ -142,20 +141,11 @@ static int await(int fd)
 static unsigned processes(struct bench *b, const struct nodes *n, int i, struct process *out)
 {
 	static char text[OPS_STATUS_MAX];
-	char command[800];
 	unsigned count = 0;
 	char *at, *end;
-	size_t len;
-	FILE *f;
 
-	snprintf(command, sizeof(command), "'%s/tools/svcctl/svcctl' status --json '%s/%c/node.conf'",
-		 b->build, n->dir, 'a' + i);
-	f = popen(command, "re");
-	if (!f)
+	if (nodes_status(b, n, i, text, sizeof(text)))
 		return 0;
-	len = fread(text, 1, sizeof(text) - 1, f);
-	pclose(f);
-	text[len] = 0;
 	at = strstr(text, "\"supervisor\": {");
 	if (at && sscanf(at, "\"supervisor\": {\"pid\": %d, \"guard_pid\": %d", &out[0].pid,
 			 &out[1].pid) == 2) {
@@ -181,33 +171,6 @@ static bool is_service(const struct process *p)
 }
 
 /* ---------------------------------------------------------------- what an idle node takes */
-
-/* Time on a core of all threads, ns. */
-static uint64_t cpu_ns(pid_t pid)
-{
-	char path[300];
-	uint64_t all = 0, ns;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		FILE *f;
-
-		if (!isdigit((unsigned char)e->d_name[0]))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", pid, e->d_name);
-		f = fopen(path, "re");
-		if (f && fscanf(f, "%lu", &ns) == 1)
-			all += ns;
-		if (f)
-			fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return all;
-}
 
 /* Its share of the memory that it maps, KiB; where that may not be seen, all of it. */
 static uint64_t memory_kib(pid_t pid, bool *whole)
@@ -243,12 +206,12 @@ static int idle(struct bench *b, const struct nodes *n, double *share, double *m
 	if (count < 4)
 		return -ESRCH;
 	for (unsigned i = 0; i < count; i++)
-		before += cpu_ns(p[i].pid);
+		before += process_cpu_ns(p[i].pid);
 	start_ns = clock_now_ns();
 	nap(OPS_IDLE_MS);
 	end_ns = clock_now_ns();
 	for (unsigned i = 0; i < count; i++)
-		after += cpu_ns(p[i].pid);
+		after += process_cpu_ns(p[i].pid);
 	for (unsigned i = 0; i < count; i++)
 		kib += memory_kib(p[i].pid, whole);
 	*share = (double)(after - before) / (double)(end_ns - start_ns);

@@ -2,13 +2,13 @@
 #include "tools/svcctl/snapshot.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ipc/idle.h"
+#include "tools/cpu_time.h"
 
 enum { FIELDS_MAX = 6 };
 
@@ -34,32 +34,6 @@ static unsigned fields(char *line, char *out[FIELDS_MAX])
 			*line++ = 0;
 	}
 	return n;
-}
-
-static uint64_t cpu_ns(int pid)
-{
-	char path[300];
-	uint64_t all = 0, ns;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		FILE *f;
-
-		if (!isdigit((unsigned char)e->d_name[0]))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", pid, e->d_name);
-		f = fopen(path, "re");
-		if (f && fscanf(f, "%" SCNu64, &ns) == 1)
-			all += ns;
-		if (f)
-			fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return all;
 }
 
 void snapshot_parse(char *text, struct snapshot *out)
@@ -109,7 +83,7 @@ void snapshot_take(const struct target *t, struct snapshot *out)
 	out->taken_ns = clock_now_ns();
 	for (unsigned i = 0; i < out->nprocs; i++)
 		if (out->proc[i].pid > 0)
-			out->proc[i].cpu_ns = cpu_ns(out->proc[i].pid);
+			out->proc[i].cpu_ns = process_cpu_ns(out->proc[i].pid);
 }
 
 uint64_t snapshot_value(const struct snapshot *s, const char *name)
