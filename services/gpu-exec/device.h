@@ -59,6 +59,7 @@ struct gpu_device_conf {
 	unsigned cores;	      /* of the host, for devices that run on them; 0: one */
 	unsigned multiprocessors; /* that it says it has; 0: as it likes */
 	unsigned compute_capability; /* that it says it has, 10 * major + minor; 0: as it likes */
+	uint64_t kernel_ns; /* of the null device: what a kernel takes */
 	/* What kernels print; called on any thread, one at a time. May be NULL. */
 	void (*print)(void *user, const char *text, uint64_t size);
 	void *user;
@@ -150,6 +151,10 @@ struct gpu_device_ops {
 
 /* PTX on the host's cores. */
 extern const struct gpu_device_ops gpu_device_cpu;
+/* The same, never compiled: to compare with. */
+extern const struct gpu_device_ops gpu_device_interpreter;
+/* The same, but kernels do nothing for as long as they are said to take. */
+extern const struct gpu_device_ops gpu_device_null;
 
 /* The device of that name, NULL if this build has none. */
 const struct gpu_device_ops *gpu_device_find(const char *name);

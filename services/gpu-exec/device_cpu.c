@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "services/gpu-exec/device.h"
+#include "services/gpu-exec/device_null.h"
 #include "services/gpu-exec/ptx/fatbin.h"
 #include "services/gpu-exec/ptx/ptx.h"
 
@@ -223,13 +224,15 @@ static int window_reserve(struct cpu *c, char *why)
 	return 0;
 }
 
-static int cpu_open(const struct gpu_device_conf *conf, struct gpu_device **out, char why[GPU_TEXT_MAX])
+static int open_with(const struct gpu_device_ops *ops, enum ptx_executor executor,
+		     const struct gpu_device_conf *conf, struct gpu_device **out, char why[GPU_TEXT_MAX])
 {
 	struct cpu *c = calloc(1, sizeof(*c));
 	struct ptx_machine_config m = {
 		.cores = conf->cores,
 		.multiprocessors = conf->multiprocessors,
 		.compute_capability = conf->compute_capability,
+		.executor = executor,
 		.print = cpu_print,
 		.alloc = own_alloc,
 		.free = own_free,
@@ -239,7 +242,7 @@ static int cpu_open(const struct gpu_device_conf *conf, struct gpu_device **out,
 
 	if (!c)
 		return -ENOMEM;
-	c->device.ops = &gpu_device_cpu;
+	c->device.ops = ops;
 	c->conf = *conf;
 	c->capability = conf->compute_capability ? conf->compute_capability : 90;
 	c->multiprocessors = conf->multiprocessors ? conf->multiprocessors
@@ -267,6 +270,16 @@ static int cpu_open(const struct gpu_device_conf *conf, struct gpu_device **out,
 	}
 	*out = &c->device;
 	return 0;
+}
+
+static int cpu_open(const struct gpu_device_conf *conf, struct gpu_device **out, char why[GPU_TEXT_MAX])
+{
+	return open_with(&gpu_device_cpu, PTX_EXEC_DEFAULT, conf, out, why);
+}
+
+static int interpreter_open(const struct gpu_device_conf *conf, struct gpu_device **out, char why[GPU_TEXT_MAX])
+{
+	return open_with(&gpu_device_interpreter, PTX_EXEC_INTERPRETER, conf, out, why);
 }
 
 static void cpu_info(struct gpu_device *d, struct gpu_device_info *info)
@@ -297,7 +310,8 @@ static void cpu_info(struct gpu_device *d, struct gpu_device_info *info)
 		.l2_bytes = MEBI,
 		.constant_bytes = 64 << 10,
 	};
-	snprintf(info->name, sizeof(info->name), "Atoll CPU device (%s)", ptx_executor_name());
+	snprintf(info->name, sizeof(info->name), "Atoll CPU device (%s)",
+		 d->ops == &gpu_device_interpreter ? "interpreter" : ptx_executor_name());
 	memcpy(info->uuid, "atoll-cpu-device", 16);
 }
 
@@ -510,12 +524,10 @@ static int cpu_variable(struct gpu_device *d, struct gpu_module *module, const c
 
 /* ------------------------------------------------------------------ launches */
 
-static int cpu_launch(struct gpu_device *d, struct gpu_function *function,
-		      const struct gpu_launch *launch, char text[GPU_TEXT_MAX])
+static struct ptx_launch launch_of(const struct cpu *c, struct gpu_function *function,
+				   const struct gpu_launch *launch)
 {
-	struct cpu *c = cpu_of(d);
-	struct ptx_fault fault = {0};
-	struct ptx_launch l = {
+	return (struct ptx_launch){
 		.function = (const struct ptx_function *)function,
 		.grid = {launch->grid[0], launch->grid[1], launch->grid[2]},
 		.block = {launch->block[0], launch->block[1], launch->block[2]},
@@ -525,6 +537,31 @@ static int cpu_launch(struct gpu_device *d, struct gpu_function *function,
 		.cooperative = launch->cooperative,
 		.cancel = c->conf.cancel,
 	};
+}
+
+int gpu_cpu_launch_check(struct gpu_device *d, struct gpu_function *function, const struct gpu_launch *launch,
+			 char text[GPU_TEXT_MAX])
+{
+	struct cpu *c = cpu_of(d);
+	struct ptx_launch l = launch_of(c, function, launch);
+	struct ptx_fault fault;
+	int rc;
+
+	text[0] = 0;
+	if (c->fault.code)
+		return c->fault.code;
+	rc = ptx_launch_check(c->machine, &l, &fault);
+	if (rc)
+		snprintf(text, GPU_TEXT_MAX, "%s", fault.text);
+	return rc;
+}
+
+static int cpu_launch(struct gpu_device *d, struct gpu_function *function,
+		      const struct gpu_launch *launch, char text[GPU_TEXT_MAX])
+{
+	struct cpu *c = cpu_of(d);
+	struct ptx_launch l = launch_of(c, function, launch);
+	struct ptx_fault fault = {0};
 	int rc;
 
 	text[0] = 0;
@@ -554,31 +591,33 @@ static int cpu_fault(struct gpu_device *d, char text[GPU_TEXT_MAX])
 	return c->fault.code;
 }
 
-const struct gpu_device_ops gpu_device_cpu = {
-	.name = "cpu",
-	.open = cpu_open,
-	.close = cpu_close,
-	.info = cpu_info,
-	.map = cpu_map,
-	.unmap = cpu_unmap,
-	.limit = cpu_limit,
-	.used = cpu_used,
-	.copy_in = cpu_copy_in,
-	.copy_out = cpu_copy_out,
-	.copy = cpu_copy,
-	.fill = cpu_fill,
-	.module_load = cpu_module_load,
-	.module_unload = cpu_module_unload,
-	.function = cpu_function,
-	.variable = cpu_variable,
-	.launch = cpu_launch,
-	.sync = cpu_sync,
-	.fault = cpu_fault,
-};
+#define CPU_OPS \
+	.close = cpu_close, \
+	.info = cpu_info, \
+	.map = cpu_map, \
+	.unmap = cpu_unmap, \
+	.limit = cpu_limit, \
+	.used = cpu_used, \
+	.copy_in = cpu_copy_in, \
+	.copy_out = cpu_copy_out, \
+	.copy = cpu_copy, \
+	.fill = cpu_fill, \
+	.module_load = cpu_module_load, \
+	.module_unload = cpu_module_unload, \
+	.function = cpu_function, \
+	.variable = cpu_variable, \
+	.launch = cpu_launch, \
+	.sync = cpu_sync, \
+	.fault = cpu_fault
+
+const struct gpu_device_ops gpu_device_cpu = {.name = "cpu", .open = cpu_open, CPU_OPS};
+const struct gpu_device_ops gpu_device_interpreter = {
+	.name = "interpreter", .open = interpreter_open, CPU_OPS};
 
 const struct gpu_device_ops *gpu_device_find(const char *name)
 {
-	static const struct gpu_device_ops *const all[] = {&gpu_device_cpu};
+	static const struct gpu_device_ops *const all[] = {&gpu_device_cpu, &gpu_device_interpreter,
+							 &gpu_device_null};
 
 	for (unsigned k = 0; k < sizeof(all) / sizeof(all[0]); k++)
 		if (strcmp(all[k]->name, name) == 0)

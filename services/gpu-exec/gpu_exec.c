@@ -17,12 +17,14 @@ enum { REAP_PAUSE_NS = 1000000 };
 static const char usage[] =
 	"usage: gpu-exec [OPTION...]\n"
 	"Runs CUDA calls of other hosts' programs on a device. Started by svcctl, as a service of a node.\n"
-	"  --device NAME       the device: cpu, PTX on this host's cores (cpu)\n"
+	"  --device NAME       the device: cpu, PTX on this host's cores; interpreter, the same without a\n"
+	"                      compiler; null, where kernels only take time (cpu)\n"
 	"  --memory-mib N      memory of the device, for all sessions (1024)\n"
 	"  --session-mib N     memory that one session may have at most (all of it)\n"
 	"  --sessions N        sessions at once, each a process, up to 48 (16)\n"
 	"  --cores N           threads that run a session's kernels (1)\n"
 	"  --capability N      compute capability that it says it has, 10 * major + minor (90)\n"
+	"  --kernel-ns N       null device: what a kernel takes (0)\n"
 	"  --help              this text\n";
 
 static int number(const char *name, const char *text, uint64_t min, uint64_t max, uint64_t *out)
@@ -44,9 +46,10 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 	static const struct option list[] = {
 		{"device", 1, NULL, 'd'},   {"memory-mib", 1, NULL, 'm'}, {"session-mib", 1, NULL, 'q'},
 		{"sessions", 1, NULL, 's'}, {"cores", 1, NULL, 'c'},	  {"capability", 1, NULL, 'a'},
+		{"kernel-ns", 1, NULL, 'k'},
 		{NULL, 0, NULL, 0},
 	};
-	uint64_t memory = 1024, quota = 0, sessions = 16, cores = 1, capability = 90;
+	uint64_t memory = 1024, quota = 0, sessions = 16, cores = 1, capability = 90, kernel_ns = 0;
 	const char *device = "cpu";
 	int c, rc = 0;
 
@@ -70,6 +73,9 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 		case 'a':
 			rc = number("capability", optarg, 50, 129, &capability);
 			break;
+		case 'k':
+			rc = number("kernel-ns", optarg, 0, 1000000000, &kernel_ns);
+			break;
 		default:
 			rc = -EINVAL;
 		}
@@ -88,6 +94,7 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 	e->sessions_max = (unsigned)sessions;
 	e->cores = (unsigned)cores;
 	e->capability = (unsigned)capability;
+	e->kernel_ns = kernel_ns;
 	return rc;
 }
 

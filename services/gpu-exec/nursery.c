@@ -111,7 +111,8 @@ static void child(const struct nursery_birth *b, const int *fds)
 			   .window_base = b->window_base,
 			   .window_size = b->window_size,
 			   .cores = b->cores,
-			   .compute_capability = b->capability},
+			   .compute_capability = b->capability,
+			   .kernel_ns = b->kernel_ns},
 		.socket = FD_KEPT,
 		.bounce_size = b->bounce_size,
 	};

@@ -17,7 +17,7 @@
 struct nursery_birth {
 	char device[16];
 	uint32_t cores, capability;
-	uint64_t limit, window_base, window_size, bounce_size;
+	uint64_t limit, window_base, window_size, bounce_size, kernel_ns;
 };
 
 /* 0: *@out is the service's end of the socket; negative errno. One thread, before anything is

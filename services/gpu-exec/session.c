@@ -186,7 +186,8 @@ static int worker_start(struct service *s, struct session *k, uint64_t base, uin
 				  .limit = k->leased,
 				  .window_base = base,
 				  .window_size = size,
-				  .bounce_size = SESSION_BOUNCE};
+				  .bounce_size = SESSION_BOUNCE,
+				  .kernel_ns = e->kernel_ns};
 	int pair[2], rc, page;
 
 	snprintf(b.device, sizeof(b.device), "%s", e->ops->name);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "services/gpu-exec/device.h"
+#include "services/gpu-exec/device_null.h"
 
 #define MEBI	   (1ull << 20)
 #define DEVICE_LIMIT (4 * MEBI)
@@ -122,6 +122,7 @@ static int poke(uint64_t to, uint32_t v)
 static void test_memory(void **state)
 {
 	uint64_t base = info.window_base, heap = info.window_size - info.window_size / GPU_WINDOW_OWN;
+	uint64_t own = ops->used(dev);
 	uint8_t in[2000], out[2000];
 
 	(void)state;
@@ -134,7 +135,7 @@ static void test_memory(void **state)
 	assert_int_equal(ops->map(dev, base + heap, 512), 1);		/* the device's own */
 	assert_int_equal(ops->map(dev, base + 2 * MEBI, -512ull), 1);	/* wraps */
 	assert_int_equal(ops->map(dev, base + MEBI, 0), 1);
-	assert_int_equal(ops->used(dev), MEBI);
+	assert_int_equal(ops->used(dev), own + MEBI);
 
 	for (unsigned k = 0; k < sizeof(in); k++)
 		in[k] = (uint8_t)(k * 7);
@@ -368,9 +369,47 @@ static void test_trap(void **state)
 	assert_int_equal(ops->fault(dev, why), 719);
 }
 
+/* On the null device a kernel changes nothing, but that it was launched, and with what, can be known. */
+static void test_null(void **state)
+{
+	struct gpu_launch l = {.grid = {1, 1, 1}, .block = {1, 1, 1}};
+	struct gpu_function_info i;
+	struct gpu_function *f;
+	uint64_t base = info.window_base, at, size, was[2] = {0}, hash = 0;
+	struct {
+		uint64_t to;
+		uint32_t v;
+	} __attribute__((packed)) p = {base, 7};
+	char why[GPU_TEXT_MAX];
+	uint32_t v;
+
+	(void)state;
+	load(kernels, sizeof(kernels));
+	f = function("poke", &i);
+	assert_int_equal(ops->map(dev, base, 512), 0);
+	assert_int_equal(ops->variable(dev, mod, "atoll_null", &at, &size), 0);
+	assert_int_equal(size, 16);
+	l.params = &p;
+	l.params_size = i.param_bytes;
+	for (p.v = 0; p.v < 10; p.v++) {
+		assert_int_equal(ops->launch(dev, f, &l, why), 0);
+		hash = gpu_null_hash(hash, &p, i.param_bytes);
+	}
+	assert_int_equal(ops->sync(dev), 0);
+	assert_int_equal(ops->copy_out(dev, was, at, 16), 0);
+	assert_int_equal(was[0], 10);
+	assert_int_equal(was[1], hash);
+	assert_int_equal(ops->copy_out(dev, &v, base, 4), 0);
+	assert_int_equal(v, 0);
+	l.block[0] = 1025;
+	assert_int_equal(ops->launch(dev, f, &l, why), 9);
+	assert_int_equal(ops->copy_out(dev, was, at, 16), 0);
+	assert_int_equal(was[0], 10);
+}
+
 int main(void)
 {
-	static const char *const names[] = {"cpu", "cuda"};
+	static const char *const names[] = {"cpu", "interpreter", "cuda"};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
@@ -381,6 +420,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_illegal_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trap, setup, teardown),
 	};
+	const struct CMUnitTest null[] = {
+		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_null, setup, teardown),
+	};
 	int failed = 0;
 
 	for (unsigned k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
@@ -390,5 +434,6 @@ int main(void)
 		else
 			printf("this build has no device %s\n", names[k]);
 	}
-	return failed;
+	ops = gpu_device_find("null");
+	return failed + cmocka_run_group_tests_name("null", null, NULL, NULL);
 }
