@@ -11,9 +11,10 @@
 
 static const char usage[] =
 	"usage: agpu run [--device NODE/SERVICE[,...]] [--socket PATH] PROGRAM [ARG...]\n"
+	"       agpu run --local [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
 	"       agpu smi [--device NODE/SERVICE[,...]] [--socket PATH] [--json]\n"
 	"run starts a CUDA program, unchanged, whose devices are those services ($ATOLL_GPU, or gpu-exec of this\n"
-	"node). smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
+	"node), or with --local in the program's own process. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
 
 /* The directory of the libraries that stand in for CUDA's: beside this program in a build, else installed. */
 static int library_dir(char *out, size_t size)
@@ -35,7 +36,7 @@ static int library_dir(char *out, size_t size)
 	return snprintf(out, size, "%s", installed) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
-static int run(char **argv)
+static int run(char **argv, bool local)
 {
 	char dir[512], path[4096];
 	const char *old = getenv("LD_LIBRARY_PATH"), *why;
@@ -55,6 +56,11 @@ static int run(char **argv)
 	}
 	snprintf(path, sizeof(path), "%s%s%s", dir, old && *old ? ":" : "", old ? old : "");
 	setenv("LD_LIBRARY_PATH", path, 1);
+	if (local) { /* it takes the place of the library that talks to services */
+		old = getenv("LD_PRELOAD");
+		snprintf(path, sizeof(path), "%s/libatoll_gpu_local.so%s%s", dir, old && *old ? ":" : "", old ? old : "");
+		setenv("LD_PRELOAD", path, 1);
+	}
 	execvp(argv[0], argv);
 	fprintf(stderr, "agpu: %s: %s\n", argv[0], strerror(errno));
 	return errno == ENOENT ? 127 : 126;
@@ -63,24 +69,26 @@ static int run(char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"help", 0, NULL, 'h'},
+		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"local", 0, NULL, 'l'}, {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *command = argc > 1 ? argv[1] : "";
-	bool json = false;
+	const char *device = NULL;
+	bool json = false, local = false;
 	int c;
 
-	if (!getenv("ATOLL_GPU"))
-		setenv("ATOLL_GPU", "gpu-exec", 1);
 	if (argc > 1)
 		optind = 2;
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (c) {
 		case 'd':
-			setenv("ATOLL_GPU", optarg, 1);
+			device = optarg;
 			break;
 		case 's':
 			setenv("ATOLL_SOCKET", optarg, 1);
+			break;
+		case 'l':
+			local = true;
 			break;
 		case 'j':
 			json = true;
@@ -92,13 +100,19 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(command, "--help") || !strcmp(command, "help"))
 		return fputs(usage, stdout) < 0;
+	if (local && !strcmp(command, "run")) {
+		setenv("ATOLL_GPU", device ? device : "cpu", 1);
+		return run(argv + optind, true);
+	}
+	if (device || !getenv("ATOLL_GPU"))
+		setenv("ATOLL_GPU", device ? device : "gpu-exec", 1);
 	if (!getenv("ATOLL_SOCKET")) {
 		fprintf(stderr, "agpu: which node is this? Set ATOLL_SOCKET or --socket to RUN_DIR/dataplane.sock; "
 				"svcctl status says where it is\n");
 		return 2;
 	}
 	if (!strcmp(command, "run"))
-		return run(argv + optind);
+		return run(argv + optind, false);
 	if (!strcmp(command, "smi") && optind == argc)
 		return agpu_smi(getenv("ATOLL_GPU"), json);
 	fputs(usage, stderr);

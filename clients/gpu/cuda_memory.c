@@ -90,8 +90,7 @@ API(cuMemHostAlloc(void **p, size_t size, unsigned flags))
 
 	if (rc || flags & 2) /* mapped */
 		return rc ? rc : GPUE_NOT_SUPPORTED;
-	*p = size > SIZE_MAX - 4096 ? NULL : aligned_alloc(4096, (size + 4095) / 4096 * 4096);
-	return *p ? 0 : GPUE_MEMORY;
+	return gpu_host_alloc(g, size, p);
 }
 
 API(cuMemAllocHost_v2(void **p, size_t size))
@@ -101,8 +100,14 @@ API(cuMemAllocHost_v2(void **p, size_t size))
 
 API(cuMemFreeHost(void *p))
 {
-	free(p);
-	return 0;
+	for (unsigned k = 0; k < GPU_DEVICES_MAX; k++) {
+		int code;
+		struct gpu *g = gpu_connected(k) ? gpu_get(k, &code) : NULL;
+
+		if (g && gpu_host_free(g, p) == 0)
+			return 0;
+	}
+	return GPUE_INVALID_VALUE;
 }
 
 API(cuPointerGetAttribute(void *data, int attribute, device_pointer p))

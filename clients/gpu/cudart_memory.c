@@ -84,7 +84,7 @@ EXPORT cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 struct pinned {
 	void *p;
 	size_t size;
-	unsigned flags;
+	unsigned flags, device;
 	bool registered; /* the program's own */
 	struct pinned *next;
 };
@@ -98,7 +98,7 @@ static cudaError_t pinned_add(void *p, size_t size, unsigned flags, bool registe
 
 	if (!n)
 		return GPUE_MEMORY;
-	*n = (struct pinned){p, size, flags, registered, NULL};
+	*n = (struct pinned){p, size, flags, order_device(), registered, NULL};
 	pthread_mutex_lock(&pinned_lock);
 	n->next = pinned;
 	pinned = n;
@@ -106,7 +106,7 @@ static cudaError_t pinned_add(void *p, size_t size, unsigned flags, bool registe
 	return 0;
 }
 
-static bool pinned_remove(void *p, bool registered)
+static bool pinned_remove(void *p, bool registered, unsigned *device)
 {
 	struct pinned *found = NULL;
 
@@ -115,6 +115,7 @@ static bool pinned_remove(void *p, bool registered)
 		if ((*at)->p == p && (*at)->registered == registered) {
 			found = *at;
 			*at = found->next;
+			*device = found->device;
 			break;
 		}
 	pthread_mutex_unlock(&pinned_lock);
@@ -139,6 +140,7 @@ static bool pinned_find(const void *p, unsigned *flags)
 EXPORT cudaError_t cudaHostAlloc(void **p, size_t size, unsigned flags);
 EXPORT cudaError_t cudaHostAlloc(void **p, size_t size, unsigned flags)
 {
+	struct gpu *g;
 	int rc;
 
 	if (!p || flags & ~7u)
@@ -148,12 +150,14 @@ EXPORT cudaError_t cudaHostAlloc(void **p, size_t size, unsigned flags)
 		return rt_set(GPUE_NOT_SUPPORTED);
 	if (size == 0)
 		return 0;
-	*p = size > SIZE_MAX - 4096 ? NULL : aligned_alloc(4096, (size + 4095) / 4096 * 4096);
-	if (!*p)
-		return rt_set(GPUE_MEMORY);
+	rc = order_gpu(&g);
+	if (!rc)
+		rc = gpu_host_alloc(g, size, p);
+	if (rc)
+		return rt_set(rc);
 	rc = pinned_add(*p, size, flags, false);
 	if (rc) {
-		free(*p);
+		gpu_host_free(g, *p);
 		*p = NULL;
 	}
 	return rt_set(rc);
@@ -168,11 +172,17 @@ EXPORT cudaError_t cudaMallocHost(void **p, size_t size)
 EXPORT cudaError_t cudaFreeHost(void *p);
 EXPORT cudaError_t cudaFreeHost(void *p)
 {
+	unsigned device;
+	struct gpu *g;
+	int code;
+
 	if (!p)
 		return 0;
-	if (!pinned_remove(p, false))
+	if (!pinned_remove(p, false, &device))
 		return rt_set(E_INVALID_VALUE);
-	free(p);
+	g = gpu_get(device, &code);
+	if (g)
+		gpu_host_free(g, p); /* after a reset it is gone already */
 	return 0;
 }
 
@@ -193,7 +203,9 @@ EXPORT cudaError_t cudaHostRegister(void *p, size_t size, unsigned flags)
 EXPORT cudaError_t cudaHostUnregister(void *p);
 EXPORT cudaError_t cudaHostUnregister(void *p)
 {
-	return rt_set(pinned_remove(p, true) ? 0 : 713); /* cudaErrorHostMemoryNotRegistered */
+	unsigned device;
+
+	return rt_set(pinned_remove(p, true, &device) ? 0 : 713); /* cudaErrorHostMemoryNotRegistered */
 }
 
 EXPORT cudaError_t cudaHostGetFlags(unsigned *flags, void *p);

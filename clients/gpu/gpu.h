@@ -104,6 +104,13 @@ int gpu_fill(struct gpu *g, uint64_t to, uint64_t pitch, uint32_t value, uint32_
 /* Is all of it memory of this device? */
 bool gpu_owns(struct gpu *g, uint64_t address, uint64_t size);
 
+/*
+ * Pinned memory of this host: copies between it and @g need no copy in between, if it is 64 KiB or more. It
+ * ends with gpu_reset. 1: @p is not from gpu_host_alloc of this device. No copy may be under way.
+ */
+int gpu_host_alloc(struct gpu *g, uint64_t size, void **p);
+int gpu_host_free(struct gpu *g, void *p);
+
 /* @size 0: the image says itself how large it is (fat binary, ELF, text ended by 0). */
 int gpu_module_load(struct gpu *g, const void *image, uint64_t size, uint32_t *module);
 int gpu_module_unload(struct gpu *g, uint32_t module);

@@ -90,6 +90,7 @@ struct gpu {
 	struct piece *variables; /* of modules, that were asked for */
 	size_t variables_count, variables_room;
 
+	struct pinned *pinned;
 	struct module *modules;
 	uint32_t modules_count, functions, events;
 
@@ -122,8 +123,15 @@ void link_lose(struct gpu *g, const char *why);
 /* Asks for @bytes in all; 0 only asks what there is. 2: there is not as much. */
 int link_lease(struct gpu *g, uint64_t bytes, uint64_t *more);
 
-/* memory.c: an image for the next module_load */
+/* bulk.c: as gpu_copy_to_device and gpu_copy_to_host, of what was checked to be the device's */
+int link_copy_in(struct gpu *g, uint64_t to, const void *from, uint64_t size);
+int link_copy_out(struct gpu *g, void *to, uint64_t from, uint64_t size);
+/* An image for the next module_load. */
 int image_send(struct gpu *g, const void *image, uint64_t size);
+
+/* pinned.c: is all of it in a region of this connection? Which, and where. */
+bool pinned_find(const struct gpu *g, const void *p, uint64_t size, struct atoll_handle *region, uint64_t *offset);
+void pinned_drop_all(struct gpu *g);
 
 /* pieces.c: sorted lists of ranges */
 int piece_add(struct piece **list, size_t *n, size_t *room, uint64_t address, uint64_t size);

@@ -438,6 +438,7 @@ int link_open(struct gpu *g, const char *target)
 void link_close(struct gpu *g)
 {
 	g->lost = true; /* what is outstanding ends now, and nobody need be told */
+	pinned_drop_all(g);
 	if (g->ep)
 		atoll_detach(g->ep);
 	g->ep = NULL;
