@@ -18,6 +18,9 @@ KEYS = {
             "ops.idle_mib"],
     "ipc": ["ipc.rtt_over_raw", "ipc.rtt_ns", "ipc.raw_ns", "ipc.stream_ns", "ipc.routed_over_unix",
             "ipc.idle_cost"],
+    "gpu": ["gpu.launch.rate", "gpu.launch.client_ns", "gpu.launch.client_ns_over_raw", "gpu.sync.rtts", "gpu.read.rtts",
+            "gpu.better_than_local", "gpu.overhead.chatty", "gpu.sync_ns", "gpu.module.again_us", "gpu.copy.h2d",
+            "gpu.copy.d2h", "gpu.copy.h2d_pageable", "gpu.copy.d2h_pageable", "gpu.cpu.interp_over_jit.vadd"],
     "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
              "wire.detect_ms.node", "wire.trace_off", "wire.trace_on",
              "wire.read64_rate", "wire.read1m_bytes"],
@@ -53,6 +56,14 @@ class Bench(unittest.TestCase):
 
     def test_wire(self):
         self.run_one("wire")
+
+    @unittest.skipUnless(os.path.exists(os.path.join(BUILD, "tools/bench/gpu_work_local")), "gpu-exec is not built")
+    def test_gpu(self):
+        gpu = self.run_one("gpu")
+        self.assertEqual((gpu["sync"]["rtts"], gpu["query"]["rtts"], gpu["read"]["rtts"]), (1, 0, 1))
+        for program in ("matmul", "training", "nbody"):
+            self.assertIn(program, gpu["overhead"])
+            self.assertIn("rtt100_beyond", gpu["overhead"][program])
 
     def test_index(self):
         index = self.run_one("index")

@@ -169,17 +169,21 @@ static const struct {
 	{"ipc", bench_ipc},
 	{"wire", bench_wire},
 	{"index", bench_index},
+#ifdef ATOLL_HAVE_GPU
+	{"gpu", bench_gpu},
+#endif
 	{"ops", bench_ops},
 	{"rivals", bench_rivals},
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index|ops|rivals [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|gpu|ops|rivals [--json] [--quick] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
 	      "  index    the remote index\n"
+	      "  gpu      CUDA calls on a device of the other node\n"
 	      "  ops      start, restart and idle cost of a whole node\n"
 	      "  rivals   other programs beside this one; those that are installed\n"
 	      "\n"
@@ -245,7 +249,7 @@ int main(int argc, char **argv)
 		results_print(&b);
 		return 0;
 	}
-	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, ops and rivals\n",
+	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, gpu, ops and rivals\n",
 		argv[optind]);
 	return 2;
 }

@@ -16,6 +16,7 @@
 #include "ipc/endpoint_impl.h"
 #include "services/echo/echo.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/gpu.h"
 
 enum {
 	SAMPLES = 50000,
@@ -511,6 +512,21 @@ static int idle_cost(struct rig *r)
 	result("ipc.idle_cost", &ratio, "", 1.1);
 	result("ipc.message_ticks_1_idle", &one, "ticks", 0);
 	result("ipc.message_ticks_64_idle", &many, "ticks", 0);
+	return 0;
+}
+
+int ipc_raw(struct bench *b, double *ns)
+{
+	static struct rig r;
+
+	r.b = b;
+	if (!r.s)
+		r.s = bench_shared(sizeof(struct shared));
+	if (!r.samples)
+		r.samples = calloc(SAMPLES_SLOW, sizeof(*r.samples));
+	if (!r.samples)
+		return -ENOMEM;
+	*ns = raw_round(&r, SAMPLES_SLOW).p50;
 	return 0;
 }
 

@@ -68,21 +68,24 @@ int nodes_begin(struct bench *b, struct nodes *n, bool shm)
 
 void nodes_port(const struct nodes *n, bool shm, int side, char *out, size_t len)
 {
+	const char *fault = n->fault ? n->fault : "";
+
 	if (shm)
-		snprintf(out, len, "shm:%s/link.sock,side=%c", n->dir, 'a' + side);
+		snprintf(out, len, "%sshm:%s/link.sock,side=%c", fault, n->dir, 'a' + side);
 	else
-		snprintf(out, len, "uring:");
+		snprintf(out, len, "%suring:", fault);
 }
 
 static int conf_write(struct bench *b, struct nodes *n, bool shm, int i, const char *services)
 {
-	char path[96], port[128];
+	char path[96], port[192], dir[sizeof(n->dir)];
 	FILE *f;
 
+	memcpy(dir, n->dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/%c", n->dir, 'a' + i);
 	if (mkdir(path, 0755))
 		return -errno;
-	snprintf(n->socket[i], sizeof(n->socket[i]), "%s/%c/dataplane.sock", n->dir, 'a' + i);
+	snprintf(n->socket[i], sizeof(n->socket[i]), "%s/%c/dataplane.sock", dir, 'a' + i);
 	snprintf(path, sizeof(path), "%s/%c/node.conf", n->dir, 'a' + i);
 	f = fopen(path, "wxe");
 	if (!f)
