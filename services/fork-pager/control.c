@@ -20,8 +20,24 @@ void fork_handle_print(const struct fork_handle *h, char *out)
 		 (unsigned long long)h->secret[0], (unsigned long long)h->secret[1]);
 }
 
+/* Its directory is its own; everybody may reach the socket in it, and nobody can list it. */
+static void directory_open(const char *path)
+{
+	char dir[sizeof(((struct server *)0)->path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = 0;
+	if (chmod(dir, 0711))
+		fprintf(stderr, "fork-pager: only root and its own user can reach it: %s: %s\n", dir, strerror(errno));
+}
+
 int control_init(struct server *v)
 {
+	directory_open(v->path);
 	v->listen = sock_listen(v->path, 0666);
 	if (v->listen < 0) {
 		fprintf(stderr, "fork-pager: cannot listen on %s: %s\n", v->path, strerror(-v->listen));
@@ -52,15 +68,22 @@ void control_accept(struct server *v)
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	int fd = accept4(v->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	unsigned has = 0;
 
 	if (fd < 0)
 		return;
-	for (unsigned i = 0; i < CONNS_MAX; i++) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
+		close(fd);
+		return;
+	}
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		has += v->conns[i].used && v->conns[i].uid == cred.uid;
+	for (unsigned i = 0; i < CONNS_MAX && control_share(cred.uid, has, CONNS_MAX); i++) {
 		struct conn *c = &v->conns[i];
 
 		if (c->used)
 			continue;
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || server_watch(v, fd, WATCH_CONN, c))
+		if (server_watch(v, fd, WATCH_CONN, c))
 			break;
 		*c = (struct conn){.used = true, .fd = fd, .uid = cred.uid};
 		return;
@@ -188,10 +211,10 @@ static void open_handle(struct server *v, struct conn *c, const struct fork_cont
 		return;
 	}
 	c->opening = true;
-	c->r = remote_get(v, &q->handle);
+	c->r = remote_get(v, &q->handle, c->uid);
 	if (!c->r) {
 		c->opening = false;
-		refuse(v, c, FORK_CONTROL_OPEN, -ENOSPC, "this node has as many snapshots open as it can");
+		refuse(v, c, FORK_CONTROL_OPEN, -ENOSPC, "this node has as many snapshots open as it can, or you have your share");
 		return;
 	}
 	if (c->r->state == REMOTE_READY || c->r->state == REMOTE_FAILED)

@@ -89,6 +89,15 @@ static void *blob_read(int fd, size_t len)
 	return p;
 }
 
+static unsigned exports_of(const struct server *v, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < EXPORTS_MAX; i++)
+		n += v->exports[i].used && v->exports[i].uid == uid;
+	return n;
+}
+
 static bool ranges_ok(const struct page_range *r, uint64_t n)
 {
 	uint64_t cache = 0, end = 0;
@@ -128,6 +137,10 @@ int export_begin(struct server *v, struct conn *by, int mem_fd, int pagemap_fd, 
 		rc = store_measure(&source, q->image_len, &plan);
 		if (rc)
 			snprintf(why, len, "the snapshot's page tables cannot be read: %s", strerror(-rc));
+	}
+	if (!rc && !control_share(by->uid, exports_of(v, by->uid), EXPORTS_MAX)) {
+		snprintf(why, len, "you hold as many snapshots as one user can (%d); reclaim some", EXPORTS_MAX / SHARE);
+		rc = -EDQUOT;
 	}
 	if (!rc) {
 		e = slot_take(v, plan.size, why, len);

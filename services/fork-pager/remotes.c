@@ -470,16 +470,18 @@ static void drop(struct remote *r)
 	memset(r, 0, sizeof(*r));
 }
 
-struct remote *remote_get(struct server *v, const struct fork_handle *h)
+struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid)
 {
 	struct remote *r = NULL, *oldest = NULL;
+	unsigned has = 0;
 
 	for (unsigned i = 0; i < REMOTES_MAX && !r; i++) {
 		struct remote *k = &v->remotes[i];
 
-		if (k->state != REMOTE_NONE && k->state != REMOTE_FAILED &&
+		if (k->state != REMOTE_NONE && k->state != REMOTE_FAILED && k->uid == uid &&
 		    memcmp(&k->handle, h, sizeof(*h)) == 0)
 			r = k;
+		has += k->state != REMOTE_NONE && k->refs && k->uid == uid;
 	}
 	if (r) {
 		r->refs++;
@@ -488,6 +490,8 @@ struct remote *remote_get(struct server *v, const struct fork_handle *h)
 			lookup(r);
 		return r;
 	}
+	if (!control_share(uid, has, REMOTES_MAX))
+		return NULL;
 	for (unsigned i = 0; i < REMOTES_MAX && !r; i++) {
 		struct remote *k = &v->remotes[i];
 
@@ -502,7 +506,7 @@ struct remote *remote_get(struct server *v, const struct fork_handle *h)
 	}
 	if (!r)
 		return NULL;
-	*r = (struct remote){.s = v, .handle = *h, .refs = 1, .state = REMOTE_LATER};
+	*r = (struct remote){.s = v, .handle = *h, .uid = uid, .refs = 1, .state = REMOTE_LATER};
 	if (h->node == atoll_node(v->s->ep))
 		open_local(r);
 	else

@@ -24,6 +24,7 @@ enum {
 	SLOT_PAGES = 64,  /* pages of one read */
 	USERS_MAX = 256,  /* pagers of one snapshot */
 	ENTRIES_MAX = 65536, /* ranges, runs, places */
+	SHARE = 2, /* one user other than root has at most one of so many of each table above */
 };
 
 #define EXPORT_COOKIE (1ull << 62)
@@ -79,6 +80,7 @@ struct remote {
 	enum remote_state state;
 	struct server *s;
 	struct fork_handle handle;
+	uid_t uid; /* whose children it is for: they can write to its page cache, so no others see it */
 	uint32_t refs; /* connections and children */
 	uint32_t node;
 	struct atoll_handle pager, region;
@@ -177,7 +179,8 @@ void exports_peer_gone(struct server *v, uint32_t source, uint32_t epoch);
 
 /* remotes.c */
 int remotes_init(struct server *v);
-struct remote *remote_get(struct server *v, const struct fork_handle *h);
+/* For children of @uid. NULL: there are too many. */
+struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid);
 void remote_put(struct remote *r);
 void remotes_reply(struct server *v, uint64_t cookie, const struct proto_msg *m);
 void remotes_granted(struct server *v, const struct proto_msg *m);
@@ -193,6 +196,11 @@ void remotes_free(struct server *v);
 int control_init(struct server *v);
 void control_free(struct server *v);
 void control_accept(struct server *v);
+/* May a user have one more, with @has of @all? */
+static inline bool control_share(uid_t uid, unsigned has, unsigned all)
+{
+	return uid == 0 || has < all / SHARE;
+}
 void control_readable(struct server *v, struct conn *c);
 void control_opened(struct server *v, struct remote *r);
 void control_prepared(struct server *v, struct conn *c, struct export *e, int rc, const char *why);

@@ -31,6 +31,9 @@ h.update(repr(sorted(d.items())).encode())
 print(os.getpid(), h.hexdigest())
 """
 
+# Two users that nobody is.
+MINE, OTHER = 60001, 60002
+
 
 def pids(pattern):
     """Processes whose command line contains a text."""
@@ -222,6 +225,46 @@ class Fork(unittest.TestCase):
         _, err = again.communicate(timeout=30)
         self.assertGreaterEqual(again.returncode, 120)
         self.assertIn("no such snapshot", err)
+
+    def as_user(self, uid, *args):
+        return subprocess.run([AFORK, *args], capture_output=True, text=True, timeout=60, check=False, user=uid, group=uid,
+                              extra_groups=[], stdin=subprocess.DEVNULL)
+
+    def test_users(self):
+        """Anybody may fork what is his; a child has the rights of who resumes it; nobody sees others' snapshots."""
+        if subprocess.run([AFORK, "--help"], capture_output=True, check=False, user=MINE, group=MINE).returncode:
+            self.skipTest("other users cannot reach this build")
+        mine = subprocess.Popen([API, "who", "-"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                user=MINE, group=MINE, extra_groups=[])
+        roots = self.program(API, "who", "-")
+        self.addCleanup(lambda: (mine.kill(), mine.wait(), mine.stdout.close()))
+        time.sleep(0.3)
+        for pid in (mine.pid, roots.pid):
+            out = self.as_user(OTHER, "--node", self.a, "prepare", str(pid))
+            self.assertEqual((out.returncode, out.stdout), (1, ""))
+            self.assertIn("not permitted", out.stderr)
+        out = self.as_user(MINE, "--node", self.a, "prepare", str(mine.pid))
+        self.assertEqual(out.returncode, 0, out.stderr)
+        handle = out.stdout.strip()
+        self.assertIn(handle, self.as_user(MINE, "--node", self.a, "ls").stdout)
+        self.assertNotIn(handle[:5], self.as_user(OTHER, "--node", self.a, "ls").stdout)
+        # who resumes it, who it is then, what is said
+        root = self.prepare(roots)
+        for handle_of, uid, is_now, said in ((handle, MINE, MINE, ""), (handle, OTHER, OTHER, "not carried: user"),
+                                             (root, OTHER, OTHER, "not carried: user"), (handle, 0, MINE, "")):
+            out = self.as_user(uid, "--node", self.b, "resume", "--no-pids", handle_of)
+            self.assertEqual((out.returncode, out.stdout), (0, f"{is_now} {is_now} 0\n" if is_now else ""), out.stderr)
+            self.assertIn(said, out.stderr)
+            if not said:
+                self.assertNotIn("not carried: user", out.stderr)
+        # nobody has all of the table
+        for _ in range(24):
+            out = self.as_user(MINE, "--node", self.a, "prepare", str(mine.pid))
+            if out.returncode:
+                break
+        self.assertIn("as one user can", out.stderr)
+        for line in self.afork(self.a, "ls").stdout.splitlines()[1:]:
+            self.reclaim(line.split()[-1], "--force")
 
     def api(self, name):
         env = dict(os.environ, ATOLL_AFORK=AFORK, ATOLL_SOCKET=os.path.join(self.a, "control.sock"))

@@ -449,8 +449,10 @@ int restore_build(struct restore_child *c, const struct image *im, const struct 
 		rc = child_make(w);
 	if (!rc)
 		rc = stand(w);
-	if (!rc)
+	if (!rc) {
 		oom_set(w);
+		restore_dropped(w);
+	}
 	if (!rc)
 		rc = restore_mm_places(w);
 	if (!rc)

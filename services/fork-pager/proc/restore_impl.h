@@ -70,6 +70,8 @@ struct stub_entry *restore_call(struct restore_work *w, struct restore_list *l, 
 				uint32_t what, int64_t nr, const uint64_t args[6]);
 /* 0, or negative errno. */
 int restore_lists(struct restore_work *w);
+/* Once the child stands: says what it was not given because the caller has no right to it. */
+void restore_dropped(struct restore_work *w);
 
 /* restore_mm.c */
 int restore_mm_open(struct restore_work *w);  /* files and shared memory */

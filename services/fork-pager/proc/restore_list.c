@@ -132,6 +132,15 @@ uint64_t restore_frame(struct restore_work *w, const struct image_thread *t)
 
 /* ------------------------------------------------------------------ parts of a list */
 
+/* Ours already? Setting them takes a right, having them none. */
+static bool groups_are(const struct image_creds *k)
+{
+	gid_t own[IMAGE_GROUPS_MAX];
+	int n = getgroups(IMAGE_GROUPS_MAX, own);
+
+	return n == (int)k->ngroups && (n == 0 || memcmp(own, k->groups, (size_t)n * sizeof(*own)) == 0);
+}
+
 static void identity(struct restore_work *w, struct restore_list *l)
 {
 	const struct image_creds *k = &w->im->creds;
@@ -150,11 +159,12 @@ static void identity(struct restore_work *w, struct restore_list *l)
 		d[i].inheritable = (uint32_t)(k->cap_inheritable >> 32 * i);
 	}
 	for (uint64_t cap = 0; cap < 64; cap++)
-		if (!(k->cap_bounding >> cap & 1) && cap <= CAP_LAST_CAP)
+		if (!(k->cap_bounding >> cap & 1) && cap <= CAP_LAST_CAP && prctl(PR_CAPBSET_READ, cap) == 1)
 			CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_CAPBSET_DROP, cap);
 	if (k->uid[0] || k->uid[1])
 		CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_prctl, PR_SET_KEEPCAPS, 1);
-	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_setgroups, k->ngroups, (uint64_t)groups);
+	if (!groups_are(k))
+		CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_setgroups, k->ngroups, (uint64_t)groups);
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_setresgid, k->gid[0], k->gid[1], k->gid[2]);
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_setresuid, k->uid[0], k->uid[1], k->uid[2]);
 	CALL(STUB_OP_OPTIONAL, WHAT_CREDS, SYS_capset, (uint64_t)h, (uint64_t)d);
@@ -366,6 +376,20 @@ int restore_lists(struct restore_work *w)
 	after_identity(w, &first);
 	finish(w, &first, 0);
 	return w->error;
+}
+
+void restore_dropped(struct restore_work *w)
+{
+	uint64_t said = 0;
+
+	for (const struct stub_entry *e = (const struct stub_entry *)w->list; e->op != STUB_OP_ARRIVE; e++) {
+		bool right = e->what == WHAT_CREDS || e->what == WHAT_LIMIT || e->what == WHAT_SCHED || e->what == WHAT_LOCK;
+
+		if (e->op != STUB_OP_OPTIONAL || !right || e->result >= 0 || (said >> e->what & 1))
+			continue;
+		said |= 1ull << e->what;
+		restore_say(&w->c->report, "not carried: %s: %s", restore_what(e->what), strerror((int)-e->result));
+	}
 }
 
 const char *restore_what(uint32_t what)
