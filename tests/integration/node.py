@@ -81,6 +81,33 @@ class Dir:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+NODE = """[node]
+name = {name}
+id = {id}
+run_dir = {dir}/{name}
+{more}
+[port]
+port = uring:
+address = 127.0.0.{host}
+udp_port = {udp}
+[peer {peer}]
+id = {peer_id}
+address = 127.0.0.{peer_host}
+"""
+
+
+def two_nodes(where, udp, services, more=""):
+    """Configurations of nodes a and b that are peers over kernel UDP: file by name. @services: sections by node; @more:
+    further keys of [node]."""
+    files = {}
+    for i, name in enumerate("ab"):
+        os.mkdir(os.path.join(where.path, name), 0o755)
+        text = NODE.format(name=name, id=i + 1, host=i + 2, dir=where.path, udp=udp, more=more, peer="ba"[i],
+                           peer_id=2 - i, peer_host=3 - i)
+        files[name] = where.file(f"{name}/node.conf", text + services.get(name, ""))
+    return files
+
+
 def status(target, env=None):
     """The state of one node as svcctl status --json gives it, with processes by name."""
     out = svcctl("status", "--json", target, env=env)

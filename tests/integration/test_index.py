@@ -5,44 +5,28 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+from index_case import IndexCase  # noqa: E402
+from node import status, svcctl, wait_for  # noqa: E402
 
-INDEX = os.path.join(BUILD, "clients/index/atoll-index")
 LINES = 10000
 rng = random.Random(int(os.environ.get("ATOLL_SEED", "1")))
 
 
-class Index(unittest.TestCase):
+class Index(IndexCase):
+    TARGET = "b/index-shard"
+    TIMEOUT = 90
+
     def setUp(self):
-        os.environ.pop("ATOLL_PATH", None)
-        self.dir = Dir()
-        self.addCleanup(self.dir.remove)
+        super().setUp()
         out = svcctl("up", "--local", "2", "--dir", self.dir.path, "--services", "echo,index-shard",
                      "--udp-port", str(random.randrange(20000, 60000)))
         self.assertEqual(out.returncode, 0, out.stderr)
-        self.words = self.dir.file("words", "".join(f"word-{i * 7919}\n" for i in range(LINES)))
-
-    def args(self, *args, node="a"):
-        return [INDEX, "--socket", f"{self.dir.path}/{node}/dataplane.sock", "--target",
-                "b/index-shard", *args]
-
-    def index(self, *args, **more):
-        return subprocess.run(self.args(*args, **more), capture_output=True, text=True,
-                              timeout=90, check=False)
-
-    def start(self, *args, **more):
-        return subprocess.Popen(self.args(*args, **more), stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
-
-    def expect(self, out, code, pattern):
-        self.assertEqual(out.returncode, code, out.stdout + out.stderr)
-        self.assertRegex(out.stdout + out.stderr, pattern)
+        self.words_of(LINES, lambda i: f"word-{i * 7919}")
 
     def ready(self):
         return all(p["state"] == "ready" for n in "ab"

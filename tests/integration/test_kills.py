@@ -13,27 +13,11 @@ import subprocess
 import sys
 import time
 
-from node import BUILD, Dir, status, svcctl, wait_for
+from node import BUILD, Dir, status, svcctl, two_nodes, wait_for
 
 CLIENT = os.path.join(BUILD, "tests/integration/kill_client")
 SEED = int(os.environ.get("ATOLL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 COUNT = int(os.environ.get("ATOLL_KILLS", "500" if os.environ.get("ATOLL_TEST_FULL") else "50"))
-
-NODE = """[node]
-name = {name}
-id = {id}
-run_dir = {dir}/{name}
-heartbeat_ms = 100
-
-[port]
-port = uring:
-address = 127.0.0.{address}
-udp_port = {udp}
-
-[peer {peer}]
-id = {peer_id}
-address = 127.0.0.{peer_address}
-"""
 
 SERVICE = """
 [service echo]
@@ -54,15 +38,10 @@ class Test:
         self.dir = where
         self.random = random.Random(SEED)
         self.udp = 20000 + self.random.randrange(20000)
-        self.files = {}
+        self.files = two_nodes(where, self.udp, {"b": SERVICE}, "heartbeat_ms = 100")
         self.client = None
         self.unanswered = 0
         self.endings = {}
-        for i, (name, peer) in enumerate((("a", "b"), ("b", "a"))):
-            os.mkdir(os.path.join(where.path, name))
-            text = NODE.format(name=name, id=i + 1, dir=where.path, address=i + 2, udp=self.udp,
-                               peer=peer, peer_id=2 - i, peer_address=3 - i)
-            self.files[name] = where.file(f"{name}.conf", text + (SERVICE if name == "b" else ""))
 
     def up(self, name):
         out = svcctl("up", "-d", self.files[name])

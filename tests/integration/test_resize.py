@@ -5,31 +5,18 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+from index_case import IndexCase  # noqa: E402
+from node import status, svcctl, wait_for  # noqa: E402
 
-INDEX = os.path.join(BUILD, "clients/index/atoll-index")
 LINES = 12000
 rng = random.Random(int(os.environ.get("ATOLL_SEED", "1")))
 FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
 
-CONF = """[node]
-name = {name}
-id = {id}
-run_dir = {dir}/{name}
-[port]
-port = uring:
-address = 127.0.0.{host}
-udp_port = {port}
-[peer {peer}]
-id = {peer_id}
-address = 127.0.0.{peer_host}
-"""
 SHARD = """[service index]
 exec = index-shard
 args = --groups 8 --heap-mib 64
@@ -40,35 +27,12 @@ args = --target b/index
 """
 
 
-class Resize(unittest.TestCase):
+class Resize(IndexCase):
     def setUp(self):
+        super().setUp()
         self.workers = "ab" if self._testMethodName.startswith("test_worker") else ""
-        os.environ.pop("ATOLL_PATH", None)
-        self.dir = Dir()
-        self.addCleanup(self.dir.remove)
-        port = random.randrange(20000, 60000)
-        for i, name in enumerate("ab"):
-            os.mkdir(f"{self.dir.path}/{name}", 0o755)
-            text = CONF.format(name=name, id=i + 1, host=i + 2, dir=self.dir.path, port=port,
-                               peer="ba"[i], peer_id=2 - i, peer_host=3 - i)
-            conf = self.dir.file(f"{name}/node.conf", text + (SHARD if name == "b" else "") +
-                                 (WORKER if name in self.workers else ""))
-            out = svcctl("up", "-d", conf)
-            self.assertEqual(out.returncode, 0, out.stderr)
-        self.words = self.dir.file("words", "".join(f"word-{i * 7919}\n" for i in range(LINES)))
-        self.assertTrue(wait_for(lambda: self.index("stat").returncode == 0, 15, 0.1))
-
-    def args(self, *args, node="a"):
-        return [INDEX, "--socket", f"{self.dir.path}/{node}/dataplane.sock", "--target", "b/index",
-                *args]
-
-    def index(self, *args, **more):
-        return subprocess.run(self.args(*args, **more), capture_output=True, text=True,
-                              timeout=60, check=False)
-
-    def start(self, *args, **more):
-        return subprocess.Popen(self.args(*args, **more), stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
+        services = {name: (SHARD if name == "b" else "") + (WORKER if name in self.workers else "") for name in "ab"}
+        self.up(services, LINES, lambda i: f"word-{i * 7919}")
 
     def dump_once(self):
         out = self.index("dump", "--check")

@@ -4,31 +4,18 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+from index_case import IndexCase  # noqa: E402
+from node import status, wait_for  # noqa: E402
 
-INDEX = os.path.join(BUILD, "clients/index/atoll-index")
 LINES = 8000
 rng = random.Random(int(os.environ.get("ATOLL_SEED", "1")))
 FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
 
-CONF = """[node]
-name = {name}
-id = {id}
-run_dir = {dir}/{name}
-[port]
-port = uring:
-address = 127.0.0.{host}
-udp_port = {port}
-[peer {peer}]
-id = {peer_id}
-address = 127.0.0.{peer_host}
-"""
 SHARDS = """[service tree]
 exec = index-shard
 args = --type tree --heap-mib 64
@@ -38,38 +25,12 @@ args = --groups 8 --heap-mib 4
 """
 
 
-class Tree(unittest.TestCase):
+class Tree(IndexCase):
+    TARGET = "b/tree"
+
     def setUp(self):
-        os.environ.pop("ATOLL_PATH", None)
-        self.dir = Dir()
-        self.addCleanup(self.dir.remove)
-        port = random.randrange(20000, 60000)
-        for i, name in enumerate("ab"):
-            os.mkdir(f"{self.dir.path}/{name}", 0o755)
-            text = CONF.format(name=name, id=i + 1, host=i + 2, dir=self.dir.path, port=port,
-                               peer="ba"[i], peer_id=2 - i, peer_host=3 - i)
-            conf = self.dir.file(f"{name}/node.conf", text + (SHARDS if name == "b" else ""))
-            out = svcctl("up", "-d", conf)
-            self.assertEqual(out.returncode, 0, out.stderr)
-        self.words = self.dir.file("words", "".join(f"word-{i * 7919 % 99991:05}\n"
-                                                    for i in range(LINES)))
-        self.assertTrue(wait_for(lambda: self.index("stat").returncode == 0, 15, 0.1))
-
-    def args(self, *args, node="a", target="b/tree"):
-        return [INDEX, "--socket", f"{self.dir.path}/{node}/dataplane.sock", "--target", target,
-                *args]
-
-    def index(self, *args, **more):
-        return subprocess.run(self.args(*args, **more), capture_output=True, text=True,
-                              timeout=60, check=False)
-
-    def start(self, *args, **more):
-        return subprocess.Popen(self.args(*args, **more), stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
-
-    def expect(self, out, code, pattern):
-        self.assertEqual(out.returncode, code, out.stdout + out.stderr)
-        self.assertRegex(out.stdout + out.stderr, pattern)
+        super().setUp()
+        self.up({"b": SHARDS}, LINES, lambda i: f"word-{i * 7919 % 99991:05}")
 
     def assert_whole(self):
         """Every line is there, in order, once; upwards and downwards."""
