@@ -55,7 +55,7 @@
 #include <stdint.h>
 
 enum {
-	INDEX_VERSION = 3,
+	INDEX_VERSION = 4,
 	INDEX_LINE = 64,         /* bytes of a cache line, a bucket, a unit of the heap */
 	INDEX_SUPER_SIZE = 4096, /* bytes kept for a superblock */
 	INDEX_BUCKET_SLOTS = 7,

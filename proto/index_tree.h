@@ -33,6 +33,9 @@
  * Words are those of slots (index_layout.h), with 24 bits of the key's hash: 8 in the word, 16 beside it.
  * Each entry is counted as INDEX_TREE_ENTRY_MIN bytes at least, so that any can become one of the third kind
  * where it stands. Entries with keys of the high fence or above are left from a split and mean nothing.
+ *
+ * A node that is GONE has been merged into its left neighbour, `left`, which is in charge of its keys or will
+ * be before its lock is free. It stays so until its memory is used again.
  */
 #ifndef ATOLL_PROTO_INDEX_TREE_H
 #define ATOLL_PROTO_INDEX_TREE_H
@@ -52,6 +55,7 @@ enum {
 	INDEX_TREE_LEVELS = 16,	    /* leaves are level 0 */
 	INDEX_TREE_MAGIC = 0xa7,
 	INDEX_TREE_LONG = 255,	    /* in place of a length: a word follows */
+	INDEX_TREE_GONE = 1,	    /* flag: merged into `left` */
 };
 
 /* `lock` is changed by CAS and unlocking WRITEs only; the rest of the line by whoever holds it. */
@@ -60,9 +64,10 @@ struct index_tree_head {
 	uint64_t next;	      /* offset of the node whose low fence is our high one; 0 none */
 	uint16_t version[8];  /* of the fences, then of the buckets */
 	uint8_t magic, level;
-	uint16_t flags;	      /* 0 */
-	uint32_t crc;	      /* CRC-32C of next to flags, then of the fences' line */
-	uint64_t reserved[3]; /* 0 */
+	uint16_t flags;	      /* 0, or INDEX_TREE_GONE */
+	uint32_t crc;	      /* CRC-32C of next to flags, then of left, then of the fences' line */
+	uint64_t left;	      /* of a node that is gone: where its keys are; else 0 */
+	uint64_t reserved[2]; /* 0 */
 };
 _Static_assert(sizeof(struct index_tree_head) == INDEX_LINE, "head is one line");
 _Static_assert(offsetof(struct index_tree_head, version) == 16, "head");

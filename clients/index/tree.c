@@ -185,6 +185,13 @@ uint64_t tree_alloc(struct tree *t, uint64_t room)
 	return at;
 }
 
+void tree_free(struct tree *t, uint64_t at, uint64_t room)
+{
+	(void)at;
+	t->stats.leaked_blocks++;
+	t->stats.leaked_bytes += room;
+}
+
 bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size)
 {
 	return at % INDEX_LINE == 0 && at >= t->c.heap_offset && size <= t->c.heap_size &&
@@ -302,7 +309,9 @@ int tree_op_take(struct tree *t, struct tree_op **out)
 	op->posted = op->unsent = op->reread = op->finished = false;
 	op->post_rc = 0;
 	op->moved = op->root_seen = op->written = op->strict = op->last = op->locks = false;
-	op->held = op->mend = op->mend_due = false;
+	op->held = op->mend = op->mend_due = op->sibling_seen = false;
+	op->left_held = op->right_held = op->merged = false;
+	op->gone = op->dropped = 0;
 	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
 	op->trips = op->skip = op->torn = 0;
 	op->wait_begin = op->wait_word = 0;

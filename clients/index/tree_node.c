@@ -35,7 +35,7 @@ int tree_compare(const uint8_t *a, uint32_t alen, const uint8_t *b, uint32_t ble
 	return c ? c : (alen > blen) - (alen < blen);
 }
 
-static uint8_t counted(uint8_t size)
+uint8_t tree_counted(uint8_t size)
 {
 	return size < INDEX_TREE_ENTRY_MIN ? INDEX_TREE_ENTRY_MIN : size;
 }
@@ -53,6 +53,7 @@ static uint32_t head_crc(const struct index_tree_head *head, const struct index_
 {
 	uint32_t crc = kv_crc32c(0, (const uint8_t *)head + HEAD_CRC_FROM, HEAD_CRC_LEN);
 
+	crc = kv_crc32c(crc, &head->left, sizeof(head->left));
 	return kv_crc32c(crc, fences, sizeof(*fences));
 }
 
@@ -130,7 +131,7 @@ static bool bucket_parse(struct tree_view *v, unsigned b)
 			return false;
 		e->bucket = (uint8_t)b;
 		at += e->size;
-		all += counted(e->size);
+		all += tree_counted(e->size);
 		if (all > INDEX_TREE_ROOM)
 			return false;
 		v->n++;
@@ -140,21 +141,36 @@ static bool bucket_parse(struct tree_view *v, unsigned b)
 	return true;
 }
 
+enum tree_parse tree_head_parse(struct index_tree_head *head, struct index_tree_fences *fences,
+				const uint8_t *node)
+{
+	memcpy(head, node, sizeof(*head));
+	memcpy(fences, node + INDEX_LINE, sizeof(*fences));
+	if (head->magic != INDEX_TREE_MAGIC || head->level >= INDEX_TREE_LEVELS)
+		return TREE_BAD;
+	if (head->version[0] != fences->version)
+		return TREE_TORN;
+	if (head->crc != head_crc(head, fences) || head->flags & ~INDEX_TREE_GONE ||
+	    !head->left != !(head->flags & INDEX_TREE_GONE))
+		return TREE_BAD;
+	return TREE_WHOLE;
+}
+
 enum tree_parse tree_parse(struct tree_view *v, const uint8_t *node, bool mend)
 {
 	uint32_t crc[INDEX_TREE_BUCKETS];
 	uint16_t found[INDEX_TREE_BUCKETS];
 
-	memcpy(&v->head, node, sizeof(v->head));
-	memcpy(&v->fences, node + INDEX_LINE, sizeof(v->fences));
 	v->n = 0;
 	v->mended = false;
-	if (v->head.magic != INDEX_TREE_MAGIC || v->head.level >= INDEX_TREE_LEVELS)
-		return TREE_BAD;
-	if (v->head.version[0] != v->fences.version)
+	switch (tree_head_parse(&v->head, &v->fences, node)) {
+	case TREE_WHOLE:
+		break;
+	case TREE_TORN:
 		return mend ? TREE_BAD : TREE_TORN; /* they are written together */
-	if (v->head.crc != head_crc(&v->head, &v->fences) || v->head.flags)
+	case TREE_BAD:
 		return TREE_BAD;
+	}
 	for (unsigned b = 0; b < INDEX_TREE_BUCKETS; b++) {
 		const uint8_t *at = node + INDEX_TREE_HEAD + b * INDEX_TREE_BUCKET;
 		uint16_t second;
@@ -280,11 +296,11 @@ bool tree_bucket_edit(const struct tree_view *v, unsigned bucket, int drop,
 			continue;
 		memcpy(out + at, e->raw, e->size);
 		at += e->size;
-		all += counted(e->size);
+		all += tree_counted(e->size);
 	}
 	if (!add)
 		return true;
-	if (all + counted(add->size) > INDEX_TREE_ROOM)
+	if (all + tree_counted(add->size) > INDEX_TREE_ROOM)
 		return false;
 	memcpy(out + at, add->bytes, add->size);
 	return true;
@@ -298,9 +314,9 @@ int tree_bucket_find(const struct tree_view *v, const struct tree_item *add,
 
 	for (unsigned i = 0; i < v->n; i++)
 		if (!left_over(&v->e[i], high))
-			all[v->e[i].bucket] += counted(v->e[i].size);
+			all[v->e[i].bucket] += tree_counted(v->e[i].size);
 	for (unsigned b = 0; b < INDEX_TREE_BUCKETS; b++)
-		if (all[b] + counted(add->size) <= INDEX_TREE_ROOM &&
+		if (all[b] + tree_counted(add->size) <= INDEX_TREE_ROOM &&
 		    (best < 0 || all[b] > all[best]))
 			best = (int)b;
 	return best;
@@ -357,13 +373,13 @@ bool tree_node_make(uint8_t *out, unsigned level, const struct tree_fence *low,
 	for (unsigned i = 0; i < n; i++) {
 		unsigned b = 0;
 
-		while (b < INDEX_TREE_BUCKETS && all[b] + counted(items[i].size) > INDEX_TREE_ROOM)
+		while (b < INDEX_TREE_BUCKETS && all[b] + tree_counted(items[i].size) > INDEX_TREE_ROOM)
 			b++;
 		if (b == INDEX_TREE_BUCKETS)
 			return false;
 		memcpy(room[b] + at[b], items[i].bytes, items[i].size);
 		at[b] += items[i].size;
-		all[b] += counted(items[i].size);
+		all[b] += tree_counted(items[i].size);
 	}
 	tree_fence_make(fences.low, low);
 	tree_fence_make(fences.high, high);
@@ -372,5 +388,53 @@ bool tree_node_make(uint8_t *out, unsigned level, const struct tree_fence *low,
 	tree_head_make(out, &head, &fences);
 	for (unsigned b = 0; b < INDEX_TREE_BUCKETS; b++)
 		tree_bucket_make(out + INDEX_TREE_HEAD + b * INDEX_TREE_BUCKET, b, 1, room[b]);
+	return true;
+}
+
+/* ------------------------------------------------------------------ merging */
+
+unsigned tree_node_live(const struct tree_view *v)
+{
+	unsigned all = 0;
+
+	for (unsigned i = 0; i < v->n; i++)
+		if (!left_over(&v->e[i], &v->high))
+			all += tree_counted(v->e[i].size);
+	return all;
+}
+
+bool tree_node_merge(const struct tree_view *left, const struct tree_view *right,
+		     uint8_t (*rooms)[INDEX_TREE_ROOM], unsigned *dirty)
+{
+	unsigned at[INDEX_TREE_BUCKETS] = {0}, all[INDEX_TREE_BUCKETS] = {0};
+
+	*dirty = 0;
+	memset(rooms, 0, INDEX_TREE_BUCKETS * sizeof(rooms[0]));
+	if (tree_node_live(left) + tree_node_live(right) > INDEX_TREE_HALF)
+		return false;
+	for (unsigned side = 0; side < 2; side++) {
+		const struct tree_view *v = side ? right : left;
+
+		for (unsigned i = 0; i < v->n; i++) {
+			const struct tree_entry *e = &v->e[i];
+			unsigned b = e->bucket;
+
+			if (left_over(e, &v->high)) {
+				*dirty |= side ? 0 : 1u << b;
+				continue;
+			}
+			if (side) {
+				for (b = 0; b < INDEX_TREE_BUCKETS; b++)
+					if (all[b] + tree_counted(e->size) <= INDEX_TREE_ROOM)
+						break;
+				if (b == INDEX_TREE_BUCKETS)
+					return false;
+				*dirty |= 1u << b;
+			}
+			memcpy(rooms[b] + at[b], e->raw, e->size);
+			at[b] += e->size;
+			all[b] += tree_counted(e->size);
+		}
+	}
 	return true;
 }

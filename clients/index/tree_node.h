@@ -74,6 +74,13 @@ int tree_compare(const uint8_t *a, uint32_t alen, const uint8_t *b, uint32_t ble
  */
 enum tree_parse tree_parse(struct tree_view *view, const uint8_t *node, bool mend);
 
+/* Head and fences alone: the first INDEX_TREE_HEAD bytes of a node. */
+enum tree_parse tree_head_parse(struct index_tree_head *head, struct index_tree_fences *fences,
+				const uint8_t *node);
+
+/* Bytes that an entry counts in its bucket. */
+uint8_t tree_counted(uint8_t size);
+
 /* Is @key at the low fence or above it (strict: above it)? The fence's key must be there. */
 bool tree_above(const struct tree_fence *low, const uint8_t *key, uint32_t klen, bool strict);
 /* Is it below the high fence (strict: not above it)? */
@@ -118,6 +125,18 @@ void tree_fence_make(uint8_t *cell, const struct tree_fence *fence);
 bool tree_node_make(uint8_t *out, unsigned level, const struct tree_fence *low,
 		    const struct tree_fence *high, uint64_t next, const struct tree_item *items,
 		    unsigned n);
+
+/**
+ * tree_node_merge - the buckets of a node with all entries of its right neighbour, and without what a split
+ * has left. All keys are there.
+ * @rooms: INDEX_TREE_BUCKETS rooms. @dirty: a bit for each bucket that has changed.
+ * Return: false, they are more than INDEX_TREE_HALF together.
+ */
+bool tree_node_merge(const struct tree_view *left, const struct tree_view *right,
+		     uint8_t (*rooms)[INDEX_TREE_ROOM], unsigned *dirty);
+
+/* Counted bytes of the entries below the high fence, those with keys that are not there included. */
+unsigned tree_node_live(const struct tree_view *view);
 
 /* While the buckets have less than this in all, one has room for any entry. */
 #define INDEX_TREE_HALF (INDEX_TREE_BUCKETS * (INDEX_TREE_ROOM - INDEX_TREE_ENTRY_MAX))

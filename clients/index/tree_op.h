@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tree_op.h - insides of the engine of tree.h: one operation, and what tree.c (life of operations, heap,
- * posting), tree_step.c (the way to a node and what is read there), tree_write.c (changes under a lock) and
- * tree_cache.c (what a client remembers) offer each other.
+ * posting), tree_step.c (the way to a node and what is read there), tree_write.c (changes under a lock),
+ * tree_merge.c (of two nodes into one) and tree_cache.c (what a client remembers) offer each other.
  */
 #ifndef ATOLL_CLIENTS_INDEX_TREE_OP_H
 #define ATOLL_CLIENTS_INDEX_TREE_OP_H
@@ -24,11 +24,16 @@ enum {
 	TREE_LOCAL_HEAD = TREE_LOCAL_SPLIT + INDEX_TREE_HEAD,
 	TREE_LOCAL_BUCKET = TREE_LOCAL_HEAD + INDEX_TREE_HEAD,
 	TREE_LOCAL_NEW = TREE_LOCAL_BUCKET + INDEX_TREE_BUCKET, /* new node */
-	TREE_LOCAL_FENCE = TREE_LOCAL_NEW + INDEX_TREE_NODE,	/* block of a long fence */
+	TREE_LOCAL_CHILD = TREE_LOCAL_NEW + INDEX_TREE_NODE,	/* head and fences of a neighbour or child */
+	TREE_LOCAL_LEFT = TREE_LOCAL_CHILD + INDEX_TREE_HEAD,	/* two nodes that are merged */
+	TREE_LOCAL_RIGHT = TREE_LOCAL_LEFT + INDEX_TREE_NODE,
+	TREE_LOCAL_MERGED = TREE_LOCAL_RIGHT + INDEX_TREE_NODE, /* the buckets of both */
+	TREE_LOCAL_FENCE = TREE_LOCAL_MERGED + INDEX_TREE_BUCKETS * INDEX_TREE_BUCKET, /* block of a long fence */
 	TREE_LOCAL_BLOCK = TREE_LOCAL_FENCE + TREE_WORD_LOOK,	/* key and value of the operation */
 	TREE_LOCAL_READ = TREE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
 	TREE_LOCAL_OP = TREE_LOCAL_READ + INDEX_KV_ROOM_MAX,
 	TREE_BEAT_INDEX = 0xfe, /* number of heartbeats in cookies */
+	TREE_MERGE_AT = INDEX_TREE_HALF / 4, /* bytes of a node that a merge is tried at */
 };
 _Static_assert(TREE_LOCAL_BLOCK % INDEX_LINE == 0 && TREE_LOCAL_OP % INDEX_LINE == 0, "lines");
 _Static_assert(VERB_CHAIN_MAX *TREE_WORD_LOOK <= INDEX_KV_ROOM_MAX, "a chain of keys fits");
@@ -45,6 +50,9 @@ enum tree_state {
 	TREE_LINES,   /* READ client table, or deaths */
 	TREE_OWNER,   /* READ line of the client table */
 	TREE_CLAIM,   /* CAS lock of a dead client, READ node */
+	TREE_SIBLING, /* READ head of the right neighbour of such a node */
+	TREE_LEFT,    /* CAS lock of the left one of two that are to be merged, READ it */
+	TREE_RIGHT,   /* CAS lock of the right one, READ it */
 	TREE_COMMIT,  /* the WRITEs of a change */
 	TREE_RELEASE, /* [WRITE head,] WRITE unlock */
 	TREE_GROW,    /* WRITE new root, CAS root word */
@@ -58,10 +66,17 @@ enum tree_then {
 	TREE_THEN_WANT,	  /* wait for a chunk */
 };
 
-/* A child whose parent may not know it. */
+enum tree_fix_kind {
+	TREE_FIX_ADD,	/* a child whose parent may not know it */
+	TREE_FIX_DROP,	/* one that is gone and that its parent still names */
+	TREE_FIX_MERGE, /* one that has become small; key: one of its keys */
+};
+
+/* What is to be done in a parent. */
 struct tree_fix {
 	bool due;
-	bool sure; /* the parent does not know it: no need to look */
+	bool sure; /* it is to be done: no need to look */
+	enum tree_fix_kind kind;
 	unsigned level; /* of the parent */
 	uint64_t child, word; /* word: block of the key, or 0 */
 	uint32_t klen;
@@ -111,11 +126,17 @@ struct tree_op {
 	unsigned level; /* of it */
 	bool locks;	/* at the goal it takes the lock */
 	bool moved;	/* `at` was reached through its left neighbour */
+	uint64_t gone;	/* `at` was reached from this node, which was merged into it; or 0 */
 	bool root_seen; /* the root word was read since the phase began */
 
 	bool held; /* the lock of `at` is ours */
 	bool mend; /* it was taken over */
 	bool mend_due; /* and TREE_LOCAL_HEAD must be written before it is given back */
+	bool sibling_seen; /* and its right neighbour is not gone */
+	uint64_t left, right; /* children of `at` that are to be merged */
+	bool left_held, right_held; /* their locks are ours */
+	bool merged; /* the chain that is out merges them */
+	uint64_t dropped; /* child that the chain that is out takes away from its parent, or 0 */
 	enum tree_then then;
 	enum atoll_result then_result;
 	unsigned skip; /* entries with our hash that are not our key */
@@ -203,6 +224,7 @@ struct tree {
 	unsigned nlongs;
 	struct rtx_env env;
 	struct tree_view view; /* of the node that is being looked at */
+	struct tree_view left, right; /* of two that are to be merged */
 	uint64_t beat, beat_at;
 	bool beat_out;
 	uint64_t seq;
@@ -220,6 +242,8 @@ void tree_op_sleep(struct tree *t, struct tree_op *op);
 void tree_op_want(struct tree *t, struct tree_op *op);
 /* 0 when a chunk must come first. */
 uint64_t tree_alloc(struct tree *t, uint64_t room);
+/* What has left the tree. */
+void tree_free(struct tree *t, uint64_t at, uint64_t room);
 uint64_t tree_now(struct tree *t);
 bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size);
 /* A word of a block: does it point into the heap? */
@@ -257,11 +281,26 @@ enum tree_need {
 	TREE_NEED_SAME, /* and entries that have the hash of the key */
 	TREE_NEED_ALL,
 };
-/* Sets long keys of t->view. False: they are being read, and the node will be looked at again. */
-bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need);
+/* Sets long keys of @v. False: they are being read, and all will be looked at again. */
+bool tree_resolve(struct tree *t, struct tree_op *op, struct tree_view *v, enum tree_need need);
 
 /* Takes the lock of `at` over from a client that is dead. */
 void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock);
+
+/* tree_merge.c */
+/* t->view is a node that is gone: on where its keys are. */
+void tree_gone(struct tree *t, struct tree_op *op);
+/* t->view is a node taken over from a dead client: is its right neighbour to be looked at first? */
+bool tree_sibling_ask(struct tree *t, struct tree_op *op);
+void tree_sibling_read(struct tree *t, struct tree_op *op);
+/* The entries of t->view take up @after bytes where they took up @before: is it to be merged? */
+void tree_merge_due(struct tree *t, struct tree_op *op, unsigned before, unsigned after);
+/* t->view is the parent, ours. */
+void tree_merge_begin(struct tree *t, struct tree_op *op);
+void tree_left_locked(struct tree *t, struct tree_op *op);
+void tree_right_locked(struct tree *t, struct tree_op *op);
+void tree_merge(struct tree *t, struct tree_op *op);
+void tree_merged(struct tree *t, struct tree_op *op);
 
 /* tree_walk.c */
 void tree_walk_lines(struct tree *t, struct tree_op *op);

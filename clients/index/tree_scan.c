@@ -139,7 +139,7 @@ void tree_scan_look(struct tree *t, struct tree_op *op)
 	struct tree_scan *s = &op->scan;
 	unsigned n;
 
-	if (!tree_resolve(t, op, TREE_NEED_ALL))
+	if (!tree_resolve(t, op, &t->view, TREE_NEED_ALL))
 		return;
 	n = collect(&t->view, op, e);
 	for (; s->at < n; s->at++) {

@@ -39,7 +39,7 @@ static void fix_begin(struct tree *t, struct tree_op *op)
 	op->klen = op->cur.klen;
 	op->goal = op->cur.level;
 	op->locks = op->cur.sure;
-	op->at = 0;
+	op->at = op->gone = 0;
 	op->root_seen = op->moved = op->reread = op->strict = op->last = false;
 	op->wait_begin = op->wait_word = 0;
 	op->skip = 0;
@@ -67,6 +67,10 @@ void tree_release(struct tree *t, struct tree_op *op, enum tree_then then, enum 
 	if (op->mend_due)
 		rtx_write(&op->tx, op->at + 8, op->local_offset + TREE_LOCAL_HEAD + 8,
 			  INDEX_LINE - 8);
+	if (op->right_held)
+		rtx_unlock(&op->tx, op->right);
+	if (op->left_held)
+		rtx_unlock(&op->tx, op->left);
 	rtx_unlock(&op->tx, op->at);
 	tree_post(t, op, TREE_RELEASE);
 }
@@ -81,6 +85,7 @@ void tree_bad(struct tree *t, struct tree_op *op)
 		tree_long_clear(t);
 		op->reread = true;
 		op->moved = false;
+		op->gone = 0;
 	}
 	if (op->held) {
 		tree_release(t, op, again ? TREE_THEN_GO : TREE_THEN_SETTLE, ATOLL_CORRUPT);
@@ -104,6 +109,7 @@ static void post_root(struct tree *t, struct tree_op *op)
 
 static void post_read(struct tree *t, struct tree_op *op)
 {
+	op->skip = 0; /* of what was read before */
 	rtx_abort(&op->tx);
 	rtx_read(&op->tx, op->at, op->local_offset + TREE_LOCAL_NODE, INDEX_TREE_NODE);
 	tree_post(t, op, TREE_READ);
@@ -115,6 +121,15 @@ static void begin(struct tree *t, struct tree_op *op)
 		  op->local_offset + TREE_LOCAL_RTX);
 }
 
+/* A child that a parent is to name: it must not have been merged meanwhile, and will not be while the parent's
+ * lock is ours. */
+static void read_child(struct tree_op *op)
+{
+	if (op->fixing && op->cur.kind == TREE_FIX_ADD && op->level == op->goal)
+		rtx_read(&op->tx, op->cur.child, op->local_offset + TREE_LOCAL_CHILD,
+			 INDEX_TREE_HEAD);
+}
+
 static void post_lock(struct tree *t, struct tree_op *op)
 {
 	begin(t, op);
@@ -123,6 +138,7 @@ static void post_lock(struct tree *t, struct tree_op *op)
 			  (uint32_t)sizeof(struct index_kv) + op->klen + op->vlen);
 	rtx_lock_read(&op->tx, op->at, 0, op->at, op->local_offset + TREE_LOCAL_NODE,
 		      INDEX_TREE_NODE);
+	read_child(op);
 	tree_post(t, op, TREE_LOCK);
 }
 
@@ -132,6 +148,7 @@ void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock)
 	begin(t, op);
 	rtx_lock_read(&op->tx, op->at, op->wait_word, op->at, op->local_offset + TREE_LOCAL_NODE,
 		      INDEX_TREE_NODE);
+	read_child(op);
 	tree_post(t, op, TREE_CLAIM);
 }
 
@@ -221,6 +238,7 @@ static void arrived(struct tree_op *op, const struct tree_fence *low)
 	if (op->fix.due || op->fixing || low->none || op->level + 1 >= INDEX_TREE_LEVELS)
 		return;
 	op->fix.due = true;
+	op->fix.kind = TREE_FIX_ADD;
 	op->fix.sure = false;
 	op->fix.level = op->level + 1;
 	op->fix.child = op->at;
@@ -278,7 +296,9 @@ void tree_go(struct tree *t, struct tree_op *op)
 		}
 		if (op->level < op->goal) {
 			op->at = 0;
-			if (op->root_seen) {
+			if (op->fixing && op->cur.kind != TREE_FIX_ADD) {
+				tree_settle(t, op, ATOLL_OK);
+			} else if (op->root_seen) {
 				tree_grow(t, op);
 			} else {
 				t->root = 0;
@@ -372,17 +392,17 @@ static uint32_t keys_at(const struct tree_op *op)
 	return op->kind == ATOLL_GET ? TREE_LOCAL_BLOCK + TREE_WORD_LOOK : TREE_LOCAL_READ;
 }
 
-bool tree_resolve(struct tree *t, struct tree_op *op, enum tree_need need)
+bool tree_resolve(struct tree *t, struct tree_op *op, struct tree_view *v, enum tree_need need)
 {
 	struct tree_hash h = {0};
 
 	op->nwant = 0;
-	fence_resolve(t, op, &t->view.low);
-	fence_resolve(t, op, &t->view.high);
+	fence_resolve(t, op, &v->low);
+	fence_resolve(t, op, &v->high);
 	if (need == TREE_NEED_SAME)
 		h = tree_hash(op->key, op->klen);
-	for (unsigned i = 0; i < t->view.n; i++) {
-		struct tree_entry *e = &t->view.e[i];
+	for (unsigned i = 0; i < v->n; i++) {
+		struct tree_entry *e = &v->e[i];
 		const struct tree_long *l = e->key_long ? tree_long_find(t, e->word) : NULL;
 
 		if (l) {
@@ -432,7 +452,10 @@ static void keys_read(struct tree *t, struct tree_op *op)
 			return;
 		}
 	}
-	tree_look(t, op);
+	if (op->right_held)
+		tree_merge(t, op);
+	else
+		tree_look(t, op);
 }
 
 /* ------------------------------------------------------------------ get */
@@ -504,19 +527,24 @@ static void get(struct tree *t, struct tree_op *op)
 
 /* ------------------------------------------------------------------ what was read */
 
-/* Does the parent know the child after all? */
+/* Does the parent know the child after all, or has it forgotten it? */
 static void fix_look(struct tree *t, struct tree_op *op)
 {
-	if (!tree_resolve(t, op, TREE_NEED_ALL))
+	bool add = op->cur.kind == TREE_FIX_ADD, named = false;
+
+	if (!tree_resolve(t, op, &t->view, TREE_NEED_ALL))
 		return;
 	tree_inner_put(t, op->at, &t->view);
 	for (unsigned i = 0; i < t->view.n; i++) {
 		const struct tree_entry *e = &t->view.e[i];
 
-		if (tree_compare(e->key, e->klen, op->key, op->klen) == 0) {
-			tree_settle(t, op, ATOLL_OK);
-			return;
-		}
+		if (e->child == op->cur.child &&
+		    tree_compare(e->key, e->klen, op->key, op->klen) == 0)
+			named = true;
+	}
+	if (named == add) {
+		tree_settle(t, op, ATOLL_OK);
+		return;
 	}
 	op->locks = true;
 	tree_go(t, op);
@@ -526,7 +554,7 @@ static void inner_look(struct tree *t, struct tree_op *op)
 {
 	const struct tree_inner *n;
 
-	if (!tree_resolve(t, op, TREE_NEED_ALL))
+	if (!tree_resolve(t, op, &t->view, TREE_NEED_ALL))
 		return;
 	tree_inner_put(t, op->at, &t->view);
 	n = tree_inner_find(t, op->at);
@@ -558,9 +586,9 @@ void tree_look(struct tree *t, struct tree_op *op)
 		tree_head_make(op->local + TREE_LOCAL_HEAD, &v->head, &v->fences);
 		op->mend_due = true;
 	}
-	if (!op->held)
-		op->wait_begin = op->wait_word = 0;
-	if (!tree_resolve(t, op, TREE_NEED_FENCES))
+	if (op->held && tree_sibling_ask(t, op))
+		return;
+	if (!tree_resolve(t, op, v, TREE_NEED_FENCES))
 		return;
 	/* A walk takes what is next, whatever its keys. */
 	if (v->head.level != op->level ||
@@ -568,6 +596,19 @@ void tree_look(struct tree *t, struct tree_op *op)
 		tree_bad(t, op);
 		return;
 	}
+	if (v->head.flags & INDEX_TREE_GONE) {
+		tree_gone(t, op);
+		return;
+	}
+	if (op->gone && op->gone == v->head.next && !op->held) {
+		/* the merge is under way */
+		if (!op->walk || !tree_walk_claim(t, op))
+			wait_lock(t, op, v->head.lock);
+		return;
+	}
+	op->gone = 0;
+	if (!op->held)
+		op->wait_begin = op->wait_word = 0;
 	arrived(op, &v->low);
 	if (!below(op, &v->high)) {
 		uint64_t at = op->at;
@@ -609,7 +650,7 @@ static void locked(struct tree *t, struct tree_op *op)
 		op->written = true;
 	if (old == 0) {
 		op->held = true;
-		op->mend = op->mend_due = false;
+		op->mend = op->mend_due = op->sibling_seen = false;
 		op->wait_begin = op->wait_word = 0;
 		tree_look(t, op);
 	} else {
@@ -622,7 +663,7 @@ static void claimed(struct tree *t, struct tree_op *op)
 {
 	if (rtx_old(&op->tx) == op->wait_word) {
 		op->held = op->mend = true;
-		op->mend_due = false;
+		op->mend_due = op->sibling_seen = false;
 		t->stats.cleared++;
 		op->wait_begin = op->wait_word = 0;
 		tree_look(t, op);
@@ -633,7 +674,7 @@ static void claimed(struct tree *t, struct tree_op *op)
 
 static void released(struct tree *t, struct tree_op *op)
 {
-	op->held = op->mend = op->mend_due = false;
+	op->held = op->mend = op->mend_due = op->left_held = op->right_held = false;
 	switch (op->then) {
 	case TREE_THEN_SETTLE:
 		tree_settle(t, op, op->then_result);
@@ -667,6 +708,15 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		break;
 	case TREE_CLAIM:
 		claimed(t, op);
+		break;
+	case TREE_SIBLING:
+		tree_sibling_read(t, op);
+		break;
+	case TREE_LEFT:
+		tree_left_locked(t, op);
+		break;
+	case TREE_RIGHT:
+		tree_right_locked(t, op);
 		break;
 	case TREE_KEYS:
 		keys_read(t, op);

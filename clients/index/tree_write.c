@@ -20,11 +20,6 @@ struct live {
 	struct tree_item item;
 };
 
-static uint8_t counted(uint8_t size)
-{
-	return size < INDEX_TREE_ENTRY_MIN ? INDEX_TREE_ENTRY_MIN : size;
-}
-
 /* ------------------------------------------------------------------ entries */
 
 static uint64_t block_word(const struct tree_op *op)
@@ -180,11 +175,11 @@ static unsigned middle(const struct tree_view *v, const struct live *l, unsigned
 	if (v->high.none && l[n - 1].new)
 		return n - 1;
 	for (unsigned i = 0; i < n; i++)
-		all += counted(l[i].item.size);
-	for (left = counted(l[0].item.size); m < n - 1; m++) {
+		all += tree_counted(l[i].item.size);
+	for (left = tree_counted(l[0].item.size); m < n - 1; m++) {
 		if (left >= all / 2 && all - left <= INDEX_TREE_HALF)
 			break;
-		left += counted(l[m].item.size);
+		left += tree_counted(l[m].item.size);
 	}
 	return m;
 }
@@ -248,6 +243,7 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 		return;
 	}
 	op->fix.due = op->fix.sure = true;
+	op->fix.kind = TREE_FIX_ADD;
 	op->fix.level = v->head.level + 1u;
 	op->fix.child = at;
 	op->fix.klen = sep.klen;
@@ -293,6 +289,61 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 	post_commit(t, op);
 }
 
+/* ------------------------------------------------------------------ parents */
+
+/* Is the node that op->cur names in the tree, with the low fence that it is to be known by? */
+static bool child_lives(const struct tree_op *op)
+{
+	struct tree_fence low = {.key = op->key, .klen = op->klen, .word = op->cur.word};
+	uint8_t cell[INDEX_TREE_FENCE + 1];
+	struct index_tree_fences fences;
+	struct index_tree_head head;
+
+	if (tree_head_parse(&head, &fences, op->local + TREE_LOCAL_CHILD) != TREE_WHOLE ||
+	    head.flags || head.level + 1u != op->level)
+		return false;
+	tree_fence_make(cell, &low);
+	return memcmp(cell, fences.low, sizeof(cell)) == 0;
+}
+
+/* A parent forgets a child, unless it is the one that all keys below the next are looked for in. */
+static void drop(struct tree *t, struct tree_op *op, int same)
+{
+	const struct tree_view *v = &t->view;
+	uint8_t room[INDEX_TREE_ROOM];
+
+	if (same < 0 || v->e[same].child != op->cur.child || v->low.none ||
+	    tree_compare(v->low.key, v->low.klen, op->key, op->klen) == 0) {
+		tree_release(t, op, TREE_THEN_SETTLE, ATOLL_OK);
+		return;
+	}
+	tree_bucket_edit(v, v->e[same].bucket, same, NULL, &v->high, room);
+	op->dropped = op->cur.child;
+	put_bucket(t, op, v->e[same].bucket, room, false);
+}
+
+/* True: what is to be done in this parent is done, or needs no change of it. */
+static bool parent(struct tree *t, struct tree_op *op, int same)
+{
+	switch (op->cur.kind) {
+	case TREE_FIX_MERGE:
+		tree_merge_begin(t, op);
+		return true;
+	case TREE_FIX_DROP:
+		drop(t, op, same);
+		return true;
+	case TREE_FIX_ADD:
+		break;
+	}
+	if (!child_lives(op) || (same >= 0 && t->view.e[same].child == op->cur.child)) {
+		tree_release(t, op, TREE_THEN_SETTLE, ATOLL_OK);
+		return true;
+	}
+	if (same >= 0) /* it is gone, and its place is another's */
+		op->dropped = t->view.e[same].child;
+	return false;
+}
+
 /* ------------------------------------------------------------------ what is to be done */
 
 void tree_change(struct tree *t, struct tree_op *op)
@@ -302,14 +353,14 @@ void tree_change(struct tree *t, struct tree_op *op)
 	struct tree_item item;
 	int same, b;
 
-	if (!tree_resolve(t, op, op->fixing ? TREE_NEED_ALL : TREE_NEED_SAME))
+	op->dropped = 0;
+	if (!tree_resolve(t, op, v, op->fixing ? TREE_NEED_ALL : TREE_NEED_SAME))
 		return;
 	same = same_find(v, op);
-	if (op->fixing && same >= 0) {
-		tree_release(t, op, TREE_THEN_SETTLE, ATOLL_OK);
-		return;
-	}
-	if (!op->fixing) {
+	if (op->fixing) {
+		if (parent(t, op, same))
+			return;
+	} else {
 		bool must = op->kind == ATOLL_UPDATE || op->kind == ATOLL_DELETE;
 
 		if (same >= 0 ? op->kind == ATOLL_INSERT : must) {
@@ -318,8 +369,11 @@ void tree_change(struct tree *t, struct tree_op *op)
 			return;
 		}
 		if (op->kind == ATOLL_DELETE) {
+			unsigned live = tree_node_live(v);
+
 			tree_bucket_edit(v, v->e[same].bucket, same, NULL, &v->high, room);
 			leaves(t, &v->e[same]);
+			tree_merge_due(t, op, live, live - tree_counted(v->e[same].size));
 			put_bucket(t, op, v->e[same].bucket, room, false);
 			return;
 		}
@@ -331,7 +385,7 @@ void tree_change(struct tree *t, struct tree_op *op)
 	}
 	b = tree_bucket_find(v, &item, &v->high);
 	if (b < 0 && !all_keys(v)) { /* what a split has left is known by its keys */
-		if (!tree_resolve(t, op, TREE_NEED_ALL))
+		if (!tree_resolve(t, op, v, TREE_NEED_ALL))
 			return;
 		b = tree_bucket_find(v, &item, &v->high);
 	}
@@ -370,6 +424,11 @@ void tree_committed(struct tree *t, struct tree_op *op)
 	op->held = op->mend = op->mend_due = op->deciding = false;
 	if (op->level)
 		remember(t, op);
+	if (op->merged)
+		tree_merged(t, op);
+	if (op->dropped)
+		tree_free(t, op->dropped, INDEX_TREE_NODE);
+	op->dropped = 0;
 	if (op->again)
 		tree_go(t, op);
 	else

@@ -25,10 +25,23 @@ enum place {
 	GROWTH, /* no room in the leaf, which is the root */
 	DEEP,   /* no room in the leaf, nor in the node above it */
 	LONG,   /* as FULL, and keys that do not fit into nodes */
+	SMALL,  /* the key is alone in its leaf, whose left neighbour has room */
+	SMALLER, /* the same, and their parent is to be merged, too */
+	SMALL_LONG, /* as SMALL, and keys that do not fit into nodes */
 	PLACES,
 };
-static const char *const place_name[PLACES] = {"empty",  "plain", "there", "full",
-					       "growth", "deep",  "long"};
+static const char *const place_name[PLACES] = {"empty", "plain", "there", "full",    "growth",
+					       "deep",  "long",  "small", "smaller", "small long"};
+
+enum {
+	SCAN_UP = ATOLL_OPS, /* what others do, beside operations */
+	SCAN_DOWN,
+	OTHERS,
+};
+static const char *other_name(unsigned b)
+{
+	return b == SCAN_UP ? "scan" : b == SCAN_DOWN ? "scan down" : atoll_op_name((enum atoll_op)b);
+}
 
 static void check(struct rig *g, const char *what, unsigned place, unsigned a, unsigned b,
 		  unsigned k, unsigned l)
@@ -39,7 +52,7 @@ static void check(struct rig *g, const char *what, unsigned place, unsigned a, u
 	if (lin != 1 || faults || g->failures)
 		fail_msg("%s: %s: %s beside %s, step %u, %u: linearizable %d, faults %u, failures "
 			 "%u",
-			 what, place_name[place], atoll_op_name(a), atoll_op_name(b), k, l, lin,
+			 what, place_name[place], atoll_op_name(a), other_name(b), k, l, lin,
 			 (unsigned)faults, (unsigned)g->failures);
 }
 
@@ -112,9 +125,49 @@ static struct {
 	struct rig_call call[RIG_HISTORY];
 } saved[PLACES];
 
+static void run(struct rig *g, enum atoll_op op, unsigned key)
+{
+	assert_non_null(rig_submit(g, 0, op, key));
+	drain(g);
+}
+
+/* Leaves in the order of their keys, all full but the last. Then the last has key 0 alone, and its left
+ * neighbour is half empty; if `deep`, so is their parent, and it has no other child. */
+static unsigned fill_small(struct rig *g, uint32_t far, bool deep)
+{
+	unsigned per = 0, n = 2, last, count;
+	struct rig_look l;
+
+	for (count = 0;; count++) { /* until there is a new leaf, so many times */
+		char text[24];
+
+		snprintf(text, sizeof(text), "l%04u", count);
+		key_set(g, n, text, far);
+		run(g, ATOLL_PUT, n);
+		g->nkeys = ++n;
+		rig_look(g, &l, NULL);
+		if (l.nodes[0] == 2 && !per)
+			per = count; /* entries of a full leaf */
+		if (deep ? l.levels == 3 && l.nodes[1] == 2 && l.nodes[0] % 2 == 0 : l.nodes[0] == 3)
+			break;
+	}
+	last = n - 1;
+	run(g, ATOLL_PUT, 0);
+	for (unsigned i = 2 + 2 * per; deep && i < 2 + 10 * per; i++)
+		run(g, ATOLL_DELETE, i);
+	run(g, ATOLL_DELETE, last);
+	for (unsigned i = last - per; i < last - 5; i++)
+		run(g, ATOLL_DELETE, i);
+	rig_look(g, &l, NULL);
+	assert_int_equal(l.faults, 0);
+	return n;
+}
+
 static void fill(struct rig *g, unsigned place)
 {
-	uint32_t far = place == LONG ? 60 : place == DEEP ? 44 : 0;
+	uint32_t far = place == LONG || place == SMALL_LONG	? 60
+		       : place == DEEP || place == SMALLER ? 44
+								: 0;
 	unsigned n = 2;
 
 	rig_open(g, 7 + place, 1, 1);
@@ -128,7 +181,9 @@ static void fill(struct rig *g, unsigned place)
 	if (place == PLAIN)
 		rig_submit(g, 0, ATOLL_PUT, 1);
 	drain(g);
-	for (unsigned i = 0; place >= FULL && i < RIG_KEYS - 2; i++) {
+	if (place >= SMALL)
+		n = fill_small(g, far, place == SMALLER);
+	for (unsigned i = 0; place >= FULL && place < SMALL && i < RIG_KEYS - 2; i++) {
 		char text[24];
 		struct rig_look l;
 
@@ -147,7 +202,7 @@ static void fill(struct rig *g, unsigned place)
 		drain(g);
 	}
 	assert_true(n < RIG_KEYS - 2);
-	if (place >= FULL)
+	if (place >= FULL && place < SMALL)
 		assert_false(has_room(g, 0));
 	if (place == DEEP)
 		assert_false(has_room(g, 1));
@@ -209,6 +264,33 @@ static void after(struct rig *g, unsigned client)
 	rig_bury(g, true);
 }
 
+static uint64_t merges;
+
+/* What `client` does beside the one that is stopped. */
+static void other(struct rig *g, unsigned client, unsigned b, unsigned key)
+{
+	static struct rig_scan scan;
+	static uint64_t live[RIG_KEYS];
+	struct rig_look l;
+
+	if (b < ATOLL_OPS) {
+		assert_non_null(rig_submit(g, client, (enum atoll_op)b, key));
+		drain(g);
+		return;
+	}
+	assert_true(rig_scan(g, client, &scan, b == SCAN_DOWN));
+	drain(g);
+	if (!scan.done || g->client[client].fake->fenced)
+		return;
+	assert_int_equal(scan.result, ATOLL_OK);
+	memset(live, 0, sizeof(live));
+	rig_look(g, &l, live);
+	for (unsigned k = 2; k < g->nkeys; k++)
+		if (scan.seen[k] != live[k])
+			fail_msg("key %u: seen %u times, there %u times", k, scan.seen[k],
+				 (unsigned)live[k]);
+}
+
 /* False when the client ended its operation before its k-th step. */
 static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool later, uint64_t seed)
 {
@@ -223,40 +305,52 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 			rig_turn(g);
 		rig_bury(g, false);
 	}
-	assert_non_null(rig_submit(g, 1, (enum atoll_op)b, seed % 2));
-	drain(g);
+	other(g, 1, b, seed % 2);
 	stopped = g->client[0].fake->fenced;
+	merges += tree_stats(g->client[0].tree)->merges;
 	after(g, 2);
 	check(g, "crash", place, a, b, k, 0);
 	rig_close(g);
 	return stopped;
 }
 
+static uint64_t seed_of_sample(void)
+{
+	const char *text = getenv("ATOLL_TEST_SEED");
+
+	return text ? strtoull(text, NULL, 0) : 1;
+}
+
+/* All of them, four times, with ATOLL_TEST_FULL; else one in four. */
 static void test_crash_points(void **state)
 {
 	bool full = getenv("ATOLL_TEST_FULL");
+	struct fake_world w = {.random = seed_of_sample() * 0x9e3779b97f4a7c15ull + 1};
 	unsigned points = 0, runs = 0, of[PLACES] = {0};
 
 	(void)state;
 	for (unsigned place = 0; place < PLACES; place++)
 		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS; a++)
-			for (unsigned b = ATOLL_GET; b < ATOLL_OPS; b++)
+			for (unsigned b = ATOLL_GET; b < OTHERS; b++)
 				for (unsigned later = 0; later < 2; later++)
 					for (unsigned k = 1, stopped = 1; stopped; k++) {
+						if (!full && fake_below(&w, 4))
+							continue;
 						stopped = 0;
-						for (uint64_t seed = 0; seed < (full ? 16 : 1);
+						for (uint64_t seed = 0; seed < (full ? 4 : 1);
 						     seed++)
 							stopped |= crash_at(place, k, a, b, later,
 									    seed * 1000 + k);
 						points += stopped;
 						of[place] += stopped;
-						runs += full ? 16 : 1;
+						runs += full ? 4 : 1;
 					}
-	printf("%u crash points, %u runs;", points, runs);
+	printf("seed %llu: %u crash points, %u runs;",
+	       (unsigned long long)seed_of_sample(), points, runs);
 	for (unsigned place = 0; place < PLACES; place++)
 		printf(" %s %u", place_name[place], of[place]);
-	printf("\n");
-	assert_true(points > 2000);
+	printf("; %llu merges\n", (unsigned long long)merges);
+	assert_true(points > 2000 && merges);
 }
 
 /* The first is stopped in a change, then the second, who finds what it left, after each of its
@@ -274,8 +368,7 @@ static bool double_at(unsigned place, unsigned k, unsigned l, unsigned a, unsign
 		rig_turn(g);
 	rig_bury(g, true);
 	g->client[1].fake->limit = g->client[1].fake->steps + l;
-	assert_non_null(rig_submit(g, 1, (enum atoll_op)b, 0));
-	drain(g);
+	other(g, 1, b, 0);
 	stopped = g->client[1].fake->fenced;
 	*both += stopped && g->client[0].fake->fenced;
 	after(g, 2);
@@ -289,29 +382,28 @@ static bool double_at(unsigned place, unsigned k, unsigned l, unsigned a, unsign
 static void test_double_crash(void **state)
 {
 	bool full = getenv("ATOLL_TEST_FULL");
-	const char *text = getenv("ATOLL_TEST_SEED");
-	uint64_t seed = text ? strtoull(text, NULL, 0) : 1, cleared = 0;
+	uint64_t seed = seed_of_sample(), cleared = 0;
 	struct fake_world w = {.random = seed * 0x9e3779b97f4a7c15ull + 1};
 	unsigned both = 0, runs = 0;
 
 	(void)state;
 	for (unsigned place = 0; place < PLACES; place++)
-		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS; a++)
-			for (unsigned b = ATOLL_GET; b < ATOLL_OPS; b++) {
-				unsigned most = 0;
+		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS; a++) {
+			unsigned most = 0;
 
-				for (unsigned k = 1; crash_at(place, k, a, ATOLL_GET, true, k); k++)
-					most = k;
+			for (unsigned k = 1; crash_at(place, k, a, ATOLL_GET, true, k); k++)
+				most = k;
+			for (unsigned b = ATOLL_GET; b < OTHERS; b++)
 				for (unsigned k = 1; k <= most; k++)
 					for (unsigned l = 1, stopped = 1; stopped; l++) {
-						if (!full && fake_below(&w, 100))
+						if (!full && fake_below(&w, 800))
 							continue;
 						stopped = double_at(place, k, l, a, b,
 								    seed + k * 100 + l, &both,
 								    &cleared);
 						runs++;
 					}
-			}
+		}
 	printf("seed %llu: %u runs, %u of them stopped both, %llu locks taken over\n",
 	       (unsigned long long)seed, runs, both, (unsigned long long)cleared);
 	assert_true(both > 500 && cleared > 500);
@@ -327,7 +419,8 @@ static void test_repair(void **state)
 
 	(void)state;
 	for (unsigned place = THERE; place < PLACES; place++)
-		for (unsigned k = 1; k < 40; k += getenv("ATOLL_TEST_FULL") ? 1 : 5)
+		for (unsigned k = 1; k < (place < SMALL ? 40 : 160);
+		     k += getenv("ATOLL_TEST_FULL") ? 1 : place < SMALL ? 5 : 11)
 			for (unsigned l = 1; l < 240; l += getenv("ATOLL_TEST_FULL") ? 2 : 29) {
 				struct atoll_index_repaired r = {0};
 				struct rig_look look;
@@ -336,7 +429,8 @@ static void test_repair(void **state)
 				start(g, place, k * 1000 + l, 3);
 				g->w.idle_steps = true;
 				g->client[0].fake->limit = g->client[0].fake->steps + k;
-				assert_non_null(rig_submit(g, 0, ATOLL_PUT, 0));
+				assert_non_null(
+					rig_submit(g, 0, place < SMALL ? ATOLL_PUT : ATOLL_DELETE, 0));
 				for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
 					rig_turn(g);
 				rig_bury(g, true);
@@ -354,6 +448,7 @@ static void test_repair(void **state)
 				rig_look(g, &look, NULL);
 				assert_int_equal(look.locked, 0);
 				assert_int_equal(look.torn, 0);
+				assert_int_equal(look.merging, 0);
 				assert_int_equal(tree_deaths(g->client[2].tree, &deaths), 0);
 				after(g, 2);
 				check(g, "repair", place, ATOLL_PUT, 0, k, l);

@@ -56,10 +56,10 @@ struct rig {
 	uint64_t now_ns, tick;
 	unsigned nclients, ops;
 	struct rig_client client[RIG_CLIENTS];
-	struct rig_call call[RIG_HISTORY];
 	unsigned ncalls;
 	uint64_t value_base; /* values count from here, which chooses their sizes */
 	bool small;	     /* values of 8 bytes */
+	struct rig_call call[RIG_HISTORY];
 	uint8_t key[RIG_KEYS][RIG_KEY_MAX];
 	uint32_t klen[RIG_KEYS];
 	unsigned nkeys;
@@ -182,7 +182,7 @@ static inline uint8_t *rig_memory(unsigned i, uint64_t size)
 /* @seed: of everything that chance decides. */
 static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsigned ops)
 {
-	memset(g, 0, offsetof(struct rig, key));
+	memset(g, 0, offsetof(struct rig, call)); /* of keys and calls nobody reads what nobody wrote */
 	memset((uint8_t *)g + offsetof(struct rig, nkeys), 0,
 	       sizeof(*g) - offsetof(struct rig, nkeys));
 	g->w.random = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
@@ -287,6 +287,56 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	return call;
 }
 
+/* ------------------------------------------------------------------ scans */
+
+/* Keys that stay as they are must be seen once, in order; others may be. */
+struct rig_scan {
+	struct rig *rig;
+	bool done, reverse;
+	enum atoll_result result;
+	uint32_t klen;
+	uint8_t key[RIG_KEY_MAX];
+	unsigned seen[RIG_KEYS];
+};
+
+static inline int rig_scan_entry(void *arg, const void *key, size_t klen, const void *value,
+				 size_t vlen)
+{
+	struct rig_scan *s = arg;
+	struct rig *g = s->rig;
+
+	if (s->klen) {
+		int c = tree_compare(key, (uint32_t)klen, s->key, s->klen);
+
+		g->failures += s->reverse ? c >= 0 : c <= 0;
+	}
+	memcpy(s->key, key, klen);
+	s->klen = (uint32_t)klen;
+	g->failures += rig_value_read(g, value, (uint32_t)vlen) == UINT64_MAX;
+	for (unsigned k = 0; k < g->nkeys; k++)
+		s->seen[k] += g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0;
+	return 0;
+}
+
+static inline void rig_scan_done(void *arg, enum atoll_result result, int rc, uint64_t entries)
+{
+	struct rig_scan *s = arg;
+
+	(void)rc;
+	(void)entries;
+	s->done = true;
+	s->result = result;
+}
+
+static inline bool rig_scan(struct rig *g, unsigned client, struct rig_scan *s, bool reverse)
+{
+	memset(s, 0, sizeof(*s));
+	s->rig = g;
+	s->reverse = reverse;
+	return tree_scan(g->client[client].tree, NULL, 0, reverse, 0, rig_scan_entry, rig_scan_done,
+			 s) == 0;
+}
+
 static inline void rig_chunk(struct rig *g, unsigned i)
 {
 	tree_chunk_add(g->client[i].tree, RIG_HEAP + g->segment++ * (uint64_t)INDEX_SEGMENT,
@@ -374,7 +424,7 @@ static inline int rig_check(struct rig *g)
 /* ------------------------------------------------------------------ a look at the tree itself */
 
 struct rig_look {
-	uint64_t faults, nodes[INDEX_TREE_LEVELS], entries, locked, torn, unknown;
+	uint64_t faults, nodes[INDEX_TREE_LEVELS], entries, locked, torn, merging, stale;
 	unsigned levels;
 };
 
@@ -458,6 +508,7 @@ static inline void rig_look_child(struct rig *g, struct rig_look *l, uint64_t at
 		rig_fence(g, l, &v.low);
 		l->faults += v.low.none ? klen != 0
 					: tree_compare(v.low.key, v.low.klen, key, klen) != 0;
+		l->stale += v.head.flags != 0;
 	}
 }
 
@@ -476,6 +527,7 @@ static inline void rig_look(struct rig *g, struct rig_look *l, uint64_t *live)
 	down = index_tree_root_offset(word);
 	for (unsigned level = l->levels; level-- > 0;) {
 		uint64_t next = down;
+		uint64_t before = 0, before_lock = 0;
 		uint32_t hlen = 0;
 		bool first = true;
 
@@ -501,6 +553,12 @@ static inline void rig_look(struct rig *g, struct rig_look *l, uint64_t *live)
 			}
 			l->nodes[level]++;
 			l->faults += v->head.level != level;
+			if (v->head.flags) { /* its merger died in the middle */
+				l->merging++;
+				l->faults += v->head.left != before || !before_lock;
+			}
+			before = at;
+			before_lock = v->head.lock;
 			rig_fence(g, l, &v->low);
 			rig_fence(g, l, &v->high);
 			l->faults += first != v->low.none;
@@ -523,9 +581,6 @@ static inline void rig_look(struct rig *g, struct rig_look *l, uint64_t *live)
 			first = false;
 		}
 	}
-	/* children whose parents do not know them */
-	for (unsigned level = 0; level + 1 < l->levels; level++)
-		l->unknown += l->nodes[level];
 }
 
 static inline uint64_t rig_faults(struct rig *g)
