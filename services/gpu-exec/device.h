@@ -25,7 +25,7 @@
 enum {
 	GPU_GRAIN = 512,       /* allocations begin at multiples of it and are counted in it, bytes */
 	GPU_WINDOW_OWN = 16,   /* one part in so many of the window is the device's own */
-	GPU_NAME_MAX = 255,    /* bytes of a kernel's or variable's name */
+	GPU_NAME_MAX = 7000,   /* bytes of a name: those of templates are long */
 	GPU_PARAMS_MAX = 4096, /* parameters of a kernel, bytes in all */
 	GPU_TEXT_MAX = 400,    /* bytes of a sentence that explains an error, with its NUL */
 };
@@ -83,7 +83,7 @@ struct gpu_device_info {
 struct gpu_function_info {
 	uint32_t param_count, param_bytes;
 	uint32_t shared_bytes, local_bytes, const_bytes, registers, max_threads;
-	uint32_t ptx_version, binary_version; /* 10 * major + minor */
+	uint32_t ptx_version, binary_version; /* architecture of its PTX, and of what runs: 10 * major + minor */
 };
 
 struct gpu_launch {

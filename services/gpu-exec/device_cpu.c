@@ -486,7 +486,6 @@ static int cpu_function(struct gpu_device *d, struct gpu_module *module, const c
 	const struct ptx_function *f = ptx_module_function_find(module->ptx, name);
 	const struct ptx_function_info *i;
 
-	(void)d;
 	if (!f || !ptx_function_info(f)->entry)
 		return GPU_NOT_FOUND;
 	i = ptx_function_info(f);
@@ -498,8 +497,8 @@ static int cpu_function(struct gpu_device *d, struct gpu_module *module, const c
 		.const_bytes = i->const_bytes,
 		.registers = i->registers,
 		.max_threads = i->max_threads,
-		.ptx_version = i->ptx_version,
-		.binary_version = i->target,
+		.ptx_version = i->target,
+		.binary_version = cpu_of(d)->capability,
 	};
 	for (unsigned k = 0; k < i->param_count && k < room; k++) {
 		params[k][0] = i->params[k].offset;

@@ -564,6 +564,14 @@ uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
 	return start - fuel;
 }
 
+/* Interpreting it has cost about as much as compiling it will. */
+static void compile_late(struct grid *g)
+{
+	bool can = jit_prepare(g->module, g->function);
+
+	atomic_store(&g->jit, can ? GRID_COMPILED : GRID_INTERPRETED);
+}
+
 /* True if the warp did something. */
 static bool warp_run(struct warp *w)
 {
@@ -592,7 +600,7 @@ static bool warp_run(struct warp *w)
 			run &= ~w->skip;
 		w->skip = 0;
 		mask = group_pick(w, run, &limit);
-		if (w->grid->jit)
+		if (atomic_load_explicit(&w->grid->jit, memory_order_acquire) == GRID_COMPILED)
 			done += jit_group_run(w, mask, TURN);
 		else
 			done += group_run(w, mask, limit, TURN);
@@ -600,6 +608,9 @@ static bool warp_run(struct warp *w)
 			break;
 	}
 	w->worker->instructions += done;
+	if (atomic_load_explicit(&w->grid->jit, memory_order_relaxed) == GRID_LATER &&
+	    w->worker->instructions >= w->grid->jit_at)
+		compile_late(w->grid);
 	return done > 0;
 }
 

@@ -32,8 +32,10 @@ static inline bool lanes_together(const struct warp *w, uint32_t mask, uint32_t 
 	return apart == 0;
 }
 
-/* False: there is no compiler, or it cannot compile this kernel. */
+/* Compiles a kernel and what it calls. False: there is no compiler, or it cannot compile this one. */
 bool jit_prepare(struct ptx_module *m, const struct ptx_function *f);
+/* Is it already? */
+bool jit_ready(struct ptx_module *m, const struct ptx_function *f);
 void jit_release(struct ptx_module *m);
 const char *jit_name(void);
 

@@ -251,8 +251,6 @@ struct formal {
 	uint8_t type;
 };
 
-struct jit_function;
-
 struct ptx_function {
 	struct ptx_function_info info;
 	struct ptx_module *module;
@@ -271,7 +269,7 @@ struct ptx_function {
 	uint8_t mark;
 	int builtin;
 	uint8_t *reg_types; /* enum ptx_type of each register */
-	struct jit_function *jit;
+	_Atomic uint64_t interpreted; /* warp instructions so far, what it calls included */
 };
 
 /* Registers every frame has in front: whence it was called. */
@@ -360,6 +358,9 @@ struct ptx_machine {
 
 /* ------------------------------------------------------------------------------ running */
 
+/* Kernels begin interpreted and are compiled when that has paid; lanes may change over anywhere. */
+enum grid_jit { GRID_INTERPRETED, GRID_LATER, GRID_COMPILED };
+
 struct grid {
 	struct ptx_machine *machine;
 	const struct ptx_function *function;
@@ -381,7 +382,8 @@ struct grid {
 	uint64_t grid_id;
 	_Alignas(16) uint8_t workspace[64]; /* of grid-wide barriers, see %envreg1 */
 	_Atomic uint64_t instructions;
-	bool jit;
+	_Atomic uint8_t jit; /* enum grid_jit */
+	uint64_t jit_at; /* a worker that has interpreted so much has the kernel compiled */
 };
 
 struct barrier {
@@ -418,6 +420,7 @@ struct worker {
 	uint64_t instructions;
 	uint32_t tick;
 	struct jit_site *sites; /* of compiled code, valid while the epoch stands */
+	uint32_t sites_count;
 	uint64_t sites_epoch;
 };
 

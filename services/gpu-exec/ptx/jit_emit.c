@@ -26,7 +26,7 @@ static void end_at(struct jit_emit *e, uint64_t value)
 	LLVMBuildRet(e->b, jit_const(e, 64, value));
 }
 
-/* The code that puts away what a block needs and ends there. */
+/* The code that puts away what was written and is needed at a block, and ends there. */
 static LLVMBasicBlockRef leave_at(struct jit_emit *e, uint32_t n)
 {
 	if (!e->leave[n])
@@ -40,7 +40,7 @@ static void leave_emit(struct jit_emit *e, uint32_t n)
 
 	LLVMPositionBuilderAtEnd(e->b, e->leave[n]);
 	for (uint32_t r = 0; r < e->flow.registers; r++)
-		if (flow_live(b, r))
+		if (flow_stores(b, r))
 			jit_put_away(e, (int32_t)r);
 	end_at(e, b->first);
 }
@@ -173,7 +173,7 @@ static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
 		LLVMAddCase(to, jit_const(e, 32, b->first), in);
 		LLVMPositionBuilderAtEnd(e->b, in);
 		for (uint32_t r = 0; r < e->flow.registers; r++)
-			if (flow_live(b, r))
+			if (flow_loads(b, r))
 				jit_take_back(e, (int32_t)r);
 		LLVMBuildBr(e->b, e->block[n]);
 	}

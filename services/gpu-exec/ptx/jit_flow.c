@@ -208,7 +208,7 @@ static int blocks_find(struct flow *f)
 	}
 	for (uint32_t k = 0; k < n; k++)
 		count += mark[k] & 1;
-	if ((uint64_t)count * f->words * 8 > SETS_MAX)
+	if ((uint64_t)count * f->words * 8 * 3 > SETS_MAX)
 		return -ENOTSUP;
 	f->blocks = arena_alloc(&f->arena, count * sizeof(*f->blocks));
 	if (!f->blocks)
@@ -225,9 +225,11 @@ static int blocks_find(struct flow *f)
 			b->end++;
 		b->stop = flow_stops(&f->code[b->first]);
 		b->entry = mark[k] & 2 && !b->stop;
-		b->live = arena_alloc(&f->arena, f->words * sizeof(*b->live));
+		b->live = arena_alloc(&f->arena, 3 * f->words * sizeof(*b->live));
 		if (!b->live)
 			return -ENOMEM;
+		b->dirty = b->live + f->words;
+		b->need = b->dirty + f->words;
 	}
 	return 0;
 }
@@ -310,6 +312,96 @@ static int liveness(struct flow *f)
 	return rc;
 }
 
+/* Where may a lane be after @b without having stopped? In compiled code that is a branch or what follows. */
+static unsigned ways_on(const struct flow *f, const struct flow_block *b, struct flow_block *to[2])
+{
+	const struct insn *i = &f->code[b->end - 1];
+	unsigned n = 0;
+
+	if (b->stop)
+		return 0;
+	if (i->kind == K_BRA)
+		to[n++] = block_of(f, i->target);
+	if ((i->kind != K_BRA || i->guard != PTX_NONE) && inside(f, b->end))
+		to[n++] = block_of(f, b->end);
+	return n;
+}
+
+/* What is written since lanes came in, along all ways that do not stop. */
+static int dirty_find(struct flow *f)
+{
+	struct flow_regs r = {0};
+	uint64_t *set = arena_alloc(&f->arena, f->words * sizeof(*set));
+	bool changed = set != NULL;
+	int rc = set ? 0 : -ENOMEM;
+
+	while (changed && !rc) {
+		changed = false;
+		for (uint32_t n = 0; n < f->block_count && !rc; n++) {
+			struct flow_block *b = &f->blocks[n], *to[2];
+			unsigned ways = ways_on(f, b, to);
+
+			memcpy(set, b->dirty, f->words * sizeof(*set));
+			for (uint32_t pc = b->first; ways && pc < b->end && !rc; pc++) {
+				rc = flow_regs(f, &f->code[pc], &r);
+				for (unsigned k = 0; k < r.def_count; k++)
+					set[r.defs[k] / 64] |= UINT64_C(1) << r.defs[k] % 64;
+			}
+			for (unsigned k = 0; k < ways; k++)
+				for (uint32_t j = 0; j < f->words; j++)
+					if (set[j] & ~to[k]->dirty[j]) {
+						to[k]->dirty[j] |= set[j];
+						changed = true;
+					}
+		}
+	}
+	flow_regs_free(&r);
+	return rc;
+}
+
+/* What is read before the lane stops, or stored when it does. After dirty_find. */
+static int need_find(struct flow *f)
+{
+	struct flow_regs r = {0};
+	uint64_t *set = arena_alloc(&f->arena, f->words * sizeof(*set));
+	bool changed = set != NULL;
+	int rc = set ? 0 : -ENOMEM;
+
+	while (changed && !rc) {
+		changed = false;
+		for (uint32_t n = f->block_count; n-- > 0 && !rc;) {
+			struct flow_block *b = &f->blocks[n], *to[2];
+			unsigned ways = ways_on(f, b, to);
+
+			memset(set, 0, f->words * sizeof(*set));
+			for (unsigned k = 0; k < ways; k++)
+				for (uint32_t j = 0; j < f->words; j++)
+					set[j] |= to[k]->need[j];
+			for (uint32_t pc = b->end; ways && pc-- > b->first && !rc;) {
+				const struct insn *i = &f->code[pc];
+
+				rc = flow_regs(f, i, &r);
+				if (r.known && i->guard == PTX_NONE)
+					for (unsigned k = 0; k < r.def_count; k++)
+						set[r.defs[k] / 64] &= ~(UINT64_C(1) << r.defs[k] % 64);
+				for (unsigned k = 0; k < r.use_count; k++)
+					set[r.uses[k] / 64] |= UINT64_C(1) << r.uses[k] % 64;
+			}
+			/* lanes may stop here: always, or at the head of a loop */
+			if (b->stop || b->entry)
+				for (uint32_t j = 0; j < f->words; j++)
+					set[j] |= b->live[j] & b->dirty[j];
+			for (uint32_t j = 0; j < f->words; j++)
+				if (set[j] & ~b->need[j]) {
+					b->need[j] |= set[j];
+					changed = true;
+				}
+		}
+	}
+	flow_regs_free(&r);
+	return rc;
+}
+
 /* A constant that is no NaN, moved into a register of floats. */
 static bool tame_constant(const struct flow *f, const struct insn *i)
 {
@@ -375,6 +467,10 @@ int flow_make(struct flow *f, const struct ptx_function *function)
 	rc = blocks_find(f);
 	if (!rc)
 		rc = liveness(f);
+	if (!rc)
+		rc = dirty_find(f);
+	if (!rc)
+		rc = need_find(f);
 	if (!rc)
 		rc = raw_find(f);
 	return rc;

@@ -4,8 +4,10 @@
  *
  * Compiled code runs one lane. It runs on its own from an entry until it comes to an instruction
  * that concerns several lanes or the scheduler (it stops there), or has gone round loops for long.
- * Where it stops, the registers that are still needed lie in the lane's slots of the frame; where
- * it enters, it loads those that will be read.
+ * Where it stops, the registers that are still needed lie in the lane's slots of the frame: it
+ * stores those that it may have written since it came in. Where it enters, it loads those that it may
+ * read before it stops again. What only passes through stays in the frame; kernels with many stops
+ * and many registers would otherwise consist of little else than loads and stores.
  */
 #ifndef ATOLL_SERVICES_GPU_EXEC_PTX_JIT_FLOW_H
 #define ATOLL_SERVICES_GPU_EXEC_PTX_JIT_FLOW_H
@@ -19,6 +21,8 @@ struct flow_block {
 	bool entry;     /* lanes may come in here */
 	bool reached;   /* there is a way to it */
 	uint64_t *live; /* registers that are read before they are written, a bit each */
+	uint64_t *dirty; /* that may have been written since the lane came in */
+	uint64_t *need; /* that are read, or stored at a stop, before the lane stops again */
 };
 
 struct flow {
@@ -55,9 +59,16 @@ bool flow_stops(const struct insn *i);
  */
 bool flow_float_result(const struct insn *i);
 
-static inline bool flow_live(const struct flow_block *b, uint32_t reg)
+/* Is it to be loaded where lanes come in at @b? */
+static inline bool flow_loads(const struct flow_block *b, uint32_t reg)
 {
-	return b->live[reg / 64] >> (reg % 64) & 1;
+	return b->need[reg / 64] >> (reg % 64) & 1;
+}
+
+/* Is it to be stored where lanes stop before @b? */
+static inline bool flow_stores(const struct flow_block *b, uint32_t reg)
+{
+	return (b->live[reg / 64] & b->dirty[reg / 64]) >> (reg % 64) & 1;
 }
 
 #endif

@@ -303,6 +303,25 @@ static void grid_unshare(struct ptx_machine *m, struct grid *g)
 	pthread_mutex_unlock(&m->pool_lock);
 }
 
+enum { INTERPRETED_PER_COMPILED = 4000 }; /* measured: warp instructions, by the interpreter, in the time of one compiled */
+
+/*
+ * How a launch begins. To compile an instruction takes as long as to interpret some thousands: a kernel
+ * that runs shortly is better not compiled, and what earlier launches have interpreted counts.
+ */
+static uint8_t jit_state(const struct ptx_function *f, unsigned executor, uint64_t *at)
+{
+	uint64_t pays = (uint64_t)(f->end - f->first) * INTERPRETED_PER_COMPILED,
+		 was = atomic_load_explicit(&f->interpreted, memory_order_relaxed);
+
+	if (executor == PTX_EXEC_INTERPRETER)
+		return GRID_INTERPRETED;
+	if (executor == PTX_EXEC_JIT || was >= pays || jit_ready(f->module, f))
+		return jit_prepare(f->module, f) ? GRID_COMPILED : GRID_INTERPRETED;
+	*at = pays - was;
+	return jit_name() ? GRID_LATER : GRID_INTERPRETED;
+}
+
 int ptx_launch(struct ptx_machine *m, const struct ptx_launch *launch, struct ptx_fault *fault)
 {
 	static _Atomic uint64_t ids;
@@ -342,7 +361,7 @@ int ptx_launch(struct ptx_machine *m, const struct ptx_launch *launch, struct pt
 		memcpy(g->params, launch->params, g->param_bytes);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->done, NULL);
-	g->jit = executor != PTX_EXEC_INTERPRETER && jit_prepare(f->module, f);
+	g->jit = jit_state(f, executor, &g->jit_at);
 	if (g->helpers_max && g->blocks > 1) {
 		grid_share(m, g);
 		grid_work(g);
@@ -351,6 +370,9 @@ int ptx_launch(struct ptx_machine *m, const struct ptx_launch *launch, struct pt
 		grid_work(g);
 	}
 	rc = g->fault.code;
+	if (g->jit != GRID_COMPILED)
+		atomic_fetch_add(&((struct ptx_function *)(uintptr_t)f)->interpreted,
+				 atomic_load(&g->instructions));
 	if (fault)
 		*fault = g->fault;
 	if (launch->instructions)

@@ -322,6 +322,26 @@ static void relocate(struct parser *p)
 			m->columns[(size_t)c * PTX_LANES + l] = m->constants[c];
 }
 
+/*
+ * PTX names each value anew, a GPU would share registers between them: few of the many are alive at a
+ * time. Whatever it is, a block that the kernel was compiled for fits a multiprocessor: programs divide by
+ * how many fit.
+ */
+static uint32_t registers_guess(const struct ptx_function *f)
+{
+	enum { ALL = 65536, FEW = 32, SHARED_BY = 16, LEAST = 16, MOST = 255, GRAIN = 8 };
+	uint32_t n = f->registers < FEW ? f->registers : FEW + (f->registers - FEW) / SHARED_BY;
+	uint32_t threads = (f->info.max_threads + PTX_LANES - 1) / PTX_LANES * PTX_LANES;
+	uint32_t most = ALL / threads;
+
+	if (f->info.min_blocks > 1 && f->info.min_blocks < most / LEAST)
+		most /= f->info.min_blocks;
+	most = most / GRAIN * GRAIN;
+	most = most > MOST ? MOST : most;
+	n = (n + GRAIN - 1) / GRAIN * GRAIN;
+	return n < LEAST ? LEAST : n > most ? most : n;
+}
+
 static void functions_finish(struct parser *p)
 {
 	struct ptx_module *m = p->m;
@@ -348,9 +368,7 @@ static void functions_finish(struct parser *p)
 				   "A thread of %.200s needs over a gigabyte.", f->info.name);
 		f->info.local_bytes = (uint32_t)((local + 15) & ~UINT64_C(15));
 		f->info.const_bytes = m->const_bytes;
-		f->info.registers = f->registers < 16	? 16
-				    : f->registers > 255 ? 255
-							 : f->registers;
+		f->info.registers = registers_guess(f);
 	}
 }
 

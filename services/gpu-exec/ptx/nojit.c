@@ -14,6 +14,13 @@ bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)
 	return false;
 }
 
+bool jit_ready(struct ptx_module *m, const struct ptx_function *f)
+{
+	(void)m;
+	(void)f;
+	return false;
+}
+
 void jit_release(struct ptx_module *m)
 {
 	(void)m;
