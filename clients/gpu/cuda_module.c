@@ -447,3 +447,68 @@ API(cuLaunchKernelEx(const struct launch_config *c, struct function *f, void **p
 	}
 	return launch(f, &l, c->stream, params, extra);
 }
+
+/* ------------------------------------------------------------------ occupancy */
+
+API(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, struct function *f, int threads, size_t shared,
+							 unsigned flags))
+{
+	struct gpu *g;
+	int rc = blocks && threads > 0 && !(flags & ~1u) ? function_check(f, &g) : GPUE_INVALID_VALUE;
+
+	if (!rc)
+		*blocks = (int)gpu_occupancy(gpu_info(g), &f->kernel, (unsigned)threads, shared);
+	return rc;
+}
+
+API(cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, struct function *f, int threads, size_t shared))
+{
+	return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, f, threads, shared, 0);
+}
+
+API(cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, struct function *f, int blocks, int threads))
+{
+	struct gpu *g;
+	uint64_t n = 0;
+	int rc = shared && blocks > 0 && threads > 0 ? function_check(f, &g) : GPUE_INVALID_VALUE;
+
+	if (!rc)
+		rc = gpu_occupancy_shared(gpu_info(g), &f->kernel, (unsigned)blocks, (unsigned)threads, &n);
+	if (!rc)
+		*shared = n;
+	return rc;
+}
+
+/* The block size with which most threads are active, and the fewest blocks that fill the device with it. */
+API(cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, struct function *f, size_t (*shared_of)(int),
+					      size_t shared, int limit, unsigned flags))
+{
+	unsigned best = 0, blocks = 0, most;
+	struct gpu *g;
+	int rc = grid && block && limit >= 0 && !(flags & ~1u) ? function_check(f, &g) : GPUE_INVALID_VALUE;
+
+	if (rc)
+		return rc;
+	most = f->kernel.info.max_threads;
+	if (limit && (unsigned)limit < most)
+		most = (unsigned)limit;
+	*grid = *block = 0;
+	for (unsigned n = (most + 31) / 32 * 32; n; n -= 32) {
+		unsigned threads = n < most ? n : most, fit;
+
+		fit = gpu_occupancy(gpu_info(g), &f->kernel, threads, shared_of ? shared_of((int)threads) : shared);
+		if (fit * threads > best) {
+			best = fit * threads;
+			blocks = fit;
+			*block = (int)threads;
+		}
+	}
+	*grid = (int)(blocks * gpu_info(g)->multiprocessors);
+	return 0;
+}
+
+API(cuOccupancyMaxPotentialBlockSize(int *grid, int *block, struct function *f, size_t (*shared_of)(int), size_t shared,
+				     int limit))
+{
+	return cuOccupancyMaxPotentialBlockSizeWithFlags(grid, block, f, shared_of, shared, limit, 0);
+}

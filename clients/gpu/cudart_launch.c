@@ -5,9 +5,7 @@
 #include "clients/gpu/cudart.h"
 
 enum {
-	CALLS_DEEP = 16,      /* launches whose arguments launch, nested */
-	REGISTERS_GRAIN = 256, /* of a warp */
-	SHARED_RESERVED = 1024, /* of a block, by the system */
+	CALLS_DEEP = 16, /* launches whose arguments launch, nested */
 };
 
 struct configuration {
@@ -222,34 +220,14 @@ EXPORT cudaError_t cudaFuncSetCacheConfig(const void *host, int config)
 
 static int occupancy(int *blocks, const void *host, int threads, size_t shared)
 {
-	const struct gpu_result_info *i;
 	const struct gpu_kernel *kernel;
 	struct rt_kernel *k;
 	struct gpu *g;
-	uint64_t warps, n, registers;
 	int rc = blocks && threads > 0 ? kernel_of(host, &k, &kernel, &g) : E_INVALID_VALUE;
 
-	if (rc)
-		return rc;
-	i = gpu_info(g);
-	if ((unsigned)threads > i->threads_block || (unsigned)threads > kernel->info.max_threads) {
-		*blocks = 0;
-		return 0;
-	}
-	warps = ((unsigned)threads + i->warp - 1) / i->warp;
-	n = i->threads_multiprocessor / (warps * i->warp);
-	if (n > i->blocks_multiprocessor)
-		n = i->blocks_multiprocessor;
-	shared += kernel->info.shared_bytes;
-	if (shared > i->shared_block_optin)
-		n = 0;
-	else if (i->shared_multiprocessor / (shared + SHARED_RESERVED) < n)
-		n = i->shared_multiprocessor / (shared + SHARED_RESERVED);
-	registers = (kernel->info.registers * i->warp + REGISTERS_GRAIN - 1) / REGISTERS_GRAIN * REGISTERS_GRAIN * warps;
-	if (registers && i->registers_block / registers < n)
-		n = i->registers_block / registers;
-	*blocks = (int)n;
-	return 0;
+	if (!rc)
+		*blocks = (int)gpu_occupancy(gpu_info(g), kernel, (unsigned)threads, shared);
+	return rc;
 }
 
 EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *host, int threads,
@@ -266,4 +244,20 @@ EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *b
 									  size_t shared, unsigned flags)
 {
 	return rt_set(flags & ~1u ? E_INVALID_VALUE : occupancy(blocks, host, threads, shared));
+}
+
+EXPORT cudaError_t cudaOccupancyAvailableDynamicSMemPerBlock(size_t *shared, const void *host, int blocks, int threads);
+EXPORT cudaError_t cudaOccupancyAvailableDynamicSMemPerBlock(size_t *shared, const void *host, int blocks, int threads)
+{
+	const struct gpu_kernel *kernel;
+	struct rt_kernel *k;
+	struct gpu *g;
+	uint64_t n = 0;
+	int rc = shared && blocks > 0 && threads > 0 ? kernel_of(host, &k, &kernel, &g) : E_INVALID_VALUE;
+
+	if (!rc)
+		rc = gpu_occupancy_shared(gpu_info(g), kernel, (unsigned)blocks, (unsigned)threads, &n);
+	if (!rc)
+		*shared = n;
+	return rt_set(rc);
 }

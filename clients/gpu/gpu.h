@@ -45,6 +45,7 @@ enum gpu_code {
 	GPUE_NOT_FOUND = 500,
 	GPUE_NOT_READY = 600,
 	GPUE_OUT_OF_RESOURCES = 701,
+	GPUE_TOO_LARGE = 720, /* cudaErrorCooperativeLaunchTooLarge */
 	GPUE_NOT_SUPPORTED = 801,
 };
 
@@ -123,6 +124,12 @@ int gpu_launch(struct gpu *g, const struct gpu_kernel *k, const struct gpu_geome
 /* The same from pointers to each parameter. */
 int gpu_launch_args(struct gpu *g, const struct gpu_kernel *k, const struct gpu_geometry *geometry,
 		    void **args);
+
+/* Blocks of @threads with @shared bytes of dynamic memory that a multiprocessor can have at once. */
+unsigned gpu_occupancy(const struct gpu_result_info *i, const struct gpu_kernel *k, unsigned threads, uint64_t shared);
+/* The dynamic memory that each of so many blocks can have; 1: so many there cannot be. */
+int gpu_occupancy_shared(const struct gpu_result_info *i, const struct gpu_kernel *k, unsigned blocks,
+			 unsigned threads, uint64_t *shared);
 
 /* The place behind all that was asked so far. */
 uint64_t gpu_mark(struct gpu *g);

@@ -184,6 +184,10 @@ static int geometry_check(const struct gpu *g, const struct gpu_kernel *k, const
 		return GPUE_OUT_OF_RESOURCES;
 	if ((uint64_t)l->shared + k->info.shared_bytes > g->info.shared_block_optin)
 		return GPUE_INVALID_VALUE;
+	if (l->cooperative && (uint64_t)l->grid[0] * l->grid[1] * l->grid[2] >
+				      (uint64_t)g->info.multiprocessors *
+					      gpu_occupancy(&g->info, k, (unsigned)threads, l->shared))
+		return GPUE_TOO_LARGE;
 	return 0;
 }
 
