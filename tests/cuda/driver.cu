@@ -2,6 +2,7 @@
 /*
  * A program of the driver's functions, with its kernels as PTX text; then the runtime beside them, on the same memory.
  *
+ * nvcc: -lcuda -L/usr/local/cuda/lib64/stubs
  * prints: done 500500
  */
 #include <cstdio>
