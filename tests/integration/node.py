@@ -11,6 +11,8 @@ import time
 BUILD = os.environ.get("ATOLL_BUILD", os.path.join(os.getcwd(), "build"))
 SOURCE = os.environ.get("ATOLL_SOURCE", os.getcwd())
 SVCCTL = os.path.join(BUILD, "tools/svcctl/svcctl")
+# A test that is killed takes its nodes with it.
+os.environ["SVCCTL_WHILE_PID"] = str(os.getpid())
 HERE = os.path.join(SOURCE, "tests/integration")
 
 

@@ -139,6 +139,23 @@ class Local(unittest.TestCase):
             self.assert_linked(10)
         self.down()
 
+    def test_ends_with_the_process_that_it_was_to_end_with(self):
+        script = subprocess.Popen(["sleep", "1000"])
+        self.addCleanup(script.kill)
+        self.up("--while-pid", str(script.pid))
+        self.assert_linked()
+        supervisors = [self.node(n)["supervisor"]["pid"] for n in "ab"]
+        script.kill()
+        script.wait()
+        self.assert_down()
+        self.assertTrue(wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in supervisors)))
+        self.assertIn("the process that it was to end with has ended", str(self.node("a")))
+        out = svcctl("up", "--local", "2", "--dir", self.dir.path, "--while-pid", str(script.pid))
+        self.assertEqual(out.returncode, 1)
+        self.assertIn(f"--while-pid {script.pid}: No such process", out.stderr)
+        out = svcctl("up", "--local", "2", "--dir", self.dir.path, "--while-pid", "me")
+        self.assertIn("write a number", out.stderr)
+
     def test_unprivileged(self):
         if os.getuid() != 0:
             self.skipTest("the other tests are unprivileged already")

@@ -208,6 +208,9 @@ int main(int argc, char **argv)
 	ssize_t n;
 	int c, rc;
 
+	/* a benchmark that is killed takes its nodes with it */
+	snprintf(self, sizeof(self), "%d", getpid());
+	setenv("SVCCTL_WHILE_PID", self, 1);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (c) {
 		case 'j':

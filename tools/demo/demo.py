@@ -386,6 +386,8 @@ def main():
     parser.add_argument("--words", default=WORDS, help="word list, one a line")
     parser.add_argument("--keep", action="store_true", help="leave the nodes running and say where")
     options = parser.parse_args()
+    if not options.keep:
+        os.environ["SVCCTL_WHILE_PID"] = str(os.getpid())
     demo = Demo(options.build, options.words)
     code = 1
     try:

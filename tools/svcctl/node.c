@@ -382,13 +382,14 @@ static int timeout(const struct node *n)
 
 static void turn(struct node *n)
 {
-	struct pollfd p[4 + 2 * NODE_PROCS_MAX + NODE_CLIENTS_MAX];
-	struct pollfd *pids = p + 4, *reports = pids + n->nprocs, *clients = reports + n->nprocs;
+	struct pollfd p[5 + 2 * NODE_PROCS_MAX + NODE_CLIENTS_MAX];
+	struct pollfd *pids = p + 5, *reports = pids + n->nprocs, *clients = reports + n->nprocs;
 
 	p[0] = (struct pollfd){.fd = n->signals, .events = POLLIN};
 	p[1] = (struct pollfd){.fd = n->control, .events = POLLIN};
 	p[2] = (struct pollfd){.fd = n->keeper_sock, .events = POLLIN};
 	p[3] = (struct pollfd){.fd = n->admin.fd, .events = POLLIN};
+	p[4] = (struct pollfd){.fd = n->while_fd, .events = POLLIN};
 	for (unsigned i = 0; i < n->nprocs; i++) {
 		pids[i] = (struct pollfd){.fd = n->procs[i].pidfd, .events = POLLIN};
 		reports[i] = (struct pollfd){.fd = n->procs[i].report, .events = POLLIN};
@@ -410,6 +411,11 @@ static void turn(struct node *n)
 	}
 	if (p[0].revents)
 		read_signals(n);
+	if (p[4].revents) {
+		n->while_fd = -1; /* it stays readable */
+		if (n->phase < NODE_STOP_SERVICES)
+			node_end(n, false, "the process that it was to end with has ended");
+	}
 	for (unsigned i = 0; i < NODE_CLIENTS_MAX; i++)
 		if (clients[i].revents)
 			control_read(n, &n->clients[i]);
@@ -483,7 +489,7 @@ static int node_open(struct node *n)
 	return 0;
 }
 
-int node_run(const struct node_conf *conf, const char *file, int ready_fd)
+int node_run(const struct node_conf *conf, const char *file, int ready_fd, int while_fd)
 {
 	struct node *n = calloc(1, sizeof(*n));
 	bool failed;
@@ -493,6 +499,7 @@ int node_run(const struct node_conf *conf, const char *file, int ready_fd)
 	n->conf = conf;
 	n->file = file;
 	n->ready_fd = ready_fd;
+	n->while_fd = while_fd;
 	n->lock = n->control = n->signals = n->keeper_sock = n->conf_fd = -1;
 	n->lifeline[0] = n->lifeline[1] = n->admin.fd = n->guard.sock = -1;
 	for (unsigned i = 0; i < NODE_CLIENTS_MAX; i++)

@@ -61,6 +61,7 @@ struct node {
 	int lock, control, signals, keeper_sock, conf_fd;
 	int lifeline[2];
 	int ready_fd; /* told when the node is up; -1 */
+	int while_fd; /* pidfd: the node ends when that process does; -1 */
 	struct node_client clients[NODE_CLIENTS_MAX];
 	uint64_t started_ns, now_ns, tick_ns, ask_ns;
 	bool failed; /* the exit status is not 0 */
@@ -71,9 +72,10 @@ struct node {
 /**
  * node_run - the supervisor, from start to end.
  * @ready_fd: gets "up\n" when every service is ready; closed then. -1: a line on stdout instead.
+ * @while_fd: a pidfd, or -1: the node ends, as by SIGTERM, when that process has ended.
  * Return: the exit status. Why it could not start, or ended, is on stderr.
  */
-int node_run(const struct node_conf *conf, const char *file, int ready_fd);
+int node_run(const struct node_conf *conf, const char *file, int ready_fd, int while_fd);
 
 const char *node_phase_name(enum node_phase phase);
 /* Begin to end the node. @failed: it was not asked to. */

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@ static const char usage_text[] =
 	"  check FILE...          say everything that is wrong with configuration files\n"
 	"  check --reference      every section and key that there is\n"
 	"  up [-d] FILE           start a node; -d: return when all its services are ready\n"
+	"      --while-pid PID    end the node when that process has ended; default: $SVCCTL_WHILE_PID\n"
 	"  up --local N           N nodes on this machine (1 to 16), with a configuration made for them\n"
 	"      --port uring|shm   kernel UDP (default), or the DPDK shared-memory link (two nodes)\n"
 	"      --dir DIR          where; default: the user's run-time directory\n"
@@ -163,7 +166,7 @@ static int detach(const struct node_conf *conf)
 }
 
 /* Start a supervisor in the background. Returns the descriptor that it reports to. */
-static int spawn(const char *file, const struct node_conf *conf)
+static int spawn(const char *file, const struct node_conf *conf, int while_fd)
 {
 	int report[2];
 	pid_t pid;
@@ -174,7 +177,7 @@ static int spawn(const char *file, const struct node_conf *conf)
 	pid = fork();
 	if (pid == 0) {
 		close(report[0]);
-		_exit(detach(conf) ? 1 : node_run(conf, file, report[1]));
+		_exit(detach(conf) ? 1 : node_run(conf, file, report[1], while_fd));
 	}
 	close(report[1]);
 	if (pid < 0) {
@@ -217,7 +220,7 @@ static int await(int fd, const char *name, const char *run_dir, bool json)
 	return 1;
 }
 
-static int cmd_up(const char *file, bool background, bool json)
+static int cmd_up(const char *file, bool background, bool json, int while_fd)
 {
 	static struct node_conf conf;
 	struct conf_errors errors = {.say = say_error};
@@ -232,16 +235,16 @@ static int cmd_up(const char *file, bool background, bool json)
 	if (!real)
 		return 1;
 	if (background) {
-		fd = spawn(real, &conf);
+		fd = spawn(real, &conf, while_fd);
 		rc = fd < 0 ? 1 : await(fd, conf.name, conf.run_dir, json);
 	} else {
-		rc = node_run(&conf, real, -1);
+		rc = node_run(&conf, real, -1, while_fd);
 	}
 	free(real);
 	return rc;
 }
 
-static int cmd_up_local(const struct local_conf *local, bool json)
+static int cmd_up_local(const struct local_conf *local, bool json, int while_fd)
 {
 	static struct node_conf conf[LOCAL_NODES_MAX];
 	char files[LOCAL_NODES_MAX][LOCAL_PATH_MAX], err[NODE_TEXT_MAX];
@@ -260,7 +263,7 @@ static int cmd_up_local(const struct local_conf *local, bool json)
 			return 1;
 	}
 	for (unsigned i = 0; i < local->nodes; i++)
-		fds[i] = spawn(files[i], &conf[i]);
+		fds[i] = spawn(files[i], &conf[i], while_fd);
 	for (unsigned i = 0; i < local->nodes; i++)
 		bad |= fds[i] < 0 || await(fds[i], conf[i].name, conf[i].run_dir, json);
 	return bad;
@@ -270,7 +273,7 @@ static int cmd_up_local(const struct local_conf *local, bool json)
 
 struct options {
 	bool background, json, follow, reference, keep, fix, once;
-	const char *sysroot, *dir, *services, *idle;
+	const char *sysroot, *dir, *services, *idle, *while_pid;
 	unsigned local, udp_port, heartbeat_ms, interval_ms, http_port;
 	enum local_port port;
 };
@@ -292,7 +295,7 @@ static int number(const char *option, const char *text, unsigned min, unsigned m
 static int options_read(int argc, char **argv, struct options *o)
 {
 	enum { LOCAL = 256, PORT, DIR_, SERVICES, UDP, HEARTBEAT, IDLE, KEEP, JSON, REFERENCE,
-	       FIX, SYSROOT, ONCE, INTERVAL, HTTP };
+	       FIX, SYSROOT, ONCE, INTERVAL, HTTP, WHILE };
 	static const struct option longs[] = {
 		{"local", 1, NULL, LOCAL},	   {"port", 1, NULL, PORT},
 		{"dir", 1, NULL, DIR_},		   {"services", 1, NULL, SERVICES},
@@ -301,7 +304,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		{"json", 0, NULL, JSON},	   {"reference", 0, NULL, REFERENCE},
 		{"fix", 0, NULL, FIX},		   {"sysroot", 1, NULL, SYSROOT},
 		{"once", 0, NULL, ONCE},	   {"interval-ms", 1, NULL, INTERVAL},
-		{"http-port", 1, NULL, HTTP},
+		{"http-port", 1, NULL, HTTP},	   {"while-pid", 1, NULL, WHILE},
 		{"detach", 0, NULL, 'd'},	   {"follow", 0, NULL, 'f'},
 		{NULL, 0, NULL, 0},
 	};
@@ -322,6 +325,7 @@ static int options_read(int argc, char **argv, struct options *o)
 		case ONCE: o->once = true; break;
 		case INTERVAL: rc = number("interval-ms", optarg, 10, 3600000, &o->interval_ms); break;
 		case HTTP: rc = number("http-port", optarg, 0, 65535, &o->http_port); break;
+		case WHILE: o->while_pid = optarg; break;
 		case FIX: o->fix = true; break;
 		case SYSROOT: o->sysroot = optarg; break;
 		case REFERENCE: o->reference = true; break;
@@ -355,6 +359,25 @@ static const char *services_default(void)
 	return list;
 }
 
+/* *@fd: of the process that the node is to end with; -1 if there is none. */
+static int while_open(const char *pid, int *fd)
+{
+	unsigned n;
+
+	if (!pid)
+		pid = getenv("SVCCTL_WHILE_PID");
+	if (!pid || !pid[0])
+		return 0;
+	if (number("while-pid", pid, 1, INT_MAX, &n))
+		return -EINVAL;
+	*fd = (int)syscall(SYS_pidfd_open, (pid_t)n, 0);
+	if (*fd >= 0)
+		return 0;
+	fprintf(stderr, "svcctl: --while-pid %s: %s: the node was to end with that process\n", pid,
+		strerror(errno));
+	return -errno;
+}
+
 static int run_up(struct options *o, int argc, char **argv)
 {
 	struct local_conf local = {.nodes = o->local,
@@ -365,8 +388,10 @@ static int run_up(struct options *o, int argc, char **argv)
 				   .idle = o->idle,
 				   .keep = o->keep};
 	char dir[128], *real = NULL;
-	int rc;
+	int rc, while_fd = -1;
 
+	if (while_open(o->while_pid, &while_fd))
+		return 1;
 	if (!o->local) {
 		if (argc == 1)
 			{
@@ -374,7 +399,7 @@ static int run_up(struct options *o, int argc, char **argv)
 				fprintf(stderr, "svcctl: up --json wants -d: in the foreground the output is the node's\n");
 				return 2;
 			}
-			return cmd_up(argv[0], o->background, o->json);
+			return cmd_up(argv[0], o->background, o->json, while_fd);
 		}
 		fprintf(stderr, "svcctl: up wants one configuration file, or --local N\n");
 		return 2;
@@ -400,7 +425,7 @@ static int run_up(struct options *o, int argc, char **argv)
 		real = realpath(o->dir, NULL);
 	}
 	local.dir = real ? real : dir;
-	rc = cmd_up_local(&local, o->json);
+	rc = cmd_up_local(&local, o->json, while_fd);
 	free(real);
 	return rc;
 }
