@@ -116,6 +116,7 @@ void tree_merge_due(struct tree *t, struct tree_op *op, unsigned before, unsigne
 	op->fix.due = true;
 	op->fix.kind = TREE_FIX_MERGE;
 	op->fix.sure = true;
+	op->fix.right = false;
 	op->fix.level = level + 1;
 	op->fix.klen = op->klen;
 	memcpy(op->fix.key, op->key, op->klen);
@@ -143,6 +144,8 @@ static bool pair_find(const struct tree_view *p, const struct tree_op *op, uint6
 			before = e;
 		}
 	}
+	if (op->cur.right)
+		before = NULL;
 	if (!at || (!before && !after))
 		return false;
 	*left = before ? before->child : at->child;
@@ -156,7 +159,8 @@ void tree_merge_begin(struct tree *t, struct tree_op *op)
 	    !tree_offset_good(t, op->left, INDEX_TREE_NODE) ||
 	    !tree_offset_good(t, op->right, INDEX_TREE_NODE)) {
 		/* an only child is merged when its parent has been */
-		tree_merge_due(t, op, INDEX_TREE_HALF, tree_node_live(&t->view));
+		if (!op->cur.right)
+			tree_merge_due(t, op, INDEX_TREE_HALF, tree_node_live(&t->view));
 		tree_release(t, op, TREE_THEN_SETTLE, ATOLL_OK);
 		return;
 	}
@@ -279,8 +283,15 @@ void tree_merge(struct tree *t, struct tree_op *op)
 		    tree_below(&p->high, p->e[entry].key, p->e[entry].klen, false))
 			break;
 	if (entry == p->n || r->low.none ||
-	    tree_compare(p->e[entry].key, p->e[entry].klen, r->low.key, r->low.klen) != 0 ||
-	    !tree_node_merge(l, r, rooms, &dirty)) {
+	    tree_compare(p->e[entry].key, p->e[entry].klen, r->low.key, r->low.klen) != 0) {
+		give_up(t, op);
+		return;
+	}
+	if (!tree_node_merge(l, r, rooms, &dirty)) {
+		if (!op->cur.right && !op->fix.due) { /* then with the neighbour on the other side */
+			op->fix = op->cur;
+			op->fix.due = op->fix.right = true;
+		}
 		give_up(t, op);
 		return;
 	}

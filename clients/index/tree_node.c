@@ -407,10 +407,11 @@ bool tree_node_merge(const struct tree_view *left, const struct tree_view *right
 		     uint8_t (*rooms)[INDEX_TREE_ROOM], unsigned *dirty)
 {
 	unsigned at[INDEX_TREE_BUCKETS] = {0}, all[INDEX_TREE_BUCKETS] = {0};
+	unsigned l = tree_node_live(left), r = tree_node_live(right);
 
 	*dirty = 0;
 	memset(rooms, 0, INDEX_TREE_BUCKETS * sizeof(rooms[0]));
-	if (tree_node_live(left) + tree_node_live(right) > INDEX_TREE_HALF)
+	if (l && r && l + r > INDEX_TREE_HALF)
 		return false;
 	for (unsigned side = 0; side < 2; side++) {
 		const struct tree_view *v = side ? right : left;

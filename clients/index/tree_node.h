@@ -130,7 +130,7 @@ bool tree_node_make(uint8_t *out, unsigned level, const struct tree_fence *low,
  * tree_node_merge - the buckets of a node with all entries of its right neighbour, and without what a split
  * has left. All keys are there.
  * @rooms: INDEX_TREE_BUCKETS rooms. @dirty: a bit for each bucket that has changed.
- * Return: false, they are more than INDEX_TREE_HALF together.
+ * Return: false, both have some, and they are more than INDEX_TREE_HALF together.
  */
 bool tree_node_merge(const struct tree_view *left, const struct tree_view *right,
 		     uint8_t (*rooms)[INDEX_TREE_ROOM], unsigned *dirty);

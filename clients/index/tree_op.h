@@ -76,6 +76,7 @@ enum tree_fix_kind {
 struct tree_fix {
 	bool due;
 	bool sure; /* it is to be done: no need to look */
+	bool right; /* merge it with its right neighbour, the left one has no room */
 	enum tree_fix_kind kind;
 	unsigned level; /* of the parent */
 	uint64_t child, word; /* word: block of the key, or 0 */

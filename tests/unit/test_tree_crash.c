@@ -69,17 +69,16 @@ static void key_set(struct rig *g, unsigned i, const char *text, uint32_t fill)
 	g->klen[i] = fill + (uint32_t)strlen(text);
 }
 
-/* Is there room for one more short entry in the node in charge of key 0 at @level? */
-static bool has_room(struct rig *g, unsigned level)
+/* The node in charge of key 0 at @level, or above it where there is none; NULL: no tree. */
+static const struct tree_view *node_of(struct rig *g, unsigned level)
 {
 	static struct tree_view v;
-	struct tree_item item;
 	const uint8_t *base = g->w.region[RIG_TABLE].base;
 	uint64_t word, at;
 
 	memcpy(&word, base + INDEX_ROOT_OFFSET, 8);
 	if (!word)
-		return true;
+		return NULL;
 	at = index_tree_root_offset(word);
 	for (;;) {
 		struct rig_look l;
@@ -99,7 +98,7 @@ static bool has_room(struct rig *g, unsigned level)
 			continue;
 		}
 		if (v.head.level <= level)
-			break;
+			return &v;
 		for (unsigned i = 0; i < v.n; i++)
 			if (tree_compare(v.e[i].key, v.e[i].klen, g->key[0], g->klen[0]) <= 0 &&
 			    (!best ||
@@ -107,11 +106,21 @@ static bool has_room(struct rig *g, unsigned level)
 				best = &v.e[i];
 		at = best->child;
 	}
+}
+
+/* Is there room in it for one more short entry? */
+static bool has_room(struct rig *g, unsigned level)
+{
+	const struct tree_view *v = node_of(g, level);
+	struct tree_item item;
+
+	if (!v)
+		return true;
 	if (g->klen[0] > INDEX_TREE_ENTRY_MAX - 10)
 		tree_item_key_long(&item, (struct tree_hash){0}, 1);
 	else
 		tree_item_inline(&item, g->key[0], g->klen[0], "01234567", 8);
-	return tree_bucket_find(&v, &item, &v.high) >= 0;
+	return tree_bucket_find(v, &item, &v->high) >= 0;
 }
 
 /* The base state is made once a place, and copied for each run. */
@@ -131,29 +140,59 @@ static void run(struct rig *g, enum atoll_op op, unsigned key)
 	drain(g);
 }
 
-/* Leaves in the order of their keys, all full but the last. Then the last has key 0 alone, and its left
- * neighbour is half empty; if `deep`, so is their parent, and it has no other child. */
-static unsigned fill_small(struct rig *g, uint32_t far, bool deep)
+static unsigned put_next(struct rig *g, unsigned n, uint32_t far)
 {
-	unsigned per = 0, n = 2, last, count;
+	char text[24];
+
+	snprintf(text, sizeof(text), "l%04u", n);
+	key_set(g, n, text, far);
+	run(g, ATOLL_PUT, n);
+	g->nkeys = n + 1;
+	return n + 1;
+}
+
+/* The leaf of key 0 has been split from its left neighbour, where what went to it still stands. It has that key
+ * alone, and its neighbour has room. */
+static unsigned fill_small(struct rig *g, uint32_t far)
+{
+	unsigned n = 2;
+	struct rig_look l = {0};
+
+	while (l.nodes[0] < 2) {
+		n = put_next(g, n, far);
+		rig_look(g, &l, NULL);
+	}
+	run(g, ATOLL_PUT, 0); /* the last, so what follows does not append */
+	while (l.nodes[0] < 3) {
+		n = put_next(g, n, far);
+		rig_look(g, &l, NULL);
+	}
+	for (unsigned i = n - 1; node_of(g, 0)->n > 1; i--)
+		run(g, ATOLL_DELETE, i);
+	for (unsigned i = n / 2 + 4; i < n / 2 + 16; i++)
+		run(g, ATOLL_DELETE, i);
+	rig_look(g, &l, NULL);
+	assert_int_equal(l.faults, 0);
+	assert_int_equal(l.nodes[0], 3);
+	return n;
+}
+
+/* Leaves in the order of their keys, all full but the last. Then the last has key 0 alone, its left neighbour is
+ * half empty, and so is their parent, which has no other child. */
+static unsigned fill_smaller(struct rig *g, uint32_t far)
+{
+	unsigned per = 0, n = 2, last;
 	struct rig_look l;
 
-	for (count = 0;; count++) { /* until there is a new leaf, so many times */
-		char text[24];
-
-		snprintf(text, sizeof(text), "l%04u", count);
-		key_set(g, n, text, far);
-		run(g, ATOLL_PUT, n);
-		g->nkeys = ++n;
+	do { /* until there is a new leaf, so many times */
+		n = put_next(g, n, far);
 		rig_look(g, &l, NULL);
 		if (l.nodes[0] == 2 && !per)
-			per = count; /* entries of a full leaf */
-		if (deep ? l.levels == 3 && l.nodes[1] == 2 && l.nodes[0] % 2 == 0 : l.nodes[0] == 3)
-			break;
-	}
+			per = n - 3; /* entries of a full leaf */
+	} while (l.levels < 3 || l.nodes[1] < 2 || l.nodes[0] % 2);
 	last = n - 1;
 	run(g, ATOLL_PUT, 0);
-	for (unsigned i = 2 + 2 * per; deep && i < 2 + 10 * per; i++)
+	for (unsigned i = 2 + 2 * per; i < 2 + 10 * per; i++)
 		run(g, ATOLL_DELETE, i);
 	run(g, ATOLL_DELETE, last);
 	for (unsigned i = last - per; i < last - 5; i++)
@@ -182,7 +221,7 @@ static void fill(struct rig *g, unsigned place)
 		rig_submit(g, 0, ATOLL_PUT, 1);
 	drain(g);
 	if (place >= SMALL)
-		n = fill_small(g, far, place == SMALLER);
+		n = place == SMALLER ? fill_smaller(g, far) : fill_small(g, far);
 	for (unsigned i = 0; place >= FULL && place < SMALL && i < RIG_KEYS - 2; i++) {
 		char text[24];
 		struct rig_look l;

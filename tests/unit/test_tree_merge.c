@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merges of a tree's nodes beside those who know the tree as it was before: a splitter that tells the
+ * parent late, caches of inner nodes, scans, crowds that insert and delete whole ranges.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/tree_rig.h"
+
+static struct rig rig;
+
+static void drain(struct rig *g)
+{
+	if (!rig_drain(g))
+		fail_msg("operations do not end");
+}
+
+static enum atoll_result run(struct rig *g, unsigned client, enum atoll_op op, unsigned key)
+{
+	struct rig_call *c = rig_submit(g, client, op, key);
+
+	assert_non_null(c);
+	drain(g);
+	return c->result;
+}
+
+/* Keys in the order of their numbers. */
+static void keys_ordered(struct rig *g, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		char text[24];
+
+		g->klen[i] = (uint32_t)snprintf(text, sizeof(text), "%08u", i);
+		memcpy(g->key[i], text, g->klen[i]);
+	}
+	g->nkeys = n;
+}
+
+/* One client splits a leaf and is held up. Another tells the parent, empties the new leaf and merges it. Then the first
+ * goes on, and must not name it again. */
+static void test_late_splitter(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_look l;
+	unsigned n = 0;
+
+	(void)state;
+	rig_open(g, 5, 2, 1);
+	keys_ordered(g, 400);
+	g->small = true;
+	do {
+		run(g, 1, ATOLL_PUT, n++);
+		rig_look(g, &l, NULL);
+	} while (l.nodes[0] < 3);
+	for (rig_look(g, &l, NULL); l.nodes[0] < 4; rig_look(g, &l, NULL)) {
+		/* the next split is made by the other client, up to where it can be seen */
+		assert_non_null(rig_submit(g, 0, ATOLL_PUT, n));
+		for (unsigned i = 0; i < 2000 && tree_pending(g->client[0].tree); i++) {
+			rig_turn(g);
+			rig_look(g, &l, NULL);
+			if (l.nodes[0] == 4)
+				break;
+		}
+		n++;
+	}
+	assert_int_equal(tree_pending(g->client[0].tree), 1);
+	g->client[0].paused = true;
+	for (unsigned i = 0; i < 400; i++) /* what it has sent is executed */
+		fake_step(&g->w);
+	for (unsigned k = n - 1; k > n - 3; k--) { /* in the new leaf, found through its neighbour */
+		struct rig_call *c = rig_submit(g, 1, k == n - 1 ? ATOLL_GET : ATOLL_DELETE, n - 1);
+
+		assert_non_null(c);
+		for (unsigned i = 0; i < 4000 && tree_pending(g->client[1].tree); i++)
+			rig_turn(g);
+		assert_int_equal(c->result, ATOLL_OK);
+	}
+	rig_look(g, &l, NULL);
+	printf("%u leaves, %u merges\n", (unsigned)l.nodes[0],
+	       (unsigned)tree_stats(g->client[1].tree)->merges);
+	g->client[0].paused = false;
+	drain(g);
+	rig_look(g, &l, NULL);
+	assert_int_equal(l.faults, 0);
+	assert_int_equal(l.stale, 0);
+	assert_int_equal(rig_check(g), 1);
+	assert_int_equal(g->failures, 0);
+	rig_close(g);
+}
+
+/* Who has seen the tree when it was large finds all that is left, whatever it remembers. */
+static void test_old_caches(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_look l;
+	uint64_t merges;
+
+	(void)state;
+	for (unsigned order = 0; order < 3; order++) {
+		rig_open(g, 60 + order, 3, 1);
+		keys_ordered(g, 900);
+		g->small = true;
+		for (unsigned k = 0; k < 900; k++)
+			run(g, 0, ATOLL_PUT, k);
+		for (unsigned k = 0; k < 900; k += 7)
+			run(g, 1, ATOLL_GET, k);
+		for (unsigned i = 0; i < 900; i++) {
+			unsigned k = order == 0 ? i : order == 1 ? 899 - i : i * 7 % 900;
+
+			if (k % 50)
+				assert_int_equal(run(g, 0, ATOLL_DELETE, k), ATOLL_OK);
+		}
+		g->ncalls = 0;
+		for (unsigned k = 0; k < 900; k += 5)
+			assert_int_equal(run(g, 1, ATOLL_GET, k), k % 50 ? ATOLL_NOT_FOUND : ATOLL_OK);
+		for (unsigned down = 0; down < 2; down++) {
+			static struct rig_scan s;
+
+			assert_true(rig_scan(g, 1 + down, &s, down));
+			drain(g);
+			assert_int_equal(s.result, ATOLL_OK);
+			for (unsigned k = 0; k < 900; k++)
+				assert_int_equal(s.seen[k], k % 50 == 0);
+		}
+		for (unsigned k = 0; k < 900; k += 3)
+			run(g, 2, ATOLL_PUT, k);
+		rig_look(g, &l, NULL);
+		merges = tree_stats(g->client[0].tree)->merges;
+		printf("%u levels, %u leaves, %u merges\n", l.levels, (unsigned)l.nodes[0],
+		       (unsigned)merges);
+		assert_int_equal(l.faults, 0);
+		assert_int_equal(l.stale, 0);
+		assert_true(merges > 10);
+		assert_int_equal(g->failures, 0);
+		rig_close(g);
+	}
+}
+
+/* Several clients that put and delete ranges, so that leaves come and go; some die. */
+static void test_crowd(void **state)
+{
+	struct rig *g = &rig;
+	unsigned runs = getenv("ATOLL_TEST_FULL") ? 1500 : 60;
+	uint64_t merges = 0, splits = 0, repairs = 0;
+
+	(void)state;
+	for (unsigned seed = 0; seed < runs; seed++) {
+		unsigned clients = 3 + seed % 3, from = 0, begun = 0, keys = 150;
+		static struct rig_scan scan;
+		bool scanning = false;
+		uint64_t live[RIG_KEYS] = {0};
+		struct rig_look l;
+
+		rig_open(g, 9000 + seed, clients, 2);
+		keys_ordered(g, keys);
+		g->small = true;
+		for (unsigned k = 0; k < keys; k++) { /* two to a bucket, or in blocks */
+			uint32_t fill = seed % 4 == 3 ? 60 : 36;
+
+			memmove(g->key[k] + fill, g->key[k], g->klen[k]);
+			memset(g->key[k], 'p', fill);
+			g->klen[k] += fill;
+		}
+		for (unsigned i = 0; i < clients; i++) {
+			g->client[i].todo = 220;
+			if (i + 1 < clients && seed % 2)
+				g->client[i].fake->limit = 1500 + fake_below(&g->w, 12000);
+		}
+		for (unsigned left = 1, turn = 0; left; turn++) {
+			assert_true(turn < 2000000);
+			left = 0;
+			rig_bury(g, false);
+			for (unsigned i = 0; i < clients; i++) {
+				struct rig_client *c = &g->client[i];
+				enum atoll_op op = fake_below(&g->w, 8) == 0 ? ATOLL_GET
+						   : begun % 300 >= 100 ? ATOLL_DELETE
+									   : ATOLL_PUT;
+
+				if (c->dead)
+					continue;
+				if (c->todo && tree_pending(c->tree) < 2 &&
+				    rig_submit(g, i, op, from + fake_below(&g->w, 50))) {
+					c->todo--;
+					/* a range of keys is put by all, then deleted by all */
+					if (++begun % 300 == 0)
+						from = fake_below(&g->w, 3) * 50;
+				}
+				left += c->todo + tree_pending(c->tree);
+			}
+			if (!scanning && !g->client[clients - 1].dead)
+				scanning = rig_scan(g, clients - 1, &scan, seed & 1);
+			else if (scan.done)
+				scanning = false;
+			rig_turn(g);
+		}
+		drain(g);
+		for (unsigned k = 0; k < keys; k++)
+			run(g, clients - 1, ATOLL_GET, k);
+		rig_bury(g, true);
+		rig_look(g, &l, live);
+		for (unsigned i = 0; i < clients; i++) {
+			merges += tree_stats(g->client[i].tree)->merges;
+			splits += tree_stats(g->client[i].tree)->splits;
+			repairs += tree_stats(g->client[i].tree)->repairs;
+		}
+		if (l.faults || g->failures || rig_check(g) != 1)
+			fail_msg("seed %u: %u faults, %u failures", seed, (unsigned)l.faults,
+				 (unsigned)g->failures);
+		rig_close(g);
+	}
+	printf("%u runs: %u splits, %u merges, %u finished for the dead\n", runs, (unsigned)splits,
+	       (unsigned)merges, (unsigned)repairs);
+	assert_true(merges > runs / 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_late_splitter),
+		cmocka_unit_test(test_old_caches),
+		cmocka_unit_test(test_crowd),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
