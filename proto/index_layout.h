@@ -42,7 +42,7 @@
  * segments are handed out in order, in runs ("chunks") of up to 2 MiB.
  *
  * Reclamation. The epoch is a word of the table region; each client has a pin behind the heap, an epoch before
- * which none of its operations has begun. clients/index/race_reclaim.c says how they keep blocks from being
+ * which none of its operations has begun. clients/index/reclaim.h says how they keep blocks from being
  * used again too early.
  *
  * Logs of structure changes: one segment a client, from the upper end of the heap.

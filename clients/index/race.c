@@ -39,6 +39,56 @@ static bool config_good(const struct race_config *c)
 	       c->local_size >= race_local_size(c->ops);
 }
 
+/* The epoch in which the oldest operation has begun. */
+static uint64_t oldest(void *engine, uint64_t e)
+{
+	const struct race *r = engine;
+
+	for (unsigned i = 0; i < r->c.ops; i++)
+		if (r->op[i].state != RACE_FREE && r->op[i].epoch < e)
+			e = r->op[i].epoch;
+	if (r->split.state != RACE_SPLIT_IDLE && r->split.epoch < e)
+		e = r->split.epoch;
+	return e;
+}
+
+static bool room_waited(void *engine)
+{
+	return ((const struct race *)engine)->want_block.head != NULL;
+}
+
+static void room_made(void *engine)
+{
+	race_room_made(engine);
+}
+
+static void reclaim_start(struct race *r)
+{
+	const struct reclaim_config c = {
+		.verbs = r->c.verbs,
+		.lane = r->lane[0],
+		.table = r->c.table,
+		.control = r->c.control,
+		.local = r->c.local,
+		.local_base = r->split.local + RACE_RECLAIM_LOCAL,
+		.local_offset = r->split.local_offset + RACE_RECLAIM_LOCAL,
+		.cid = r->c.cid,
+		.epoch = r->c.epoch,
+		.every_us = r->c.reclaim_us,
+		.busy_us = r->c.busy_us,
+		.heap = &r->heap,
+		.engine = r,
+		.oldest = oldest,
+		.waiting = room_waited,
+		.room = room_made,
+		.owner = r->c.owner,
+		.now_ns = r->c.now_ns,
+		.suspect = r->c.suspect,
+	};
+
+	reclaim_open(&r->reclaim, &c);
+}
+
 int race_open(struct race **out, const struct race_config *config)
 {
 	struct race *r;
@@ -56,8 +106,9 @@ int race_open(struct race **out, const struct race_config *config)
 	if (config->cache)
 		r->cache = calloc(config->cache, sizeof(*r->cache));
 	r->c = *config;
-	if (!r->op || !r->leaf || (config->cache && !r->cache) || race_heap_open(r)) {
-		race_heap_close(r);
+	if (!r->op || !r->leaf || (config->cache && !r->cache) || heap_open(&r->heap, config->heap_offset, config->heap_size, &r->stats, config->owner,
+		      config->want_chunk)) {
+		heap_close(&r->heap);
 		free(r->cache);
 		free(r->leaf);
 		free(r->op);
@@ -86,7 +137,7 @@ int race_open(struct race **out, const struct race_config *config)
 		op->next = r->free;
 		r->free = op;
 	}
-	r->reclaim.tick_at = race_now(r) + r->c.reclaim_us * 1000ull;
+	reclaim_start(r);
 	*out = r;
 	return 0;
 }
@@ -94,7 +145,7 @@ int race_open(struct race **out, const struct race_config *config)
 void race_close(struct race *r)
 {
 	if (r) {
-		race_heap_close(r);
+		heap_close(&r->heap);
 		free(r->cache);
 		free(r->leaf);
 		free(r->op);
@@ -275,9 +326,9 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 	if (op->block && result != ATOLL_OK) {
 		/* While its WRITE or its CAS may still come, it stays with the connection. */
 		if (op->shown && !r->lost && !r->gone)
-			race_block_free(r, op->block, index_kv_room(op->klen, op->vlen));
+			heap_free(&r->heap, op->block, index_kv_room(op->klen, op->vlen));
 		else if (!r->lost && !r->gone && !op->posted)
-			race_block_unused(r, op->block);
+			heap_unused(&r->heap, op->block);
 	}
 	r->stats.results[result]++;
 	r->stats.round_trips[op->kind] += op->trips;
@@ -379,8 +430,8 @@ void race_complete(struct race *r, const struct verb_completion *done)
 
 	if (index == RACE_SPLIT_INDEX)
 		race_split_done(r, done);
-	if (index == RACE_RECLAIM_INDEX)
-		race_reclaim_done(r, done);
+	if (index == RECLAIM_COOKIE)
+		r->lost |= !reclaim_done(&r->reclaim, done);
 	if (index == RACE_BEAT_INDEX) {
 		r->beat_out = false;
 		r->lost |= race_status_lost(done->status[0]);
@@ -442,7 +493,10 @@ int race_poll(struct race *r)
 	if (r->split.state != RACE_SPLIT_IDLE)
 		race_split_pump(r);
 	race_beat(r);
-	race_reclaim_tick(r);
+	if (!r->lost)
+		reclaim_tick(&r->reclaim);
+	r->doorbell |= r->reclaim.doorbell;
+	r->reclaim.doorbell = false;
 	if (r->doorbell) {
 		r->doorbell = false;
 		r->c.verbs->ops->flush(r->c.verbs);

@@ -2,7 +2,7 @@
 /*
  * The slot cache: where a key was found last, and in which word. One READ of the slot behind a READ
  * of the block says whether both still hold, so a get takes one round trip, and an update or delete
- * two. While it may be used an equal word is the same entry (race_reclaim.c); MOVE in it, or anything
+ * two. While it may be used an equal word is the same entry (reclaim.h); MOVE in it, or anything
  * else, sends the operation the long way. A hint and never more: an entry that is wrong costs a round
  * trip.
  */
@@ -45,7 +45,7 @@ bool race_cache_begin(struct race *r, struct race_op *op)
 	c = place(r, op);
 	size = index_slot_units(c->word) * INDEX_LINE;
 	if (!c->at || c->hash != op->place.hash[0] || size < need ||
-	    op->epoch > c->epoch + RACE_CACHE_EPOCHS)
+	    op->epoch > c->epoch + RECLAIM_CACHE)
 		return false;
 	race_chain_begin(op, RACE_CACHED);
 	if (op->block)

@@ -6,8 +6,10 @@
 #ifndef ATOLL_CLIENTS_INDEX_RACE_OP_H
 #define ATOLL_CLIENTS_INDEX_RACE_OP_H
 
+#include "clients/index/heap.h"
 #include "clients/index/kv.h"
 #include "clients/index/race.h"
+#include "clients/index/reclaim.h"
 #include "clients/index/rtx.h"
 #include "proto/atoll_proto.h"
 
@@ -41,24 +43,7 @@ enum {
 	RACE_SPLIT_PAIR = RACE_SPLIT_SUB + RACE_SUB_MAX,
 	RACE_SPLIT_KEYS = RACE_SPLIT_PAIR + 2 * RACE_SUB_MAX,
 	RACE_RECLAIM_LOCAL = RACE_SPLIT_KEYS + RACE_SPLIT_CHAINS * VERB_CHAIN_MAX * RACE_SPLIT_KEY,
-	RACE_SPLIT_LOCAL = RACE_RECLAIM_LOCAL + 2 * INDEX_LINE + INDEX_CLIENTS * 8,
-	/* of which, for race_reclaim.c */
-	RACE_RECLAIM_PIN = 0,
-	RACE_RECLAIM_EPOCH = 8,
-	RACE_RECLAIM_OLD = 16,
-	RACE_RECLAIM_LINE = INDEX_LINE,
-	RACE_RECLAIM_PINS = 2 * INDEX_LINE,
-	RACE_RECLAIM_INDEX = 0xfd, /* its number in cookies */
-	RACE_RECLAIM_HURRY = 16, /* looks at the epoch are more frequent while memory is waited for */
-	RACE_CACHE_EPOCHS = 14,          /* that a cached word holds */
-	RACE_GRACE = RACE_CACHE_EPOCHS + 2, /* epochs that a block rests */
-	RACE_UNITS_MAX = INDEX_KV_ROOM_MAX / INDEX_LINE, /* of the largest block */
-	/* a client's word for the first unit of a block of its own */
-	RACE_UNIT_LEN = 0xfff,     /* units */
-	RACE_UNIT_HELD = 1 << 12,  /* the client has it: in use by an operation, in limbo, free */
-	RACE_UNIT_LINKED = 1 << 13, /* it is in the table, or was when last known */
-	RACE_UNIT_YOUNG = 1 << 14, /* linked since the last sweep began */
-	RACE_UNIT_MARK = 1 << 15,  /* met by the sweep */
+	RACE_SPLIT_LOCAL = RACE_RECLAIM_LOCAL + RECLAIM_LOCAL,
 	RACE_SPLIT_INDEX = 0xff, /* its number in cookies: of no operation */
 };
 _Static_assert(RACE_SPLIT_LOG % INDEX_LINE == 0 && RACE_SPLIT_LOCAL % INDEX_LINE == 0, "lines");
@@ -88,53 +73,6 @@ enum race_why {
 	RACE_FOR_KEY,   /* its PEND of our key is in the way */
 	RACE_FOR_ROOM,  /* its PEND takes a slot and none is free */
 	RACE_FOR_SPLIT, /* it is splitting our subtable */
-};
-
-#define RACE_EPOCH_NONE UINT64_MAX
-
-struct race_free {
-	uint64_t at;
-	uint32_t next; /* in the pool; 0 none */
-};
-
-struct race_limbo {
-	uint64_t at, epoch;
-};
-
-/* race_heap.c */
-struct race_heap {
-	uint64_t segments;
-	uint16_t **own; /* by segment: a word a unit where it is ours, or NULL */
-	struct race_free *pool;
-	uint32_t pool_used, pool_room, unused;
-	uint32_t free[RACE_UNITS_MAX + 1]; /* by units: first in the pool */
-	uint64_t classes[RACE_UNITS_MAX / 64 + 1]; /* which of them are not empty */
-	struct race_limbo *limbo; /* a ring, by age */
-	uint64_t limbo_first, limbo_n, limbo_room;
-	uint64_t free_bytes, limbo_bytes;
-};
-
-enum race_reclaim_state {
-	RACE_RECLAIM_IDLE,
-	RACE_RECLAIM_LOOK,    /* [WRITE pin,] READ epoch */
-	RACE_RECLAIM_READ,    /* READ all pins */
-	RACE_RECLAIM_LAGGARD, /* READ the line of one that is behind */
-	RACE_RECLAIM_CLEAR,   /* CAS the pin of a dead one -> 0 */
-	RACE_RECLAIM_RISE,    /* CAS epoch -> epoch + 1 */
-};
-
-/* race_reclaim.c */
-struct race_reclaim {
-	enum race_reclaim_state state;
-	bool out;
-	uint64_t tick_at;
-	uint64_t epoch;   /* as read last; operations begin in it */
-	uint64_t pin;     /* as written last; 0: what the shard has written */
-	uint64_t tagging; /* blocks in limbo when the epoch was asked for */
-	unsigned laggard;
-	uint64_t laggard_pin;
-	bool given_up;        /* waiting was in vain, and nothing has become free since */
-	uint64_t hurry_until; /* operations wait for memory until then; 0 none */
 };
 
 /* Where a key was found. */
@@ -268,13 +206,11 @@ struct race {
 	unsigned ended; /* in this poll */
 	bool doorbell;  /* something was posted since the last flush */
 	bool lost, gone;
-	bool chunk_asked;
-	uint64_t chunk_at, chunk_end, spare_at, spare_end;
 	uint64_t *leaf; /* subtables as known: offset / 64, depth << 42 */
 	unsigned leaf_bits;
 	struct rtx_env env;
-	struct race_heap heap;
-	struct race_reclaim reclaim;
+	struct heap heap;
+	struct reclaim reclaim;
 	struct race_split split;
 	uint64_t spare_pair;
 	struct race_marks *marks; /* where a walk counts, or NULL */
@@ -301,32 +237,11 @@ void race_complete(struct race *r, const struct verb_completion *done);
 void race_beat(struct race *r);
 uint64_t race_random(struct race *r);
 
-/* race_heap.c */
-int race_heap_open(struct race *r);
-void race_heap_close(struct race *r);
-/* Offset of a new block, 0 when a chunk must come first. */
-uint64_t race_block_alloc(struct race *r, uint64_t room);
-/* A block that this client has is in the table now; has left it; was never seen by others. */
-void race_block_linked(struct race *r, uint64_t at);
-void race_block_free(struct race *r, uint64_t at, uint64_t room);
-void race_block_unused(struct race *r, uint64_t at);
-/* Own units that nobody has seen. */
-void race_free_run(struct race *r, uint64_t at, uint64_t units);
-/* The first @n blocks in limbo have left the table when the epoch was @epoch, or earlier. */
-void race_limbo_tag(struct race *r, uint64_t n, uint64_t epoch);
-/* It is @epoch: what has rested long enough is free. Was there any? */
-bool race_limbo_drain(struct race *r, uint64_t epoch);
+/* race_room.c */
 /* A block for @op; an operation that must wait for one; those that wait go on. */
 bool race_block_give(struct race *r, struct race_op *op);
 void race_want_block(struct race *r, struct race_op *op);
 void race_room_made(struct race *r);
-
-/* race_reclaim.c */
-void race_reclaim_tick(struct race *r);
-void race_reclaim_done(struct race *r, const struct verb_completion *done);
-/* There is no chunk to be had. True: blocks in limbo will be free in a while. */
-bool race_reclaim_hurry(struct race *r);
-void race_reclaim_over(struct race *r);
 
 /* race_cache.c */
 void race_cache_put(struct race *r, const struct race_op *op, uint64_t at, uint64_t word);

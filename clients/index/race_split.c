@@ -100,7 +100,7 @@ static bool room_take(struct race *r)
 	struct race_split *s = &r->split;
 
 	if (!r->spare_pair)
-		r->spare_pair = race_block_alloc(r, pair_size(r));
+		r->spare_pair = heap_alloc(&r->heap, pair_size(r));
 	s->pair = r->spare_pair;
 	return s->pair != 0;
 }
@@ -457,7 +457,7 @@ static void advance(struct race *r)
 		enter(s, RACE_SPLIT_PUBLISH);
 		break;
 	case RACE_SPLIT_PUBLISH:
-		race_block_linked(r, s->pair);
+		heap_linked(&r->heap, s->pair);
 		r->stats.splits++;
 		r->stats.repairs += s->expect != 0;
 		race_sub_learn(r, &s->sub, s->pair);

@@ -135,10 +135,10 @@ static void replaced(struct race *r, struct race_op *op)
 		race_step_scan(r, op);
 		return;
 	}
-	race_block_free(r, index_slot_offset(op->target_word),
+	heap_free(&r->heap, index_slot_offset(op->target_word),
 			s ? s->room : index_slot_units(op->target_word) * INDEX_LINE);
 	if (op->kind != ATOLL_DELETE)
-		race_block_linked(r, op->block);
+		heap_linked(&r->heap, op->block);
 	if (op->kind == ATOLL_DELETE)
 		race_cache_drop(r, op);
 	else
@@ -211,7 +211,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		break;
 	case RACE_COMMIT:
 		if (race_old_value(op) == (op->word | INDEX_SLOT_PEND)) {
-			race_block_linked(r, op->block);
+			heap_linked(&r->heap, op->block);
 			race_cache_put(r, op, op->mine, op->word);
 			race_op_end(r, op, ATOLL_OK, 0);
 		} else if (race_old_value(op) == (op->word | INDEX_SLOT_PEND | INDEX_SLOT_MOVE)) {
