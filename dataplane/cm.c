@@ -8,7 +8,6 @@
 enum {
 	CM_PORT = 4792,		  /* of the RDMA CM's TCP port space: what a link is asked for */
 	CM_RETRY_NS = 50000000,	  /* between REQs, and REPs that were not answered */
-	TICK_NS = 50000,	  /* between looks at links' timers */
 	ACK_DELAY_NS = 20000,	  /* of messages: nobody waits for it; far below a time-out */
 	CM_RETRIES = 4,		  /* then the attempt starts anew, with a new QP */
 	CM_REJECTED_NS = 200000000, /* after a REJ: somebody must mend something */
@@ -398,8 +397,6 @@ void links_tick(struct dp *dp)
 	uint64_t late = dp->now > dp->sleep_until ? dp->now - dp->sleep_until : 0;
 	uint64_t slack = (uint64_t)dp->conf.heartbeat_ms * 500000u;
 
-	if (gap < TICK_NS)
-		return;
 	dp->ticked_ns = dp->now;
 	for (uint32_t i = 0; i < dp->nlinks; i++) {
 		struct dp_link *l = dp->link_list[i];

@@ -122,7 +122,7 @@ void endpoint_push(struct dp *dp, struct dp_endpoint *ep, struct proto_msg *m, c
 		memcpy(channel_payload_alloc(&ep->ch, m->length, &m->payload), payload, m->length);
 	n = proto_msg_pack(m, slots);
 	channel_push(&ep->ch, slots, n);
-	ep->dirty = true;
+	ep->dirty = dp->dirty = true;
 	if (dp_traced(dp))
 		trace_record(dp, TRACE_POINT_TO_RING, dp_source(dp, ep->index),
 			     dp_source(dp, ep->index), slots, n, payload, m->length);
@@ -398,18 +398,25 @@ static void endpoint_wake(struct dp *dp, struct dp_endpoint *ep)
 		dp->conf.wake(dp->conf.arg, ep->wake_fd);
 }
 
+/* How most looks at an endpoint end. */
+static inline bool endpoint_quiet(const struct dp_endpoint *ep)
+{
+	return !channel_pending(&ep->ch) && !ep->build_ready && !ep->nevents;
+}
+
 static unsigned endpoints_run(struct dp *dp)
 {
-	struct dp_endpoint *ep = dp->active, *next;
-	unsigned done = 0, n = 0;
+	struct dp_endpoint *ep = dp->active, *last = ep ? ep->prev : NULL, *next;
+	unsigned done = 0;
 
-	for (struct dp_endpoint *e = ep; e; e = e->next == ep ? NULL : e->next)
-		n++;
-	for (; n; n--, ep = next) {
-		next = ep->next;
-		done += endpoint_drain(dp, ep);
-		if (dp->now - ep->active_ns > DP_IDLE_AFTER_NS && !ep->stalled_ns && !ep->build_ready &&
-		    !ep->nevents && !ep->again) {
+	for (; ep; ep = next) {
+		next = ep == last ? NULL : ep->next;
+		if (!endpoint_quiet(ep)) {
+			done += endpoint_drain(dp, ep);
+			continue;
+		}
+		ep->stalled_ns = 0;
+		if (dp->now - ep->active_ns > DP_IDLE_AFTER_NS && !ep->again) {
 			ring_unlink(dp, ep);
 			ring_link(dp, ep, true);
 		}
@@ -430,8 +437,9 @@ static void endpoints_flush(struct dp *dp)
 {
 	struct dp_endpoint *first = dp->active, *ep = first;
 
-	if (!ep)
+	if (!dp->dirty || !ep)
 		return;
+	dp->dirty = false;
 	do {
 		if (ep->dirty)
 			endpoint_wake(dp, ep);
@@ -445,7 +453,7 @@ static void again_check(struct dp *dp)
 	struct dp_endpoint *first = dp->active, *ep = first;
 	bool full = false;
 
-	if (!dp->full || !ep)
+	if (!ep)
 		return;
 	do {
 		if (ep->again && endpoint_room(dp, ep, DP_REPLY_SLOTS * 4, DP_DRAIN_BYTES * 2)) {
@@ -515,8 +523,10 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 		done += lanes_local_run(dp);
 		dp->used = true;
 	}
-	again_check(dp);
-	links_tick(dp);
+	if (dp->full)
+		again_check(dp);
+	if (now_ns - dp->ticked_ns >= DP_TICK_NS)
+		links_tick(dp);
 	if (dp->ndeadlines)
 		pending_deadlines(dp);
 	if (dp->doomed) {

@@ -39,6 +39,7 @@ enum {
 	LINK_RESPONDERS = 1024, /* lanes of one peer's clients: a quarter of what the device has */
 	DP_RX_QUEUE = 1 << 19,	/* bytes of received link messages waiting for the loop */
 	DP_MADS = 64,
+	DP_TICK_NS = 50000, /* between looks at links' timers */
 };
 
 enum dp_counter {
@@ -290,6 +291,8 @@ struct dp {
 	bool ping_out; /* dp_ping's message is not answered yet */
 	bool delivered; /* the last turn answered a process */
 	bool used;	/* the last turn did something for a process of any node */
+	bool dirty;   /* something was put on some endpoint's ring, this turn */
+	bool talks;   /* some link may have a message that was not given to the engine */
 	bool full;    /* some endpoint had no room for what was sent to it */
 	bool waiting; /* some endpoint waits for dp.credit */
 	uint32_t ndeadlines;
@@ -438,7 +441,7 @@ void fences_forget(struct dp *dp, uint8_t node);
 /* link.c */
 int links_init(struct dp *dp);
 void links_free(struct dp *dp);
-void links_tick(struct dp *dp);
+void links_tick(struct dp *dp); /* every DP_TICK_NS */
 uint64_t links_next_timer(const struct dp *dp);
 void link_flush(struct dp *dp, struct dp_link *l);
 /* Hand what links have to say, and whatever else is ready, to the port. Not from the engine's callbacks. */

@@ -59,9 +59,12 @@ void link_flush(struct dp *dp, struct dp_link *l)
 
 unsigned links_output(struct dp *dp)
 {
-	for (uint32_t i = 0; i < dp->nlinks; i++)
-		if (dp->link_list[i]->open_buf != DP_NONE)
-			link_flush(dp, dp->link_list[i]);
+	if (dp->talks) {
+		dp->talks = false;
+		for (uint32_t i = 0; i < dp->nlinks; i++)
+			if (dp->link_list[i]->open_buf != DP_NONE)
+				link_flush(dp, dp->link_list[i]);
+	}
 	return roce_output(dp->roce, dp->now, DP_PORT_BUDGET);
 }
 
@@ -87,6 +90,7 @@ void link_send(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void
 		l->free_buf = l->bufs[l->open_buf].next;
 		l->nfree--;
 		l->bufs[l->open_buf].len = 0;
+		dp->talks = true;
 	}
 	b = &l->bufs[l->open_buf];
 	to = b->data + b->len;

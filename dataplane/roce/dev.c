@@ -411,6 +411,12 @@ static int output_one(struct roce_qp *qp)
 	return qp->answers_turn ? requester_output(qp) : answers_output(qp);
 }
 
+/* Without building a packet to see it. */
+static inline bool nothing_left(const struct roce_qp *qp)
+{
+	return qp->rq.next == qp->rq.tail && (!answers_pending(&qp->rs) || qp->ack_at);
+}
+
 static struct roce_qp *next_turn(struct roce_dev *dev)
 {
 	struct roce_qp *fresh = dev->run[RUN_FRESH].first, *bulk = dev->run[RUN_BULK].first;
@@ -423,12 +429,19 @@ static struct roce_qp *next_turn(struct roce_dev *dev)
 	return bulk;
 }
 
+bool roce_output_pending(const struct roce_dev *dev)
+{
+	return dev->run[RUN_FRESH].first || dev->run[RUN_BULK].first;
+}
+
 unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 {
 	unsigned sent = 0;
 	int n = 0;
 
 	dev->now = now_ns;
+	if (!roce_output_pending(dev))
+		return 0;
 	while (sent < budget && n >= 0 && netif_backlog(dev->nif) < OUTPUT_BATCH) {
 		struct roce_qp *qp = next_turn(dev);
 		unsigned packets = 0;
@@ -446,7 +459,9 @@ unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 			sent++;
 			packets++;
 			bytes += n;
-		} while (qp->state == ROCE_QP_READY && sent < budget && packets < TURN_PACKETS &&
+			if (nothing_left(qp))
+				n = 0;
+		} while (n && qp->state == ROCE_QP_READY && sent < budget && packets < TURN_PACKETS &&
 			 bytes < TURN_BYTES);
 		if (qp->running == RUN_NONE || n < 0)
 			continue; /* it failed and has left the queue, or there are no buffers */
@@ -456,11 +471,6 @@ unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 	}
 	flush(dev);
 	return sent;
-}
-
-bool roce_output_pending(const struct roce_dev *dev)
-{
-	return dev->run[RUN_FRESH].first || dev->run[RUN_BULK].first;
 }
 
 /* ------------------------------------------------------------------ packets in */
@@ -564,11 +574,18 @@ static uint64_t qp_deadline(const struct roce_qp *qp)
 	return qp->ack_at && (!due || qp->ack_at < due) ? qp->ack_at : due;
 }
 
+uint64_t roce_next_timer(const struct roce_dev *dev)
+{
+	return dev->timer_count ? dev->timers[1]->timer_key : UINT64_MAX;
+}
+
 void roce_timers(struct roce_dev *dev, uint64_t now_ns)
 {
 	struct roce_qp *qp;
 
 	dev->now = now_ns;
+	if (roce_next_timer(dev) > now_ns)
+		return;
 	while ((qp = timer_take(dev, now_ns, qp_deadline))) {
 		uint64_t due = requester_deadline(qp);
 
@@ -583,7 +600,3 @@ void roce_timers(struct roce_dev *dev, uint64_t now_ns)
 	}
 }
 
-uint64_t roce_next_timer(const struct roce_dev *dev)
-{
-	return dev->timer_count ? dev->timers[1]->timer_key : UINT64_MAX;
-}
