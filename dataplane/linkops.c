@@ -195,7 +195,7 @@ void linkops_request(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 {
 	struct dp_pending *p;
 
-	if (proto_message_check(m, PROTO_TO_LINK) != STATUS_OK ||
+	if (proto_operation_check(m, PROTO_TO_LINK) != STATUS_OK ||
 	    (m->length && proto_payload_check(m, payload) != STATUS_OK)) {
 		dp_count(dp, DPC_LINK_BAD);
 		link_reply(dp, l, m, STATUS_BAD_MESSAGE, NULL, 0);
@@ -341,7 +341,7 @@ static void lane_answered(struct dp *dp, struct dp_link *l, struct dp_pending *p
 void linkops_answer(struct dp *dp, struct dp_link *l, struct dp_pending *p, struct proto_msg *m)
 {
 	if (m->status >= STATUS_COUNT ||
-	    (m->status == STATUS_OK && proto_message_check(m, PROTO_TO_LINK) != STATUS_OK)) {
+	    (m->status == STATUS_OK && proto_operation_check(m, PROTO_TO_LINK) != STATUS_OK)) {
 		dp_count(dp, DPC_LINK_BAD);
 		m->status = STATUS_UNSUPPORTED;
 	}

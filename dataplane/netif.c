@@ -326,10 +326,13 @@ static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 
 static bool ip_checksum_good(const uint8_t *ip)
 {
-	uint32_t sum = 0;
+	uint32_t word[sizeof(struct wire_ipv4) / 4];
+	uint64_t sum;
 
-	for (unsigned i = 0; i < sizeof(struct wire_ipv4); i += 2)
-		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+	/* of ones' complement: any order of bytes, and any size of the parts, give the same */
+	memcpy(word, ip, sizeof(word));
+	sum = (uint64_t)word[0] + word[1] + word[2] + word[3] + word[4];
+	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum == 0xffff;

@@ -574,7 +574,7 @@ void route_message(struct dp *dp, struct dp_endpoint *ep, const void *slots, uns
 		/* what is looked at is looked at in a copy */
 		if (m.length && m.length <= sizeof(copy))
 			memcpy(copy, payload, m.length);
-		status = proto_message_check(&m, PROTO_TO_DATAPLANE);
+		status = proto_operation_check(&m, PROTO_TO_DATAPLANE);
 		if (status == STATUS_OK && m.length)
 			status = proto_payload_check(&m, copy);
 		if (status != STATUS_OK) {

@@ -111,20 +111,27 @@ static uint8_t body(const struct proto_msg *m, const struct proto_body *b, const
 	return STATUS_OK;
 }
 
-static uint8_t message(const struct proto_msg *m, enum proto_where where, const char **why)
+/* What is left to be checked when the header is good. */
+static uint8_t operation(const struct proto_msg *m, enum proto_where where, const char **why)
 {
 	bool transit = where == PROTO_TO_DATAPLANE || where == PROTO_TO_LINK;
 	const struct proto_op *op;
-	uint8_t status = header(m, where, why);
 
-	if (status != STATUS_OK || (transit && m->opcode >= PROTO_SERVICE_FIRST))
-		return status;
+	if (transit && m->opcode >= PROTO_SERVICE_FIRST)
+		return STATUS_OK;
 	op = proto_op_find(m->opcode);
 	if (!op || !opcode_good(m, op, where))
 		BAD("opcode");
 	if (op->async && !(m->flags & MESSAGE_FLAG_ASYNC))
 		BAD("flags");
 	return body(m, m->flags & MESSAGE_FLAG_REPLY ? &op->reply : &op->request, why);
+}
+
+static uint8_t message(const struct proto_msg *m, enum proto_where where, const char **why)
+{
+	uint8_t status = header(m, where, why);
+
+	return status == STATUS_OK ? operation(m, where, why) : status;
 }
 
 uint8_t proto_header_check(const struct proto_msg *m, enum proto_where where)
@@ -140,6 +147,13 @@ const char *proto_header_why(const struct proto_msg *m, enum proto_where where)
 
 	header(m, where, &why);
 	return why;
+}
+
+uint8_t proto_operation_check(const struct proto_msg *m, enum proto_where where)
+{
+	const char *why;
+
+	return operation(m, where, &why);
 }
 
 uint8_t proto_message_check(const struct proto_msg *m, enum proto_where where)

@@ -268,6 +268,8 @@ const char *proto_header_why(const struct proto_msg *m, enum proto_where where);
  * proto_header_check alone.
  */
 uint8_t proto_message_check(const struct proto_msg *m, enum proto_where where);
+/** proto_operation_check() - the rest of it, for a message that proto_header_check has passed there */
+uint8_t proto_operation_check(const struct proto_msg *m, enum proto_where where);
 const char *proto_message_why(const struct proto_msg *m, enum proto_where where);
 
 /**

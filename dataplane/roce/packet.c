@@ -11,51 +11,42 @@
 #define WRITES (OPI_REQUEST | OPI_WRITE | OPI_PAYLOAD)
 #define READS  (OPI_RESPONSE | OPI_READ | OPI_PAYLOAD)
 
+/* Extended headers, and how long they are. */
+#define EXT(bytes)     ((uint32_t)(bytes) << OPI_EXT)
+#define RETH	       (OPI_RETH | EXT(sizeof(struct wire_reth)))
+#define AETH	       (OPI_AETH | EXT(sizeof(struct wire_aeth)))
+#define ATOMIC_ETH     (OPI_ATOMIC_ETH | EXT(sizeof(struct wire_atomic)))
+#define ATOMIC_ACK_ETH (OPI_AETH | OPI_ATOMIC_ACK_ETH | EXT(sizeof(struct wire_aeth) + sizeof(be64)))
+#define DETH	       (OPI_DETH | EXT(sizeof(struct wire_deth)))
+
 const uint32_t packet_opcode_info[256] = {
 	[ROCE_OP_SEND_FIRST] = SENDS | OPI_FIRST,
 	[ROCE_OP_SEND_MIDDLE] = SENDS,
 	[ROCE_OP_SEND_LAST] = SENDS | OPI_LAST,
 	[ROCE_OP_SEND_ONLY] = SENDS | ONLY,
-	[ROCE_OP_WRITE_FIRST] = WRITES | OPI_FIRST | OPI_RETH,
+	[ROCE_OP_WRITE_FIRST] = WRITES | OPI_FIRST | RETH,
 	[ROCE_OP_WRITE_MIDDLE] = WRITES,
 	[ROCE_OP_WRITE_LAST] = WRITES | OPI_LAST,
-	[ROCE_OP_WRITE_ONLY] = WRITES | ONLY | OPI_RETH,
-	[ROCE_OP_READ_REQUEST] = OPI_REQUEST | OPI_READ | OPI_RETH | ONLY,
-	[ROCE_OP_READ_FIRST] = READS | OPI_FIRST | OPI_AETH,
+	[ROCE_OP_WRITE_ONLY] = WRITES | ONLY | RETH,
+	[ROCE_OP_READ_REQUEST] = OPI_REQUEST | OPI_READ | RETH | ONLY,
+	[ROCE_OP_READ_FIRST] = READS | OPI_FIRST | AETH,
 	[ROCE_OP_READ_MIDDLE] = READS,
-	[ROCE_OP_READ_LAST] = READS | OPI_LAST | OPI_AETH,
-	[ROCE_OP_READ_ONLY] = READS | ONLY | OPI_AETH,
-	[ROCE_OP_ACK] = OPI_RESPONSE | OPI_AETH,
-	[ROCE_OP_ATOMIC_ACK] = OPI_RESPONSE | OPI_ATOMIC | OPI_AETH | OPI_ATOMIC_ACK_ETH,
-	[ROCE_OP_CAS] = OPI_REQUEST | OPI_ATOMIC | OPI_ATOMIC_ETH | ONLY,
-	[ROCE_OP_FAA] = OPI_REQUEST | OPI_ATOMIC | OPI_ATOMIC_ETH | ONLY,
+	[ROCE_OP_READ_LAST] = READS | OPI_LAST | AETH,
+	[ROCE_OP_READ_ONLY] = READS | ONLY | AETH,
+	[ROCE_OP_ACK] = OPI_RESPONSE | AETH,
+	[ROCE_OP_ATOMIC_ACK] = OPI_RESPONSE | OPI_ATOMIC | ATOMIC_ACK_ETH,
+	[ROCE_OP_CAS] = OPI_REQUEST | OPI_ATOMIC | ATOMIC_ETH | ONLY,
+	[ROCE_OP_FAA] = OPI_REQUEST | OPI_ATOMIC | ATOMIC_ETH | ONLY,
 	[ROCE_OP_SEND_LAST_IMM] = REFUSED,
 	[ROCE_OP_SEND_ONLY_IMM] = REFUSED,
 	[ROCE_OP_WRITE_LAST_IMM] = REFUSED,
 	[ROCE_OP_WRITE_ONLY_IMM] = REFUSED,
 	[ROCE_OP_SEND_LAST_INV] = REFUSED,
 	[ROCE_OP_SEND_ONLY_INV] = REFUSED,
-	[ROCE_OP_UD_SEND_ONLY] = OPI_UD | OPI_DETH | OPI_PAYLOAD,
+	[ROCE_OP_UD_SEND_ONLY] = OPI_UD | DETH | OPI_PAYLOAD,
 	[ROCE_OP_CNP] = OPI_CNP | OPI_PAYLOAD,
-	[ROCE_OP_VERB_STATUS] = OPI_RESPONSE | OPI_STATUS | OPI_AETH,
+	[ROCE_OP_VERB_STATUS] = OPI_RESPONSE | OPI_STATUS | AETH,
 };
-
-static uint32_t ext_bytes(uint32_t info)
-{
-	uint32_t n = 0;
-
-	if (info & OPI_RETH)
-		n += (uint32_t)sizeof(struct wire_reth);
-	if (info & OPI_AETH)
-		n += (uint32_t)sizeof(struct wire_aeth);
-	if (info & OPI_ATOMIC_ETH)
-		n += (uint32_t)sizeof(struct wire_atomic);
-	if (info & OPI_ATOMIC_ACK_ETH)
-		n += (uint32_t)sizeof(be64);
-	if (info & OPI_DETH)
-		n += (uint32_t)sizeof(struct wire_deth);
-	return n;
-}
 
 int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len)
 {
@@ -76,7 +67,7 @@ int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len)
 	info = packet_opcode_info[h->bth.opcode];
 	if (!info)
 		return ROCE_C_BAD_OPCODE;
-	ext_len = ext_bytes(info);
+	ext_len = info >> OPI_EXT;
 	pad = (h->bth.flags >> 4) & 3;
 	if (len < PACKET_HEADERS + ext_len + pad + ICRC_BYTES)
 		return ROCE_C_BAD_LENGTH;

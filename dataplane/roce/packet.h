@@ -230,6 +230,7 @@ enum roce_op_info {
 	OPI_UD = 1 << 14,
 	OPI_CNP = 1 << 15,
 	OPI_STATUS = 1 << 16,
+	OPI_EXT = 24, /* from this bit on: bytes of extended headers */
 };
 extern const uint32_t packet_opcode_info[256];
 
