@@ -453,15 +453,13 @@ unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 		if (answers_only_ack(&qp->rs))
 			qp->answers_turn = true;
 		do {
-			n = output_one(qp);
+			n = nothing_left(qp) ? 0 : output_one(qp);
 			if (n <= 0)
 				break;
 			sent++;
 			packets++;
 			bytes += n;
-			if (nothing_left(qp))
-				n = 0;
-		} while (n && qp->state == ROCE_QP_READY && sent < budget && packets < TURN_PACKETS &&
+		} while (qp->state == ROCE_QP_READY && sent < budget && packets < TURN_PACKETS &&
 			 bytes < TURN_BYTES);
 		if (qp->running == RUN_NONE || n < 0)
 			continue; /* it failed and has left the queue, or there are no buffers */
