@@ -26,13 +26,19 @@
  * where length and offset count units of 64 bytes. Length 255 says "255 or more". A word with PEND is an
  * insert that has not committed: readers ignore it. MOVE freezes a slot, also an empty one, while its
  * subtable is split: its other bits still hold, and no compare-and-swap that does not know of MOVE changes
- * it. A slot once frozen stays so. The tag is zero.
+ * it. A slot once frozen stays so. The tag is zero, but for a tomb: a slot whose entry was deleted, and which
+ * its deleter has not emptied yet. Its offset names the deleter. To readers it is empty.
+ *
+ * What became of it. An operation whose last compare-and-swap got no answer can be told afterwards whether it
+ * happened, since every trace of it is replaced by another one first: whoever takes a committed word out of its
+ * slot has before, in the same chain, set SEEN in the block's flags, and who empties a dead client's tomb has
+ * written so into the dead one's `outcomes`. clients/index/race_doubt.c reads them.
  *
  * Invariant: a block is used again only when nobody can hold its word any more (reclamation, below), and a
  * word with PEND is compared only by its owner, or by somebody who has seen its owner fenced. So no
  * compare-and-swap can be fooled by a word that left and came back.
  *
- * KV block. A header, the key, the value, in one piece, immutable once a slot names it. The header
+ * KV block. A header, the key, the value, in one piece, immutable but for SEEN once a slot names it. The header
  * names the client and epoch that wrote it, which is how one finds out whose PEND one has met.
  *
  * Control region. Line c of the client table is the client number c; its first 8 bytes (number,
@@ -155,7 +161,7 @@ struct index_kv {
 	uint32_t crc;   /* CRC-32C of all that follows, key and value included */
 	uint16_t klen;  /* bytes */
 	uint8_t op;     /* enum index_kv_op: what wrote it */
-	uint8_t flags;  /* 0 */
+	uint8_t flags;  /* INDEX_KV_SEEN, which the checksum does not cover */
 	uint32_t vlen;  /* bytes */
 	uint16_t cid;   /* writer */
 	uint16_t epoch; /* of the writer */
@@ -171,6 +177,13 @@ enum index_kv_op {
 	INDEX_KV_INSERT = 2,
 	INDEX_KV_UPDATE = 3,
 	INDEX_KV_FENCE = 4, /* a key alone, of a tree's node */
+};
+
+#define INDEX_KV_FLAGS 7 /* where the flags are in the header */
+_Static_assert(offsetof(struct index_kv, flags) == INDEX_KV_FLAGS, "KV header");
+
+enum index_kv_flag {
+	INDEX_KV_SEEN = 1, /* a committed word named it: set by who is about to replace that */
 };
 
 enum index_client_state {
@@ -218,6 +231,15 @@ _Static_assert(INDEX_LOG_SLOT == 2176 && (int)INDEX_LOG_SIZE < (int)INDEX_SEGMEN
 /* The owner's heartbeat: 8 bytes behind its log, at log_base + INDEX_BEAT. It rises while its client lives
  * and polls; the shard looks at it when somebody suspects the client. */
 #define INDEX_BEAT INDEX_LOG_SIZE
+
+/* Behind it 8 bytes for each tomb that the owner may have made: what index_outcome_make says, once the
+ * owner is dead and the tomb has been emptied for it. Written by whoever empties it. */
+#define INDEX_OUTCOMES (INDEX_LOG_SIZE + INDEX_LINE)
+enum {
+	INDEX_TOMBS = 64, /* of a client at once */
+	INDEX_TOMB_TURNS = 1024,
+};
+_Static_assert((int)INDEX_OUTCOMES + (int)INDEX_TOMBS * 8 <= (int)INDEX_SEGMENT, "outcomes are in the segment");
 
 enum index_log_op {
 	INDEX_LOG_NONE = 0,
@@ -306,6 +328,42 @@ static inline uint64_t index_slot_offset(uint64_t word)
 static inline bool index_slot_pending(uint64_t word)
 {
 	return (word & INDEX_SLOT_PEND) != 0;
+}
+
+/* Where a client has deleted: its number 10 | its epoch 16 | which of its tombs 6 | turn 10. */
+#define INDEX_SLOT_TOMB (1ull << INDEX_SLOT_TAG_SHIFT)
+static inline uint64_t index_tomb_make(uint16_t cid, uint16_t epoch, unsigned n, unsigned turn)
+{
+	return INDEX_SLOT_TOMB | (uint64_t)(cid & 1023) << 32 | (uint64_t)epoch << 16 |
+	       (n % INDEX_TOMBS) << 10 | turn % INDEX_TOMB_TURNS;
+}
+
+_Static_assert(INDEX_CLIENTS <= 1024, "a tomb has 10 bits for the number");
+
+static inline bool index_slot_tomb(uint64_t word)
+{
+	return (word & ~(INDEX_SLOT_MOVE | INDEX_SLOT_UNITS_MASK)) == INDEX_SLOT_TOMB;
+}
+
+static inline uint16_t index_tomb_cid(uint64_t word)
+{
+	return (uint16_t)(word >> 32) & 1023;
+}
+
+static inline uint16_t index_tomb_epoch(uint64_t word)
+{
+	return (uint16_t)(word >> 16);
+}
+
+/* Where its outcome goes, from the client's log on, and what that is. */
+static inline uint64_t index_outcome_at(uint64_t word)
+{
+	return INDEX_OUTCOMES + (word >> 10) % INDEX_TOMBS * 8;
+}
+
+static inline uint64_t index_outcome_make(uint64_t word)
+{
+	return 1ull << 63 | (word & INDEX_SLOT_UNITS_MASK);
 }
 
 /* Bytes that a KV block takes in the heap. */

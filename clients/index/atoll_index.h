@@ -75,7 +75,7 @@ enum atoll_result {
 	ATOLL_UNREACHABLE, /* no answer came, but nothing was changed: reconnect, give it again */
 	ATOLL_REFUSED,     /* a right, a range or an agreement is wrong; `status` says which */
 	/* may have been executed */
-	ATOLL_IN_DOUBT, /* reconnect, then read the key */
+	ATOLL_IN_DOUBT, /* reconnect, then atoll_index_resolve */
 	ATOLL_RESULTS,
 };
 
@@ -96,6 +96,7 @@ struct atoll_outcome {
 	enum atoll_result result;
 	unsigned status;      /* enum status (proto) of the verb that failed, or 0 */
 	unsigned round_trips; /* that it took */
+	uint64_t ticket;      /* of ATOLL_IN_DOUBT: for atoll_index_resolve; 0 where that cannot tell */
 	const void *value;    /* of a get with ATOLL_OK; valid until the callback returns */
 	uint32_t value_len;   /* bytes */
 };
@@ -145,6 +146,21 @@ void atoll_index_close(struct atoll_index *ix);
  * negative errno.
  */
 int atoll_index_reconnect(struct atoll_index *ix, const char **why);
+
+/**
+ * atoll_index_resolve - was an operation that ended ATOLL_IN_DOUBT executed? Exact, also where others have
+ * repaired what was left of it, or have replaced since what it wrote.
+ * To be called after atoll_index_reconnect, with no operation in flight. Waits for a few READs.
+ * @ticket: of its struct atoll_outcome; that of the blocking calls is atoll_index_ticket. Remembered of the
+ *   last 256, and asked for as often as one likes.
+ * @executed: it was; or it was not and never will be.
+ * Return: 0; -ENOENT no such ticket; -ESTALE too late: the number that this client had has been given to
+ * another one; -EAGAIN it has not been fenced off: reconnect first; -EBUSY, -ENOTCONN; -EOPNOTSUPP a tree.
+ */
+int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed);
+
+/* Ticket of the operation that ended in doubt last, or 0. */
+uint64_t atoll_index_ticket(const struct atoll_index *ix);
 
 /* Is the connection lost, so that only reconnecting helps? */
 bool atoll_index_lost(const struct atoll_index *ix);
@@ -251,6 +267,7 @@ struct atoll_index_repaired {
 	uint64_t subtables; /* looked at, those that were split included; nodes of a tree */
 	uint64_t dead;      /* clients that are dead, as the client table says */
 	uint64_t inserts;   /* of the dead, which had not committed: taken back */
+	uint64_t deletes;   /* of the dead, which had happened: what was left of them taken away */
 	uint64_t splits;    /* of the dead: finished */
 	uint64_t locks;     /* of the dead, under which nothing had begun, or all was done: freed */
 	uint64_t open;      /* inserts and splits of clients that are not dead: left alone */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/idle.h"
@@ -39,7 +40,7 @@ static const char usage[] =
 	"  --limit N          scan: at most so many entries (all)\n"
 	"  --reverse          scan: downwards\n"
 	"  --name NAME        of this client, for people to read (atoll-index)\n"
-	"  --patience-ms N    load, verify: how long to try to connect again after a loss (30000)\n"
+	"  --patience-ms N    how long to try to connect again after a loss (30000)\n"
 	"  --check            load: verify afterwards; dump: print only what was found\n"
 	"  --repair           fsck: finish what dead clients have left first\n"
 	"  --quiet            no progress bar\n"
@@ -52,6 +53,24 @@ static int complain(const struct cli *c, const char *what, enum atoll_result r)
 	(void)c;
 	fprintf(stderr, "atoll-index: %s: %s\n", what, atoll_result_text(r));
 	return r == ATOLL_NOT_FOUND || r == ATOLL_EXISTS ? 1 : 2;
+}
+
+/* What became of an operation that got no answer? */
+static enum atoll_result settled(struct cli *c, enum atoll_result r)
+{
+	uint64_t from = clock_now_ns();
+	const char *why = "";
+	bool executed;
+	int rc;
+
+	if (r != ATOLL_IN_DOUBT || !atoll_index_ticket(c->ix))
+		return r;
+	while ((rc = atoll_index_reconnect(c->ix, &why)) == -EAGAIN &&
+	       clock_now_ns() - from < c->patience_ms * 1000000ull)
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	if (rc || atoll_index_resolve(c->ix, atoll_index_ticket(c->ix), &executed))
+		return r;
+	return executed ? ATOLL_OK : ATOLL_UNREACHABLE;
 }
 
 static int do_get(struct cli *c, const char *key)
@@ -101,12 +120,13 @@ static int do_put(struct cli *c, enum atoll_op op, const char *key, const char *
 		r = atoll_index_put(c->ix, key, strlen(key), value, size);
 	}
 	free(input);
+	r = settled(c, r);
 	return r == ATOLL_OK ? 0 : complain(c, key, r);
 }
 
 static int do_delete(struct cli *c, const char *key)
 {
-	enum atoll_result r = atoll_index_delete(c->ix, key, strlen(key));
+	enum atoll_result r = settled(c, atoll_index_delete(c->ix, key, strlen(key)));
 
 	return r == ATOLL_OK ? 0 : complain(c, key, r);
 }

@@ -38,8 +38,8 @@ static int repair(struct cli *c)
 		return complain("repair", rc);
 	printf("repair: %" PRIu64 " clients are dead; %" PRIu64
 	       " of their inserts taken back, %" PRIu64 " of their splits finished, %" PRIu64
-	       " locks freed\n",
-	       r.dead, r.inserts, r.splits, r.locks);
+	       " locks freed, %" PRIu64 " traces of deletes removed\n",
+	       r.dead, r.inserts, r.splits, r.locks, r.deletes);
 	if (r.open)
 		printf("repair: %" PRIu64 " inserts and splits of living clients were left alone\n",
 		       r.open);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One operation for every line of a file, many in flight, over the loss of the connection: what was
- * certainly not executed is given again, and what is in doubt is read first, after the reconnect
- * has had the old identity fenced off.
+ * certainly not executed is given again, and of what is in doubt is asked what became of it, after the
+ * reconnect has had the old identity fenced off. Where nobody can tell (a tree) the key is read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +41,7 @@ enum want {
 struct task {
 	uint32_t line;
 	enum want want;
+	uint64_t ticket; /* WANT_LOOK: of the operation that is in doubt */
 };
 
 struct slot {
@@ -61,7 +62,7 @@ struct load {
 	struct slot slot[ATOLL_INDEX_IN_FLIGHT_MAX], *free;
 	uint64_t histogram[HISTOGRAM];
 	uint64_t samples, from_ns, shown_ns;
-	uint64_t losses, given_again, doubts, doubts_done;
+	uint64_t losses, given_again, doubts, doubts_done, answered;
 	uint64_t missing, different;
 	enum atoll_result fatal; /* ATOLL_OK: none */
 	unsigned fatal_status;
@@ -169,7 +170,30 @@ static int file_read(struct load *l, const char *path)
 
 static void give_again(struct load *l, uint32_t line, enum want want)
 {
-	l->again[l->nagain++] = (struct task){line, want};
+	l->again[l->nagain++] = (struct task){.line = line, .want = want};
+}
+
+/* Connected again: what became of the operations in doubt? */
+static void ask(struct load *l)
+{
+	for (unsigned i = 0; i < l->nagain; i++) {
+		struct task *t = &l->again[i];
+		bool executed;
+
+		if (!t->ticket || atoll_index_resolve(l->c->ix, t->ticket, &executed))
+			continue; /* the key is read */
+		l->answered++;
+		t->ticket = 0;
+		if (executed) {
+			l->doubts_done++;
+			l->done++;
+			*t = l->again[--l->nagain];
+			i--;
+		} else {
+			l->given_again++;
+			t->want = WANT_PUT;
+		}
+	}
 }
 
 static bool same(const struct line *line, const struct atoll_outcome *o)
@@ -221,6 +245,7 @@ static void on_done(void *arg, const struct atoll_outcome *o)
 	case ATOLL_UNKNOWN:
 		l->doubts++;
 		give_again(l, s->task.line, WANT_LOOK);
+		l->again[l->nagain - 1].ticket = o->ticket;
 		break;
 	case ATOLL_NOT_EXECUTED:
 		if (o->result == ATOLL_BUSY || atoll_index_lost(l->c->ix)) {
@@ -265,7 +290,7 @@ static void fill(struct load *l)
 		l->nagain--;
 	}
 	while (l->free && l->next < l->lines) {
-		if (!submit(l, (struct task){l->next, l->want}))
+		if (!submit(l, (struct task){.line = l->next, .want = l->want}))
 			return;
 		l->next++;
 	}
@@ -298,6 +323,7 @@ static int connect_again(struct load *l)
 	if (!l->c->quiet)
 		fprintf(stderr, "connected again after %.0f ms\n",
 			(double)(clock_now_ns() - from) / 1e6);
+	ask(l);
 	return 0;
 }
 
@@ -358,8 +384,9 @@ static void summary(const struct load *l, const char *what)
 		       l->skipped);
 	if (l->losses)
 		printf("the connection was lost %" PRIu64 " times: %" PRIu64
-		       " given again, %" PRIu64 " in doubt, of which %" PRIu64 " had been done\n",
-		       l->losses, l->given_again, l->doubts, l->doubts_done);
+		       " given again, %" PRIu64 " in doubt, of which %" PRIu64 " had been done; %" PRIu64
+		       " of them the index itself could tell\n",
+		       l->losses, l->given_again, l->doubts, l->doubts_done, l->answered);
 }
 
 static struct load *load_new(struct cli *c, const char *path, enum want want)

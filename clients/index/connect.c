@@ -23,6 +23,7 @@ enum {
 	WHY_MAX = 400,
 	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
 	RECLAIM_US = 10000, /* a replaced value rests 16 times as long */
+	DOUBTS = 256, /* operations in doubt that are remembered */
 };
 
 struct grant {
@@ -49,6 +50,8 @@ struct atoll_index {
 
 	struct atoll_index_options options;
 	struct atoll_index_stats before; /* of earlier engines */
+	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
+	uint64_t doubts;
 	char target[128], socket[108], name[64];
 	uint64_t opened; /* connections so far */
 };
@@ -192,6 +195,18 @@ static void stats_add(struct atoll_index_stats *to, const struct atoll_index_sta
 		a[i] += b[i];
 }
 
+/* Operations that have ended in doubt outlive the engine. */
+static void doubts_keep(struct atoll_index *ix)
+{
+	const struct race_doubt *d;
+	unsigned n = ix->engine.race ? race_doubts(ix->engine.race, &d) : 0;
+
+	if (n && !ix->doubt)
+		ix->doubt = calloc(DOUBTS, sizeof(*ix->doubt));
+	for (unsigned i = 0; i < n && ix->doubt; i++)
+		ix->doubt[ix->doubts++ % DOUBTS] = d[i];
+}
+
 /* Ends what is outstanding, and the connection. */
 static void disconnect(struct atoll_index *ix)
 {
@@ -200,6 +215,7 @@ static void disconnect(struct atoll_index *ix)
 	if (!engine_none(&engine)) {
 		engine_abandon(&engine);
 		stats_add(&ix->before, engine_stats(&engine));
+		doubts_keep(ix);
 		ix->engine = (struct engine){0};
 		engine_close(&engine);
 	}
@@ -360,6 +376,7 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.suspect_us = o->suspect_us,
 		.busy_us = o->busy_ms * 1000,
 		.seed = ix->secret,
+		.tickets = ix->opened << 16,
 		.owner = ix,
 		.now_ns = owner_now,
 		.want_chunk = owner_want_chunk,
@@ -467,6 +484,7 @@ void atoll_index_close(struct atoll_index *ix)
 {
 	if (ix) {
 		disconnect(ix);
+		free(ix->doubt);
 		free(ix);
 	}
 }
@@ -495,6 +513,29 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why)
 	default:
 		return rc;
 	}
+}
+
+int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed)
+{
+	*executed = false;
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	if (!ix->engine.race)
+		return -EOPNOTSUPP;
+	for (uint64_t i = 0; i < DOUBTS && i < ix->doubts && ticket; i++)
+		if (ix->doubt[i].ticket == ticket)
+			return race_doubt_resolve(ix->engine.race, &ix->doubt[i], executed);
+	return -ENOENT;
+}
+
+uint64_t atoll_index_ticket(const struct atoll_index *ix)
+{
+	const struct race_doubt *d;
+	unsigned n = ix->engine.race ? race_doubts(ix->engine.race, &d) : 0;
+
+	if (n)
+		return d[n - 1].ticket;
+	return ix->doubts ? ix->doubt[(ix->doubts - 1) % DOUBTS].ticket : 0;
 }
 
 bool atoll_index_lost(const struct atoll_index *ix)

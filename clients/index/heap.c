@@ -188,6 +188,13 @@ uint64_t heap_alloc(struct heap *h, uint64_t room)
 	return at;
 }
 
+bool heap_known(const struct heap *h, uint64_t at)
+{
+	const uint16_t *unit = unit_of(h, at);
+
+	return unit && (*unit & HEAP_UNIT_LINKED);
+}
+
 void heap_linked(struct heap *h, uint64_t at)
 {
 	uint16_t *unit = unit_of(h, at);

@@ -66,6 +66,9 @@ uint64_t heap_alloc(struct heap *h, uint64_t room);
 /* A block that this client has is in the index now. */
 void heap_linked(struct heap *h, uint64_t at);
 
+/* Was it put there by an operation of this client's that has been answered? */
+bool heap_known(const struct heap *h, uint64_t at);
+
 /* It has left the index. Where it is not ours it is counted as leaked, @room bytes of it. */
 void heap_free(struct heap *h, uint64_t at, uint64_t room);
 

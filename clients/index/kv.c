@@ -57,9 +57,13 @@ uint32_t kv_crc32c(uint32_t before, const void *data, size_t len)
 
 static uint32_t kv_crc(const struct index_kv *kv)
 {
-	size_t skip = sizeof(kv->crc);
+	struct index_kv head = *kv;
+	const size_t skip = sizeof(head.crc);
+	uint32_t crc;
 
-	return kv_crc32c(0, (const uint8_t *)kv + skip, sizeof(*kv) - skip + kv->klen + kv->vlen);
+	head.flags = 0; /* others may set them */
+	crc = kv_crc32c(0, (const uint8_t *)&head + skip, sizeof(head) - skip);
+	return kv_crc32c(crc, kv + 1, head.klen + head.vlen);
 }
 
 void kv_seal(struct index_kv *kv)

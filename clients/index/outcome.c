@@ -17,7 +17,7 @@ static const struct {
 	[ATOLL_NOT_SENT] = {ATOLL_NOT_EXECUTED, "not sent, the connection is gone: reconnect"},
 	[ATOLL_UNREACHABLE] = {ATOLL_NOT_EXECUTED, "no answer, nothing changed: reconnect"},
 	[ATOLL_REFUSED] = {ATOLL_NOT_EXECUTED, "the shard's node refused it"},
-	[ATOLL_IN_DOUBT] = {ATOLL_UNKNOWN, "no answer, it may have been done: reconnect and look"},
+	[ATOLL_IN_DOUBT] = {ATOLL_UNKNOWN, "no answer, it may have been done: reconnect, and ask or look"},
 };
 
 enum atoll_class atoll_result_class(enum atoll_result result)

@@ -126,6 +126,7 @@ int race_open(struct race **out, const struct race_config *config)
 	r->split.local = config->local_base + race_local_size(config->ops) - RACE_SPLIT_LOCAL;
 	r->split.local_offset =
 		config->local_offset + race_local_size(config->ops) - RACE_SPLIT_LOCAL;
+	r->split.local[RACE_SPLIT_SEEN] = INDEX_KV_SEEN;
 	memcpy(r->lane, config->lanes, config->nlanes * sizeof(r->lane[0]));
 	r->random = (config->seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	for (unsigned i = config->ops; i-- > 0;) {
@@ -160,7 +161,7 @@ uint64_t race_now(struct race *r)
 
 unsigned race_pending(const struct race *r)
 {
-	return r->active + race_splitting(r);
+	return r->active + race_splitting(r) + (race_lost(r) ? 0 : r->tombs);
 }
 
 bool race_splitting(const struct race *r)
@@ -285,6 +286,7 @@ int race_submit(struct race *r, enum atoll_op kind, const void *key, size_t klen
 	op->vlen = writes_block(kind) ? (uint32_t)vlen : 0;
 	op->epoch = r->reclaim.epoch;
 	op->shown = false;
+	op->tomb = 0;
 	op->block = op->word = op->mine = 0;
 	op->wait_begin = op->wait_word = op->wake_at = 0;
 	op->wait_count = 0;
@@ -321,6 +323,10 @@ void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, u
 		out.value = kv_value(kv);
 		out.value_len = kv->vlen;
 	}
+	if (result == ATOLL_IN_DOUBT)
+		out.ticket = race_doubt_add(r, op);
+	else
+		race_tomb_drop(r, op);
 	if (result != ATOLL_OK)
 		race_cache_drop(r, op);
 	if (op->block && result != ATOLL_OK) {
@@ -432,6 +438,8 @@ void race_complete(struct race *r, const struct verb_completion *done)
 		race_split_done(r, done);
 	if (index == RECLAIM_COOKIE)
 		r->lost |= !reclaim_done(&r->reclaim, done);
+	if (index == RACE_TOMB_INDEX)
+		race_tomb_done(r, done);
 	if (index == RACE_BEAT_INDEX) {
 		r->beat_out = false;
 		r->lost |= race_status_lost(done->status[0]);
@@ -492,6 +500,8 @@ int race_poll(struct race *r)
 		post_unsent(r);
 	if (r->split.state != RACE_SPLIT_IDLE)
 		race_split_pump(r);
+	if (r->tombs)
+		race_tomb_pump(r);
 	race_beat(r);
 	if (!r->lost)
 		reclaim_tick(&r->reclaim);

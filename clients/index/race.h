@@ -9,7 +9,7 @@
  *
  *	get	READ both combined buckets | READ the block
  *	update	WRITE block, READ both | READ block with the fingerprint | CAS old -> new
- *	delete	READ both | READ block with the fingerprint | CAS old -> 0
+ *	delete	READ both | READ block with the fingerprint | CAS old -> tomb; and unwaited, CAS tomb -> 0
  *	insert	WRITE block, READ both | CAS 0 -> PEND, READ both | CAS PEND -> live
  *	put	update where the key is there, insert where it is not
  *	split	CAS lock | WRITE record | READ all | FAA each slot | READ all | READ keys | WRITE
@@ -34,7 +34,7 @@
  * then, the word is removed (CAS PEND -> 0): no verb of the owner can come later.
  *
  * How an operation ends when a verb fails: only a lost answer to the one CAS that publishes makes
- * it IN_DOUBT. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
+ * it IN_DOUBT, and race_doubt_resolve tells later whether it happened. A lost answer to anything earlier leaves nothing that anybody sees, so it was not
  * executed. Nothing that changes the table is ever sent twice, but for a verb that was certainly
  * not executed.
  *
@@ -78,6 +78,7 @@ struct race_config {
 
 	uint32_t suspect_us, busy_us; /* see struct atoll_index_options */
 	uint64_t seed;                /* of the jitter in back-off */
+	uint64_t tickets;             /* those of operations in doubt count from here */
 
 	void *owner;
 	uint64_t (*now_ns)(void *owner);
@@ -86,6 +87,14 @@ struct race_config {
 	void (*want_chunk)(void *owner);
 	/* Tell the shard that this client is suspected; no answer is waited for. */
 	void (*suspect)(void *owner, uint16_t cid, uint16_t epoch);
+};
+
+/* An operation that ended IN_DOUBT: what is needed to find out later. */
+struct race_doubt {
+	uint64_t ticket;
+	uint64_t slot, word; /* which it was to put there */
+	uint64_t log_base, seq;
+	uint16_t cid, epoch;
 };
 
 struct race;
@@ -134,6 +143,12 @@ int race_check(struct race *r, atoll_progress progress, void *arg, struct atoll_
 /* See atoll_index_repair. */
 int race_repair(struct race *r, struct atoll_index_repaired *out);
 int race_deaths(struct race *r, uint64_t *out);
+
+/* Operations that have ended in doubt so far; valid until the engine is closed. */
+unsigned race_doubts(const struct race *r, const struct race_doubt **out);
+
+/* See atoll_index_resolve: was it executed? -EAGAIN: its client has not been fenced off yet. */
+int race_doubt_resolve(struct race *r, const struct race_doubt *d, bool *happened);
 
 /* Counts of this engine, to which the owner may add those of earlier ones. */
 const struct atoll_index_stats *race_stats(const struct race *r);

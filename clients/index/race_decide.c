@@ -139,8 +139,16 @@ static void find_room(struct race *r, struct race_op *op)
 		uint64_t at, word = race_slot_read(op, i, &at);
 		struct race_seen *s = race_seen_find(op, word);
 
-		if (!index_slot_pending(word) || !race_word_good(r, word))
+		if (index_slot_tomb(word) && !(word & INDEX_SLOT_MOVE)) {
+			const struct index_kv owner = {.cid = index_tomb_cid(word),
+						       .epoch = index_tomb_epoch(word)};
+
+			if (!s)
+				race_seen_add(op, word, &owner, false);
+			s = race_seen_find(op, word);
+		} else if (!index_slot_pending(word) || !race_word_good(r, word)) {
 			continue;
+		}
 		if (!s) {
 			race_read_block(r, op, word, sizeof(struct index_kv));
 		} else if (!s->asked && may_ask(r, s->cid, s->epoch)) {
@@ -263,8 +271,7 @@ void race_decide(struct race *r, struct race_op *op)
 	} else if (c.live) {
 		op->target = c.live;
 		op->target_word = c.live_word;
-		race_cas_only(r, op, RACE_REPLACE, c.live, c.live_word,
-			      op->kind == ATOLL_DELETE ? 0 : op->word);
+		race_replace(r, op);
 	} else if (op->kind == ATOLL_DELETE || op->kind == ATOLL_UPDATE) {
 		race_op_end(r, op, ATOLL_NOT_FOUND, 0);
 	} else if (c.before) {

@@ -173,7 +173,7 @@ static int word_take(struct walk *w, uint64_t at, uint64_t word)
 	uint64_t left = c->heap_offset + c->heap_size - offset;
 	int rc = 0;
 
-	if (word == 0)
+	if (word == 0 || index_slot_tomb(word))
 		return 0;
 	if ((word & INDEX_SLOT_TAG_MASK) || len == 0 || offset < c->heap_offset ||
 	    offset >= c->heap_offset + c->heap_size || len > left) {

@@ -18,6 +18,7 @@ enum {
 	RACE_SEEN = 64, /* blocks remembered by an operation; over twice RACE_SLOTS */
 	/* local memory of an operation, in bytes from its start */
 	RACE_LOCAL_OLD = 0,        /* old value of its CAS */
+	RACE_LOCAL_OUTCOME = 8,    /* of a dead client's tomb */
 	RACE_LOCAL_CLIENT = 64,    /* line of the client table */
 	RACE_LOCAL_COMBINED = 128, /* two combined buckets */
 	RACE_LOCAL_HEAD = 384,     /* first line of the subtable */
@@ -36,6 +37,9 @@ enum {
 	RACE_SPLIT_RTX = 0,
 	RACE_SPLIT_NEXT = RTX_LOCAL,                   /* 8 bytes that lead on */
 	RACE_SPLIT_BEAT = RACE_SPLIT_NEXT + 8,         /* the next heartbeat */
+	RACE_SPLIT_SCRATCH = RACE_SPLIT_NEXT + 16,     /* old values that nobody wants */
+	RACE_SPLIT_SEEN = RACE_SPLIT_NEXT + 24,        /* one byte: INDEX_KV_SEEN */
+	RACE_TOMB_INDEX = 0xfc,                        /* that of chains that empty tombs in cookies */
 	RACE_BEAT_INDEX = 0xfe,                        /* its number in cookies */
 	RACE_SPLIT_OLD = RACE_SPLIT_NEXT + INDEX_LINE, /* old values */
 	RACE_SPLIT_LOG = RACE_SPLIT_OLD + RACE_SPLIT_CHAINS * 8,
@@ -59,7 +63,7 @@ enum race_state {
 	RACE_REST,       /* READ of a block longer than its slot can say */
 	RACE_CLAIM,      /* CAS 0 -> PEND, READ both */
 	RACE_COMMIT,     /* CAS PEND -> live */
-	RACE_REPLACE,    /* CAS old -> new or 0 */
+	RACE_REPLACE,    /* [WRITE SEEN into old,] CAS old -> new, a tomb, or 0 */
 	RACE_WITHDRAW,   /* CAS PEND -> 0, READ both */
 	RACE_OWNER,      /* READ line of the client table */
 	RACE_CLEAR,      /* CAS PEND of a dead client -> 0, READ both */
@@ -146,6 +150,7 @@ struct race_op {
 	bool headed;   /* the last scan read the first line of the subtable, too */
 	bool head;     /* the next one is to */
 	bool frozen;   /* the last scan met MOVE */
+	uint8_t tomb;  /* the number of its tomb, counted from 1; 0 none */
 	uint32_t match; /* slots with our fingerprint in it, a bit each */
 	enum race_why why;
 	uint16_t owner_cid, owner_epoch;
@@ -192,6 +197,20 @@ struct race_marks {
 	uint64_t overlaps, outside;
 };
 
+enum race_tomb_state {
+	RACE_TOMB_FREE,
+	RACE_TOMB_HELD, /* by a delete; for ever, where the connection was lost */
+	RACE_TOMB_DUE,  /* to be emptied */
+	RACE_TOMB_SENT,
+};
+
+/* race_tomb.c */
+struct race_tomb {
+	enum race_tomb_state state;
+	uint16_t turn; /* modulo INDEX_TOMB_TURNS */
+	uint64_t at;   /* slot */
+};
+
 struct race_queue {
 	struct race_op *head, *tail;
 };
@@ -218,6 +237,10 @@ struct race {
 	struct race_cached *cache; /* c.cache places, or NULL */
 	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */
 	bool beat_out;
+	struct race_tomb tomb[INDEX_TOMBS];
+	unsigned tombs; /* to be emptied */
+	struct race_doubt doubt[RACE_OPS_MAX]; /* operations that ended in doubt */
+	unsigned ndoubts;
 	uint64_t seq;
 	uint64_t random;
 	struct atoll_index_stats stats;
@@ -242,6 +265,21 @@ uint64_t race_random(struct race *r);
 bool race_block_give(struct race *r, struct race_op *op);
 void race_want_block(struct race *r, struct race_op *op);
 void race_room_made(struct race *r);
+
+/* race_tomb.c */
+/* A number for the tomb of a delete. False: all are in use; try later. */
+bool race_tomb_take(struct race *r, struct race_op *op);
+uint64_t race_tomb_word(const struct race *r, const struct race_op *op);
+/* It was not used. */
+void race_tomb_drop(struct race *r, struct race_op *op);
+/* It stands in @slot, and is to be emptied. */
+void race_tomb_empty(struct race *r, struct race_op *op, uint64_t slot);
+void race_tomb_pump(struct race *r);
+void race_tomb_done(struct race *r, const struct verb_completion *done);
+
+/* race_doubt.c */
+/* Remembers an operation that ends in doubt. Its ticket, or 0. */
+uint64_t race_doubt_add(struct race *r, const struct race_op *op);
 
 /* race_cache.c */
 void race_cache_put(struct race *r, const struct race_op *op, uint64_t at, uint64_t word);
@@ -275,6 +313,8 @@ bool race_scan_take(struct race_op *op);
 uint64_t race_slot_read(const struct race_op *op, unsigned i, uint64_t *at);
 /* What the last CAS found. */
 uint64_t race_old_value(const struct race_op *op);
+/* Can the log of a client be there? */
+bool race_log_good(const struct race *r, uint64_t log);
 bool race_word_good(const struct race *r, uint64_t word);
 struct race_seen *race_seen_find(struct race_op *op, uint64_t word);
 void race_seen_add(struct race_op *op, uint64_t word, const struct index_kv *kv, bool same);
@@ -283,6 +323,10 @@ bool race_read_block(struct race *r, struct race_op *op, uint64_t word, uint32_t
 /* Posts a CAS of a slot; a CAS and then the buckets; the line of a client. */
 void race_cas_only(struct race *r, struct race_op *op, enum race_state state, uint64_t slot,
 		   uint64_t from, uint64_t to);
+/* Replaces what the operation has found by its own word, or deletes it. */
+void race_replace(struct race *r, struct race_op *op);
+/* Empties a slot of the dead, whose log is at @log, and reads the buckets. */
+void race_clear(struct race *r, struct race_op *op, uint64_t log);
 void race_cas_look(struct race *r, struct race_op *op, enum race_state state, uint64_t slot,
 		   uint64_t from, uint64_t to);
 void race_ask_owner(struct race *r, struct race_op *op, enum race_why why, uint16_t cid,

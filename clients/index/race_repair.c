@@ -94,6 +94,55 @@ static int pending_take(struct repair *p)
 	return rc;
 }
 
+/* ------------------------------------------------------------------ tombs */
+
+/* Of a dead client's it is written that it was there, and then it is taken away. */
+static int tomb_take(struct repair *p, uint64_t at, uint64_t word)
+{
+	uint16_t cid = index_tomb_cid(word);
+	uint64_t log = line_of(p, cid).log_base, outcome = index_outcome_make(word), old;
+	struct verb v[2] = {
+		race_read_verb(p->r, log + index_outcome_at(word), 8, p->blocks_at),
+		race_read_verb(p->r, at, 8, p->blocks_at + 8),
+	};
+	int rc;
+
+	if (!dead(p, cid, index_tomb_epoch(word)))
+		return 0; /* whose delete has ended, and who will do it */
+	if (!race_log_good(p->r, log)) {
+		p->out->bad++;
+		return 0;
+	}
+	memcpy(p->blocks, &outcome, sizeof(outcome));
+	v[0].op = VERB_WRITE;
+	v[1].op = VERB_CAS;
+	v[1].compare = word;
+	rc = race_verbs_run(p->r, v, 2, 2);
+	memcpy(&old, p->blocks + 8, sizeof(old));
+	p->out->deletes += !rc && old == word;
+	return rc;
+}
+
+/* ------------------------------------------------------------------ subtables */
+
+static int slot_take(struct repair *p, uint64_t at, uint64_t word)
+{
+	/* A frozen one is left out by whoever splits. */
+	if (word & INDEX_SLOT_MOVE)
+		return 0;
+	if (index_slot_tomb(word))
+		return tomb_take(p, at, word);
+	if (!index_slot_pending(word))
+		return 0;
+	if (!race_word_good(p->r, word)) {
+		p->out->bad++;
+		return 0;
+	}
+	p->pend[p->npend].at = at;
+	p->pend[p->npend++].word = word;
+	return p->npend == PENDING ? pending_take(p) : 0;
+}
+
 static int groups_take(struct repair *p, const struct race_sub *sub)
 {
 	uint32_t n = p->r->c.groups;
@@ -105,27 +154,14 @@ static int groups_take(struct repair *p, const struct race_sub *sub)
 		struct index_bucket bucket;
 
 		memcpy(&bucket, p->table + (size_t)b * INDEX_LINE, sizeof(bucket));
-		for (unsigned i = 0; i < INDEX_BUCKET_SLOTS && !rc; i++) {
-			uint64_t word = bucket.slot[i];
-
-			/* A frozen one is left out by whoever splits. */
-			if (!index_slot_pending(word) || (word & INDEX_SLOT_MOVE))
-				continue;
-			if (!race_word_good(p->r, word)) {
-				p->out->bad++;
-				continue;
-			}
-			p->pend[p->npend].at = sub->at + INDEX_LINE + (uint64_t)b * INDEX_LINE +
-					       offsetof(struct index_bucket, slot) + i * 8;
-			p->pend[p->npend++].word = word;
-			if (p->npend == PENDING)
-				rc = pending_take(p);
-		}
+		for (unsigned i = 0; i < INDEX_BUCKET_SLOTS && !rc; i++)
+			rc = slot_take(p,
+				       sub->at + INDEX_LINE + (uint64_t)b * INDEX_LINE +
+					       offsetof(struct index_bucket, slot) + i * 8,
+				       bucket.slot[i]);
 	}
 	return rc ? rc : pending_take(p);
 }
-
-/* ------------------------------------------------------------------ subtables */
 
 static int head_read(struct repair *p, const struct race_sub *sub, struct index_subtable *head)
 {

@@ -50,7 +50,7 @@ bool race_scan_take(struct race_op *op)
 
 			all |= word;
 			same |= (uint32_t)(index_slot_fp(word) == op->place.fp &&
-					   (word & ~INDEX_SLOT_MOVE) != 0)
+					   (word & ~INDEX_SLOT_MOVE) != 0 && !index_slot_tomb(word))
 				<< i;
 		}
 		match |= same << b * INDEX_BUCKET_SLOTS;
@@ -81,6 +81,13 @@ void race_seen_add(struct race_op *op, uint64_t word, const struct index_kv *kv,
 	};
 	if (op->nseen == 2 * RACE_SEEN)
 		op->nseen = RACE_SEEN;
+}
+
+bool race_log_good(const struct race *r, uint64_t log)
+{
+	return log % INDEX_LINE == 0 && log >= r->c.heap_offset &&
+	       r->c.heap_size >= INDEX_SEGMENT &&
+	       log - r->c.heap_offset <= r->c.heap_size - INDEX_SEGMENT;
 }
 
 bool race_word_good(const struct race *r, uint64_t word)
@@ -144,6 +151,47 @@ void race_cas_look(struct race *r, struct race_op *op, enum race_state state, ui
 {
 	race_chain_begin(op, state);
 	race_chain_cas(r, op, slot, from, to);
+	read_buckets(r, op);
+	race_chain_post(r, op);
+}
+
+void race_replace(struct race *r, struct race_op *op)
+{
+	uint64_t block = index_slot_offset(op->target_word), to = op->word;
+
+	if (op->kind == ATOLL_DELETE && !r->c.ft_off && !race_tomb_take(r, op)) {
+		race_op_sleep(r, op, race_now(r)); /* all are on their way */
+		return;
+	}
+	if (op->kind == ATOLL_DELETE)
+		to = op->tomb ? race_tomb_word(r, op) : 0;
+	race_chain_begin(op, RACE_REPLACE);
+	if (!r->c.ft_off && !heap_known(&r->heap, block)) {
+		struct verb *v = race_chain_add(r, op, VERB_WRITE, block + INDEX_KV_FLAGS, 0, 1);
+
+		v->local_offset = r->split.local_offset + RACE_SPLIT_SEEN;
+	}
+	race_chain_cas(r, op, op->target, op->target_word, to);
+	race_chain_post(r, op);
+}
+
+void race_clear(struct race *r, struct race_op *op, uint64_t log)
+{
+	bool tomb = index_slot_tomb(op->target_word);
+
+	if (tomb && !race_log_good(r, log)) { /* it cannot be written what became of it */
+		race_decide(r, op);
+		return;
+	}
+	race_chain_begin(op, RACE_CLEAR);
+	if (tomb) {
+		uint64_t outcome = index_outcome_make(op->target_word);
+
+		memcpy(op->local + RACE_LOCAL_OUTCOME, &outcome, sizeof(outcome));
+		race_chain_add(r, op, VERB_WRITE, log + index_outcome_at(op->target_word),
+			       RACE_LOCAL_OUTCOME, sizeof(outcome));
+	}
+	race_chain_cas(r, op, op->target, op->target_word, 0);
 	read_buckets(r, op);
 	race_chain_post(r, op);
 }

@@ -369,7 +369,7 @@ static void halves_make(struct race *r)
 	for (unsigned i = 0; i < s->slots; i++) {
 		uint64_t word = slot_word(s, i) & ~INDEX_SLOT_MOVE;
 
-		if (!word || index_slot_pending(word))
+		if (!word || index_slot_pending(word) || index_slot_tomb(word))
 			continue;
 		memcpy(pair + s->half[i] * size + slot_at(i), &word, sizeof(word));
 		r->stats.split_used++;

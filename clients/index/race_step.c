@@ -79,7 +79,7 @@ static void owner_read(struct race *r, struct race_op *op)
 	memcpy(&line, op->local + RACE_LOCAL_CLIENT, sizeof(line));
 	if (rtx_is_dead(&line, op->owner_cid, op->owner_epoch)) {
 		if (op->why != RACE_FOR_SPLIT) {
-			race_cas_look(r, op, RACE_CLEAR, op->target, op->target_word, 0);
+			race_clear(r, op, line.log_base);
 			return;
 		}
 		race_split_repair(r, &op->sub, op->lock, line.log_base);
@@ -131,6 +131,7 @@ static void replaced(struct race *r, struct race_op *op)
 	const struct race_seen *s = race_seen_find(op, op->target_word);
 
 	if (race_old_value(op) != op->target_word) {
+		race_tomb_drop(r, op);
 		r->stats.conflicts++;
 		race_step_scan(r, op);
 		return;
@@ -139,6 +140,8 @@ static void replaced(struct race *r, struct race_op *op)
 			s ? s->room : index_slot_units(op->target_word) * INDEX_LINE);
 	if (op->kind != ATOLL_DELETE)
 		heap_linked(&r->heap, op->block);
+	if (op->tomb)
+		race_tomb_empty(r, op, op->target);
 	if (op->kind == ATOLL_DELETE)
 		race_cache_drop(r, op);
 	else
@@ -163,6 +166,7 @@ static void failed(struct race *r, struct race_op *op, unsigned status)
 		/* Not executed, so nothing is sent twice by looking again. What was to end with a
 		 * withdrawal goes on, and may even commit. */
 		op->ending = false;
+		race_tomb_drop(r, op);
 		race_op_sleep(r, op, race_now(r));
 	} else if (op->ending) {
 		race_op_end(r, op, op->result, status);
@@ -234,8 +238,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		else if (op->kind == ATOLL_GET)
 			race_op_end(r, op, ATOLL_OK, 0);
 		else
-			race_cas_only(r, op, RACE_REPLACE, op->target, op->target_word,
-				      op->kind == ATOLL_DELETE ? 0 : op->word);
+			race_replace(r, op);
 		break;
 	case RACE_FREE:
 	case RACE_WANT_BLOCK:

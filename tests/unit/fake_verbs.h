@@ -30,6 +30,7 @@ enum {
 	FAKE_CHAINS = 96, /* outstanding of a client */
 	FAKE_REGIONS = 16,
 	FAKE_LINES = 4096, /* of a run of READs */
+	FAKE_WON = 32,
 };
 
 struct fake_chain {
@@ -51,6 +52,9 @@ struct fake_client {
 	uint64_t steps; /* executed */
 	uint32_t again; /* one verb in so many is answered AGAIN; 0 none */
 	uint64_t limit; /* after so many it is fenced off by itself; 0 never */
+	bool lose;      /* ... and no answer reaches it any more */
+	unsigned won;   /* compare-and-swaps that swapped, ... */
+	uint64_t won_word[FAKE_WON]; /* ... and the last words that they put in */
 	uint8_t open[FAKE_CHAINS], ready[FAKE_CHAINS], idle[FAKE_CHAINS]; /* numbers of chains */
 	unsigned nopen, nready, nidle;
 	struct fake_chain chain[FAKE_CHAINS];
@@ -252,7 +256,7 @@ static inline void fake_write_step(struct fake_world *w, struct fake_chain *f)
 	}
 }
 
-static inline void fake_atomic_step(struct fake_world *w, struct fake_chain *f)
+static inline void fake_atomic_step(struct fake_world *w, struct fake_client *c, struct fake_chain *f)
 {
 	const struct verb *v = &f->verb[f->at];
 	uint8_t *remote = w->region[v->remote.slot].base + v->remote_offset;
@@ -262,13 +266,16 @@ static inline void fake_atomic_step(struct fake_world *w, struct fake_chain *f)
 	memcpy(w->region[v->local.slot].base + v->local_offset, &old, 8);
 	if (v->op == VERB_FAA)
 		old += v->swap;
-	else if (old == v->compare)
+	else if (old == v->compare) {
+		c->won_word[c->won++ % FAKE_WON] = v->swap;
 		old = v->swap;
+	}
 	memcpy(remote, &old, 8);
 	f->at++;
 }
 
-static inline void fake_chain_step(struct fake_world *w, struct fake_chain *f)
+static inline void fake_chain_step(struct fake_world *w, struct fake_client *c,
+				   struct fake_chain *f)
 {
 	const struct verb *v = &f->verb[f->at];
 	unsigned status = fake_check(w, v);
@@ -282,7 +289,7 @@ static inline void fake_chain_step(struct fake_world *w, struct fake_chain *f)
 	else if (v->op == VERB_WRITE)
 		fake_write_step(w, f);
 	else
-		fake_atomic_step(w, f);
+		fake_atomic_step(w, c, f);
 	if (f->at == f->n)
 		f->ended = true;
 }
@@ -294,6 +301,20 @@ static inline void fake_fence(struct fake_client *c)
 		fake_fail(&c->chain[c->open[0]], STATUS_FENCED);
 		fake_end(c, 0);
 	}
+}
+
+static inline void fake_lose(struct fake_chain *f, unsigned status)
+{
+	memset(f->status, (int)status, f->n);
+	f->ended = true;
+}
+
+/* Of what has been answered, and of what has been fenced off, the client learns nothing. */
+static inline void fake_lose_all(struct fake_client *c)
+{
+	for (unsigned i = 0; i < c->nready; i++)
+		fake_lose(&c->chain[c->ready[i]], STATUS_IN_DOUBT);
+	c->cut = true;
 }
 
 /* Executes one step of one chain of those that are open; false if there is none. */
@@ -319,12 +340,15 @@ static inline bool fake_step(struct fake_world *w)
 		if (k->again && !k->chain[k->open[pick]].done && fake_below(w, k->again) == 0)
 			fake_fail(&k->chain[k->open[pick]], STATUS_AGAIN);
 		else
-			fake_chain_step(w, &k->chain[k->open[pick]]);
+			fake_chain_step(w, k, &k->chain[k->open[pick]]);
 		if (k->chain[k->open[pick]].ended)
 			fake_end(k, pick);
 		w->steps++;
-		if (++k->steps == k->limit)
+		if (++k->steps == k->limit) {
 			fake_fence(k);
+			if (k->lose)
+				fake_lose_all(k);
+		}
 		break;
 	}
 	return true;
@@ -353,12 +377,6 @@ static inline struct fake_client *fake_client_add(struct fake_world *w)
 	for (unsigned i = 0; i < FAKE_CHAINS; i++)
 		c->idle[c->nidle++] = (uint8_t)i;
 	return c;
-}
-
-static inline void fake_lose(struct fake_chain *f, unsigned status)
-{
-	memset(f->status, (int)status, f->n);
-	f->ended = true;
 }
 
 static inline void fake_cut(struct fake_client *c)

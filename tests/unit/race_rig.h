@@ -45,6 +45,7 @@ struct rig_call {
 	struct lin_op op;
 	bool finished, dropped;
 	enum atoll_result result;
+	uint64_t ticket;
 	unsigned round_trips;
 };
 
@@ -229,8 +230,12 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 			memset(g->w.region[i].base, 0,
 			       i == RIG_TABLE ? index_heap_offset(groups, 0) : g->w.region[i].size);
 	}
-	for (unsigned i = 1; i <= RIG_CLIENTS; i++) /* splits use the first slot */
-		memset(g->w.region[RIG_TABLE].base + rig_log(g, (uint16_t)i), 0, INDEX_LOG_SLOT);
+	for (unsigned i = 1; i <= RIG_CLIENTS; i++) { /* splits use the first slot */
+		uint8_t *log = g->w.region[RIG_TABLE].base + rig_log(g, (uint16_t)i);
+
+		memset(log, 0, INDEX_LOG_SLOT);
+		memset(log + INDEX_OUTCOMES, 0, INDEX_TOMBS * 8);
+	}
 	memset(g->w.region[RIG_TABLE].base + index_pin_at(index_heap_offset(groups, 0),
 							 RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, 0),
 	       0, INDEX_CLIENTS * 8);
@@ -272,6 +277,7 @@ static inline void rig_done(void *arg, const struct atoll_outcome *out)
 		g->failures++;
 	call->finished = true;
 	call->result = out->result;
+	call->ticket = out->ticket;
 	call->round_trips = out->round_trips;
 	call->op.returned = ++g->tick;
 	switch (atoll_result_class(out->result)) {
@@ -385,7 +391,7 @@ static inline bool rig_drain(struct rig *g)
 
 /* What a look at the table itself found. */
 struct rig_look {
-	uint64_t faults, leaves, retired, locked, pending, live[RIG_KEYS];
+	uint64_t faults, leaves, retired, locked, pending, tombs, live[RIG_KEYS];
 };
 
 static inline void rig_look_slot(struct rig *g, struct rig_look *l, uint64_t word,
@@ -397,6 +403,13 @@ static inline void rig_look_slot(struct rig *g, struct rig_look *l, uint64_t wor
 	word &= ~INDEX_SLOT_MOVE;
 	if (!word)
 		return;
+	if (index_slot_tomb(word)) {
+		const struct index_client *line = rig_line(g, index_tomb_cid(word));
+
+		l->tombs++;
+		l->faults += line->state != INDEX_CLIENT_DEAD && line->epoch == index_tomb_epoch(word);
+		return;
+	}
 	if (!kv_whole(kv, INDEX_KV_ROOM_MAX)) {
 		l->faults++;
 		return;
