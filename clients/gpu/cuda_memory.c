@@ -85,12 +85,34 @@ API(cuMemGetAddressRange_v2(device_pointer *base, size_t *size, device_pointer p
 
 API(cuMemHostAlloc(void **p, size_t size, unsigned flags))
 {
+	uint64_t address;
 	struct gpu *g;
 	int rc = p && size && !(flags & ~7u) ? drv_gpu(&g) : GPUE_INVALID_VALUE;
 
-	if (rc || flags & 2) /* mapped */
-		return rc ? rc : GPUE_NOT_SUPPORTED;
-	return gpu_host_alloc(g, size, p);
+	if (rc || !(flags & 2)) /* not mapped */
+		return rc ? rc : gpu_host_alloc(g, size, p);
+	rc = gpu_managed_new(g, size, &address);
+	if (!rc)
+		*p = P(address);
+	return rc;
+}
+
+API(cuMemHostGetDevicePointer_v2(device_pointer *device, void *p, unsigned flags))
+{
+	struct gpu *g = gpu_of_address(A(p), NULL, NULL);
+
+	if (!device || flags || !g || !gpu_is_managed(g, A(p)))
+		return GPUE_INVALID_VALUE;
+	*device = A(p);
+	return 0;
+}
+
+API(cuMemAllocManaged(device_pointer *p, size_t size, unsigned flags))
+{
+	struct gpu *g;
+	int rc = p && size && (flags == 1 || flags == 2) ? drv_gpu(&g) : GPUE_INVALID_VALUE;
+
+	return rc ? rc : gpu_managed_new(g, size, p);
 }
 
 API(cuMemAllocHost_v2(void **p, size_t size))
@@ -104,7 +126,7 @@ API(cuMemFreeHost(void *p))
 		int code;
 		struct gpu *g = gpu_connected(k) ? gpu_get(k, &code) : NULL;
 
-		if (g && gpu_host_free(g, p) == 0)
+		if (g && (gpu_is_managed(g, A(p)) ? gpu_free(g, A(p)) : gpu_host_free(g, p)) == 0)
 			return 0;
 	}
 	return GPUE_INVALID_VALUE;
@@ -125,7 +147,7 @@ API(cuPointerGetAttribute(void *data, int attribute, device_pointer p))
 		*(uint64_t *)data = p;
 		return 0;
 	case 8: /* managed */
-		*(unsigned *)data = 0;
+		*(unsigned *)data = gpu_is_managed(g, p);
 		return 0;
 	case 9: /* device */
 		*(int *)data = (int)gpu_index(g);

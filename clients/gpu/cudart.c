@@ -73,7 +73,7 @@ EXPORT const char *cudaGetErrorName(cudaError_t code)
 
 struct rt_image {
 	const void *fatbin;
-	bool gone, managed;
+	bool gone, managed; /* managed: it has variables that the host uses directly */
 	struct {
 		unsigned generation; /* 0: not loaded */
 		uint32_t module;
@@ -83,6 +83,7 @@ struct rt_image {
 
 struct variable {
 	const void *host;
+	void **pointer; /* of a managed one: the program's pointer to it */
 	char *name;
 	struct rt_image *image;
 	struct {
@@ -134,10 +135,14 @@ EXPORT void __cudaUnregisterFatBinary(void **handle)
 	pthread_mutex_unlock(&code_lock);
 }
 
+static void managed_init(struct rt_image *i);
+
+/* A program calls it before it uses a managed variable. */
 EXPORT char __cudaInitModule(void **handle);
 EXPORT char __cudaInitModule(void **handle)
 {
-	(void)handle;
+	if (handle && ((struct rt_image *)handle)->managed)
+		managed_init((struct rt_image *)handle);
 	return 1;
 }
 
@@ -161,24 +166,30 @@ EXPORT void __cudaRegisterFunction(void **handle, const char *host, char *device
 	pthread_mutex_unlock(&code_lock);
 }
 
-EXPORT void __cudaRegisterVar(void **handle, char *host, char *device_address, const char *name, int external,
-			      size_t size, int constant, int global);
-EXPORT void __cudaRegisterVar(void **handle, char *host, char *device_address, const char *name, int external,
-			      size_t size, int constant, int global)
+static void variable_register(void **handle, const void *host, void **pointer, const char *name)
 {
 	struct variable *v = calloc(1, sizeof(*v));
 
-	(void)device_address, (void)external, (void)size, (void)constant, (void)global;
 	if (!v || !handle || !(v->name = strdup(name))) {
 		free(v);
 		return; /* its use is error 13 */
 	}
 	v->host = host;
+	v->pointer = pointer;
 	v->image = (struct rt_image *)handle;
 	pthread_mutex_lock(&code_lock);
 	v->next = variables[bucket(host)];
 	variables[bucket(host)] = v;
 	pthread_mutex_unlock(&code_lock);
+}
+
+EXPORT void __cudaRegisterVar(void **handle, char *host, char *device_address, const char *name, int external,
+			      size_t size, int constant, int global);
+EXPORT void __cudaRegisterVar(void **handle, char *host, char *device_address, const char *name, int external,
+			      size_t size, int constant, int global)
+{
+	(void)device_address, (void)external, (void)size, (void)constant, (void)global;
+	variable_register(handle, host, NULL, name);
 }
 
 EXPORT void __cudaRegisterHostVar(void **handle, const char *name, char *host, size_t size);
@@ -192,9 +203,10 @@ EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device_ad
 EXPORT void __cudaRegisterManagedVar(void **handle, void **host, char *device_address, const char *name,
 				     int external, size_t size, int constant, int global)
 {
-	(void)host, (void)device_address, (void)name, (void)external, (void)size, (void)constant, (void)global;
+	(void)device_address, (void)external, (void)size, (void)constant, (void)global;
+	variable_register(handle, host, host, name);
 	if (handle)
-		((struct rt_image *)handle)->managed = true; /* all of the file's kernels are NotSupported */
+		((struct rt_image *)handle)->managed = true;
 }
 
 /* The module of an image on this device. With code_lock held. */
@@ -204,8 +216,6 @@ static int image_load(struct gpu *g, struct rt_image *i, uint32_t *module)
 
 	if (i->gone)
 		return GPUE_DEVICE_FUNCTION;
-	if (i->managed)
-		return GPUE_NOT_SUPPORTED;
 	if (i->on[d].generation != now) {
 		i->on[d].error = gpu_module_load(g, i->fatbin, 0, &i->on[d].module);
 		i->on[d].generation = now;
@@ -287,6 +297,24 @@ int rt_variable(struct gpu *g, const void *host, uint64_t *address, uint64_t *si
 	}
 	pthread_mutex_unlock(&code_lock);
 	return rc;
+}
+
+/* Where the program finds its managed variables: on the device that is current when it first asks. */
+static void managed_init(struct rt_image *i)
+{
+	struct gpu *g;
+
+	if (order_gpu(&g))
+		return; /* what the program does next says so */
+	for (unsigned b = 0; b < BUCKETS; b++)
+		for (struct variable *v = variables[b]; v; v = v->next) {
+			uint64_t address, size;
+
+			if (v->image != i || !v->pointer || *v->pointer || rt_variable(g, v->host, &address, &size) ||
+			    gpu_managed_variable(g, address, size))
+				continue;
+			*v->pointer = (void *)(uintptr_t)address;
+		}
 }
 
 /* ------------------------------------------------------------------ devices */

@@ -13,6 +13,8 @@
 
 #define A(p) ((uint64_t)(uintptr_t)(p))
 
+enum { HOST_MAPPED = 2 }; /* cudaHostAllocMapped */
+
 EXPORT cudaError_t cudaMalloc(void **p, size_t size);
 EXPORT cudaError_t cudaMalloc(void **p, size_t size)
 {
@@ -137,27 +139,38 @@ static bool pinned_find(const void *p, unsigned *flags)
 	return is;
 }
 
+static void host_free(struct gpu *g, void *p)
+{
+	if (gpu_is_managed(g, A(p)))
+		gpu_free(g, A(p));
+	else
+		gpu_host_free(g, p);
+}
+
 EXPORT cudaError_t cudaHostAlloc(void **p, size_t size, unsigned flags);
 EXPORT cudaError_t cudaHostAlloc(void **p, size_t size, unsigned flags)
 {
+	uint64_t address = 0;
 	struct gpu *g;
 	int rc;
 
 	if (!p || flags & ~7u)
 		return rt_set(E_INVALID_VALUE);
 	*p = NULL;
-	if (flags & 2) /* mapped: kernels would have to reach this host's memory */
-		return rt_set(GPUE_NOT_SUPPORTED);
 	if (size == 0)
 		return 0;
 	rc = order_gpu(&g);
-	if (!rc)
+	if (!rc && flags & HOST_MAPPED) /* kernels use it by the same address: managed memory is that */
+		rc = gpu_managed_new(g, size, &address);
+	else if (!rc)
 		rc = gpu_host_alloc(g, size, p);
 	if (rc)
 		return rt_set(rc);
+	if (flags & HOST_MAPPED)
+		*p = (void *)(uintptr_t)address;
 	rc = pinned_add(*p, size, flags, false);
 	if (rc) {
-		gpu_host_free(g, *p);
+		host_free(g, *p);
 		*p = NULL;
 	}
 	return rt_set(rc);
@@ -182,7 +195,7 @@ EXPORT cudaError_t cudaFreeHost(void *p)
 		return rt_set(E_INVALID_VALUE);
 	g = gpu_get(device, &code);
 	if (g)
-		gpu_host_free(g, p); /* after a reset it is gone already */
+		host_free(g, p); /* after a reset it is gone already */
 	return 0;
 }
 
@@ -214,8 +227,23 @@ EXPORT cudaError_t cudaHostGetFlags(unsigned *flags, void *p)
 	return rt_set(flags && pinned_find(p, flags) ? 0 : E_INVALID_VALUE);
 }
 
+EXPORT cudaError_t cudaHostGetDevicePointer(void **device, void *p, unsigned flags);
+EXPORT cudaError_t cudaHostGetDevicePointer(void **device, void *p, unsigned flags)
+{
+	struct gpu *g;
+
+	if (!device || !p || flags)
+		return rt_set(E_INVALID_VALUE);
+	*device = NULL;
+	g = gpu_of_address(A(p), NULL, NULL);
+	if (!g || !gpu_is_managed(g, A(p))) /* not mapped: the program's own, or pinned without the flag */
+		return rt_set(E_INVALID_VALUE);
+	*device = p;
+	return 0;
+}
+
 struct pointer_attributes {
-	int type; /* 0 unregistered, 1 host, 2 device */
+	int type; /* 0 unregistered, 1 host, 2 device, 3 managed */
 	int device;
 	void *device_pointer, *host_pointer;
 	long reserved[8];
@@ -232,9 +260,13 @@ EXPORT cudaError_t cudaPointerGetAttributes(struct pointer_attributes *a, const 
 	*a = (struct pointer_attributes){.device = -2};
 	g = gpu_of_address(A(p), NULL, NULL);
 	if (g) {
-		a->type = 2;
+		bool managed = gpu_is_managed(g, A(p));
+
+		a->type = managed ? pinned_find(p, &flags) ? 1 : 3 : 2;
 		a->device = (int)gpu_index(g);
 		a->device_pointer = (void *)(uintptr_t)A(p);
+		if (managed)
+			a->host_pointer = a->device_pointer;
 	} else {
 		a->host_pointer = (void *)(uintptr_t)A(p);
 		if (pinned_find(p, &flags)) {
@@ -274,7 +306,7 @@ static int sides(const void *to, const void *from, int kind, struct gpu **tg, st
 	*fg = gpu_of_address(A(from), NULL, NULL);
 	if (((kind == H2D || kind == D2D) && !*tg) || ((kind == D2H || kind == D2D) && !*fg))
 		return E_INVALID_VALUE;
-	if ((kind == H2H && (*tg || *fg)))
+	if (kind == H2H && ((*tg && !gpu_is_managed(*tg, A(to))) || (*fg && !gpu_is_managed(*fg, A(from)))))
 		return E_INVALID_VALUE;
 	return 0;
 }
@@ -300,11 +332,15 @@ static int copy(void *to, const void *from, size_t size, int kind)
 	rc = sides(to, from, kind, &tg, &fg);
 	if (rc)
 		return rc;
-	if (tg && fg)
-		return tg == fg ? gpu_copy_on_device(tg, A(to), A(from), size)
-				: across(tg, A(to), fg, A(from), size);
-	if (tg)
-		return gpu_copy_to_device(tg, A(to), from, size);
+	if (tg && fg) {
+		rc = tg == fg ? gpu_copy_on_device(tg, A(to), A(from), size)
+			      : across(tg, A(to), fg, A(from), size);
+		return !rc && gpu_is_managed(tg, A(to)) ? gpu_sync(tg) : rc; /* the host may look at it now */
+	}
+	if (tg) {
+		rc = gpu_copy_to_device(tg, A(to), from, size);
+		return !rc && gpu_is_managed(tg, A(to)) ? gpu_sync(tg) : rc;
+	}
 	if (fg) {
 		rc = gpu_copy_to_host(fg, to, A(from), size);
 		return rc ? rc : gpu_wait(fg, 0); /* prints */

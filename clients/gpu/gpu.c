@@ -317,7 +317,7 @@ int gpu_wait(struct gpu *g, uint64_t mark)
 	print(g);
 	rc = g->fault;
 	gpu_unlock(g);
-	return rc;
+	return rc ? rc : managed_pull(g);
 }
 
 int gpu_sync(struct gpu *g)

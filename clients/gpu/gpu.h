@@ -88,6 +88,14 @@ int gpu_late_error(struct gpu *g);
 
 int gpu_malloc(struct gpu *g, uint64_t size, uint64_t *address);
 int gpu_free(struct gpu *g, uint64_t address);
+/*
+ * Memory that the host uses by the same address. What is in it goes to the device before the next thing
+ * that is asked of it and comes back when somebody has waited for that. gpu_free frees it.
+ */
+int gpu_managed_new(struct gpu *g, uint64_t size, uint64_t *address);
+bool gpu_is_managed(struct gpu *g, uint64_t address);
+/* A variable that a program declared so. */
+int gpu_managed_variable(struct gpu *g, uint64_t address, uint64_t size);
 int gpu_memory(struct gpu *g, uint64_t *free_bytes, uint64_t *total_bytes);
 
 /*

@@ -91,6 +91,10 @@ struct gpu {
 	size_t variables_count, variables_room;
 
 	struct pinned *pinned;
+	struct piece *managed; /* that this process may touch, too */
+	size_t managed_count, managed_room;
+	bool managed_away; /* the device has what is in it */
+
 	struct module *modules;
 	uint32_t modules_count, functions, events;
 
@@ -128,6 +132,15 @@ int link_copy_in(struct gpu *g, uint64_t to, const void *from, uint64_t size);
 int link_copy_out(struct gpu *g, void *to, uint64_t from, uint64_t size);
 /* An image for the next module_load. */
 int image_send(struct gpu *g, const void *image, uint64_t size);
+
+/* memory.c: an allocation at a multiple of @align bytes */
+int gpu_malloc_at(struct gpu *g, uint64_t size, uint64_t align, uint64_t *address);
+
+/* managed.c, without the lock: before anything is asked of the device; after the program waited for it */
+int managed_push(struct gpu *g);
+int managed_pull(struct gpu *g);
+/* The end of an allocation, with the lock held. */
+void managed_remove(struct gpu *g, uint64_t address);
 
 /* pinned.c: is all of it in a region of this connection? Which, and where. */
 bool pinned_find(const struct gpu *g, const void *p, uint64_t size, struct atoll_handle *region, uint64_t *offset);

@@ -224,9 +224,12 @@ void link_close(struct gpu *g)
 	locals[g->index] = NULL;
 	free(g->ring);
 	free(g->pieces);
+	free(g->managed);
 	free(g->variables);
 	free(g->modules);
 	g->ring = g->open = NULL;
-	g->pieces = g->variables = NULL;
+	g->pieces = g->variables = g->managed = NULL;
+	g->managed_count = 0;
+	g->managed_away = false;
 	g->modules = NULL;
 }

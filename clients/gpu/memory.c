@@ -30,11 +30,16 @@ static int lease(struct gpu *g, uint64_t size)
 
 int gpu_malloc(struct gpu *g, uint64_t size, uint64_t *address)
 {
+	return gpu_malloc_at(g, size, GRAIN, address);
+}
+
+int gpu_malloc_at(struct gpu *g, uint64_t size, uint64_t align, uint64_t *address)
+{
 	uint64_t at;
 	int rc;
 
 	*address = 0;
-	if (size > UINT64_MAX - GRAIN)
+	if (size > UINT64_MAX - GRAIN - align)
 		return GPUE_MEMORY;
 	size = (size + GRAIN - 1) / GRAIN * GRAIN;
 	gpu_lock(g);
@@ -42,7 +47,8 @@ int gpu_malloc(struct gpu *g, uint64_t size, uint64_t *address)
 	if (!rc && size) {
 		rc = lease(g, size);
 		at = rc ? 0 : piece_fit(g->pieces, g->pieces_count, g->window_base, g->heap_end, &g->next_fit,
-					size);
+					size + align - GRAIN);
+		at = (at + align - 1) / align * align;
 		if (!rc && !at)
 			rc = GPUE_MEMORY; /* too many pieces: no range is left */
 		if (!rc)
@@ -70,6 +76,7 @@ int gpu_free(struct gpu *g, uint64_t address)
 		size = piece_remove(g->pieces, &g->pieces_count, address);
 		rc = size ? GPU_APPEND(g, mem_unmap, 0, address) : GPUE_INVALID_VALUE;
 		g->used -= size;
+		managed_remove(g, address);
 		if (!rc)
 			link_kick(g);
 	}
@@ -112,6 +119,9 @@ int gpu_copy_to_device(struct gpu *g, uint64_t to, const void *from, uint64_t si
 {
 	int rc;
 
+	rc = managed_push(g);
+	if (rc)
+		return rc;
 	gpu_lock(g);
 	rc = g->fault;
 	if (!rc && size && !owns(g, to, size))
@@ -126,6 +136,9 @@ int gpu_copy_to_host(struct gpu *g, void *to, uint64_t from, uint64_t size)
 {
 	int rc;
 
+	rc = managed_push(g);
+	if (rc)
+		return rc;
 	gpu_lock(g);
 	rc = g->fault;
 	if (!rc && size && !owns(g, from, size))
@@ -140,6 +153,9 @@ int gpu_copy_on_device(struct gpu *g, uint64_t to, uint64_t from, uint64_t size)
 {
 	int rc;
 
+	rc = managed_push(g);
+	if (rc)
+		return rc;
 	gpu_lock(g);
 	rc = g->fault;
 	if (!rc && size && (!owns(g, to, size) || !owns(g, from, size)))
@@ -166,6 +182,9 @@ int gpu_copy_rows_on_device(struct gpu *g, uint64_t to, uint64_t to_pitch, uint6
 {
 	int rc;
 
+	rc = managed_push(g);
+	if (rc)
+		return rc;
 	gpu_lock(g);
 	rc = g->fault;
 	if (!rc && width && height &&
@@ -186,6 +205,9 @@ int gpu_fill(struct gpu *g, uint64_t to, uint64_t pitch, uint32_t value, uint32_
 	uint64_t bytes;
 	int rc;
 
+	rc = managed_push(g);
+	if (rc)
+		return rc;
 	gpu_lock(g);
 	rc = g->fault;
 	if (!rc && width && height &&

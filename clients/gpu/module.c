@@ -207,6 +207,8 @@ int gpu_launch(struct gpu *g, const struct gpu_kernel *k, const struct gpu_geome
 		rc = GPUE_INVALID_VALUE;
 	if (!rc && k->info.param_bytes > GPU_DATA_MAX)
 		rc = GPUE_NOT_SUPPORTED;
+	if (!rc)
+		rc = managed_push(g);
 	if (rc)
 		return rc;
 	gpu_lock(g);
@@ -253,6 +255,8 @@ bool gpu_reached(struct gpu *g, uint64_t mark)
 	link_poll(g);
 	is = g->done >= mark;
 	gpu_unlock(g);
+	if (is)
+		managed_pull(g);
 	return is;
 }
 
