@@ -30,14 +30,22 @@ static int open_pages(const struct gpu *g, uint64_t address, uint64_t size)
 	return errno == ENOMEM ? GPUE_MEMORY : GPUE_INVALID_VALUE;
 }
 
+static int add(struct gpu *g, uint64_t address, uint64_t size)
+{
+	int rc = open_pages(g, address, size);
+
+	return rc ? rc : piece_add(&g->managed, &g->managed_count, &g->managed_room, address, size);
+}
+
+/* It has a value already, which only the device knows. */
 int gpu_managed_variable(struct gpu *g, uint64_t address, uint64_t size)
 {
 	int rc;
 
 	gpu_lock(g);
-	rc = open_pages(g, address, size);
-	if (!rc)
-		rc = piece_add(&g->managed, &g->managed_count, &g->managed_room, address, size);
+	rc = add(g, address, size);
+	if (!rc && !here(g))
+		rc = link_copy_out(g, (void *)(uintptr_t)address, address, size);
 	gpu_unlock(g);
 	return rc;
 }
@@ -51,7 +59,9 @@ int gpu_managed_new(struct gpu *g, uint64_t size, uint64_t *address)
 	if (!rc)
 		rc = gpu_malloc_at(g, size, PAGE, address);
 	if (!rc && size) {
-		rc = gpu_managed_variable(g, *address, size);
+		gpu_lock(g);
+		rc = add(g, *address, size);
+		gpu_unlock(g);
 		if (rc)
 			gpu_free(g, *address);
 	}
