@@ -539,6 +539,8 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 		netif_tick(dp->nif, now_ns);
 	}
 	endpoints_flush(dp);
+	if (dp_traced(dp))
+		trace_publish(dp);
 	dp_count(dp, DPC_TURNS);
 	if (done)
 		dp_count(dp, DPC_BUSY_TURNS);

@@ -500,6 +500,7 @@ static inline void recorder_note(struct dp *dp, enum proto_trace_point point, ui
 	__atomic_store_n(&e->seq, (uint16_t)dp->recorder_pos, __ATOMIC_RELEASE);
 }
 
+void trace_publish(struct dp *dp);
 void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
 		  const void *slots, unsigned n, const void *payload, uint32_t len);
 /* A message off @ep's ring; m->src is who that is. */

@@ -106,8 +106,8 @@ void link_send(struct dp *dp, struct dp_link *l, struct proto_msg *m, const void
 	b->len += size;
 	dp_count(dp, DPC_LINK_TX);
 	if (dp_traced(dp))
-		trace_message(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m->src, m,
-			      payload);
+		trace_record(dp, TRACE_POINT_TO_LINK, (uint32_t)l->peer.node << 24, m->src,
+			     b->data + b->len - size, n, payload, m->length);
 }
 
 /* ---------------------------------------------------------------- receiving */
@@ -118,7 +118,7 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 	uint32_t off = 0;
 
 	while (off < len && l->state == LINK_UP) {
-		const uint8_t *payload;
+		const uint8_t *payload, *slots = data + off;
 		struct proto_msg m;
 		unsigned n;
 
@@ -127,7 +127,7 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 		n = data[off + 3];
 		if (n < 1 || n > PROTO_SLOTS_MAX || len - off < n * PROTO_SLOT_SIZE)
 			return false;
-		proto_msg_unpack(data + off, n, &m);
+		proto_msg_unpack(slots, n, &m);
 		off += n * PROTO_SLOT_SIZE;
 		if (m.length > PROTO_PAYLOAD_MAX || ((m.length + 7) & ~7u) > len - off)
 			return false;
@@ -141,8 +141,8 @@ static bool link_parse(struct dp *dp, struct dp_link *l, const uint8_t *data, ui
 			recorder_note(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24, &m);
 		}
 		if (dp_traced(dp))
-			trace_message(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24,
-				      m.src, &m, payload);
+			trace_record(dp, TRACE_POINT_FROM_LINK, (uint32_t)l->peer.node << 24, m.src,
+				     slots, n, payload, m.length);
 		route_link_message(dp, l, &m, payload);
 	}
 	return true;

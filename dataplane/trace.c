@@ -13,16 +13,27 @@ enum { ETHER_BYTES = 14, TRACE_AHEAD = 8, PACKET_BYTES = 64 + 64 + 32 };
 _Static_assert(offsetof(struct proto_trace_entry, seq) - offsetof(struct proto_trace_entry, slot0) ==
 		       PACKET_BYTES, "a packet's bytes stand side by side");
 
+/* Ask for a line that will be written. */
+static inline void line_want(void *p)
+{
+#if defined(__x86_64__)
+	/* the builtin is a prefetch for reading here, unless all of the program asks for more */
+	__asm__ volatile("prefetchw %0" : : "m"(*(uint8_t *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 static struct proto_trace_entry *entry_begin(struct dp *dp, enum proto_trace_point point,
 					     uint32_t endpoint, uint32_t peer)
 {
 	struct proto_trace_entry *e =
 		(struct proto_trace_entry *)(dp->trace + 64) + (dp->trace_pos & dp->trace_mask);
 
-	/* readers have the lines of what they read last: fetch them back before they are needed */
+	/* readers have the lines of what they read last: take them back before they are needed */
 	for (unsigned i = 0; i < sizeof(*e); i += 64)
-		__builtin_prefetch((const uint8_t *)(dp->trace + 64) +
-					   ((dp->trace_pos + TRACE_AHEAD) & dp->trace_mask) * sizeof(*e) + i, 1);
+		line_want(dp->trace + 64 +
+			  ((dp->trace_pos + TRACE_AHEAD) & dp->trace_mask) * sizeof(*e) + i);
 	__atomic_store_n(&e->seq, 0, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	e->magic = PROTO_TRACE_ENTRY_MAGIC;
@@ -38,6 +49,11 @@ static void entry_end(struct dp *dp, struct proto_trace_entry *e)
 {
 	__atomic_store_n(&e->seq, dp->trace_pos + 1, __ATOMIC_RELEASE);
 	dp->trace_pos++;
+}
+
+/* Where the writer is, told once a turn: readers ask all the time, and each answer costs the line. */
+void trace_publish(struct dp *dp)
+{
 	__atomic_store_n((uint64_t *)dp->trace, dp->trace_pos, __ATOMIC_RELEASE);
 }
 
@@ -72,6 +88,8 @@ static void packet(void *arg, bool out, const struct pkt *pkt)
 
 void dp_trace(struct dp *dp, void *ring, uint32_t entries, bool packets)
 {
+	if (dp->trace)
+		trace_publish(dp);
 	dp->trace = ring;
 	dp->trace_mask = entries - 1;
 	dp->trace_pos = ring ? *(uint64_t *)ring : 0;
@@ -107,9 +125,12 @@ void trace_record(struct dp *dp, enum proto_trace_point point, uint32_t endpoint
 void trace_message(struct dp *dp, enum proto_trace_point point, uint32_t endpoint, uint32_t peer,
 		   const struct proto_msg *m, const void *payload)
 {
-	uint64_t slots[PROTO_SLOTS_MAX * 8] = {0};
+	uint64_t slots[PROTO_SLOTS_MAX * 8];
+	unsigned n;
 
-	trace_record(dp, point, endpoint, peer, slots, proto_msg_pack(m, slots), payload, m->length);
+	slots[7] = slots[15] = 0; /* the sequence words, which nobody fills in */
+	n = proto_msg_pack(m, slots);
+	trace_record(dp, point, endpoint, peer, slots, n, payload, m->length);
 }
 
 /* Who will get it; 0 if that is not to be seen yet. */
