@@ -336,6 +336,7 @@ static int tree_start(struct atoll_index *ix, const struct proto_msg *r)
 		.cache = o->cache < 8 ? INNER_NODES : o->cache,
 		.ft_off = o->ft_off,
 		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
+		.reclaim_us = RECLAIM_US,
 		.suspect_us = o->suspect_us,
 		.busy_us = o->busy_ms * 1000,
 		.seed = ix->secret,

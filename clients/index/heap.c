@@ -143,7 +143,7 @@ static uint64_t free_cut(struct heap *h, uint32_t units)
 
 /* ------------------------------------------------------------------ taking and giving back */
 
-static void chunk_ask(struct heap *h)
+void heap_ask(struct heap *h)
 {
 	if (!h->chunk_asked) {
 		h->chunk_asked = true;
@@ -173,7 +173,7 @@ uint64_t heap_alloc(struct heap *h, uint64_t room)
 	if (!at) {
 		if (h->chunk_end - h->chunk_at < room) {
 			if (h->spare_end - h->spare_at < room) {
-				chunk_ask(h);
+				heap_ask(h);
 				return 0;
 			}
 			chunk_next(h);
@@ -182,7 +182,7 @@ uint64_t heap_alloc(struct heap *h, uint64_t room)
 		h->chunk_at += room;
 		if (!h->spare_end && h->chunk_end - h->chunk_at < INDEX_KV_ROOM_MAX / 2 &&
 		    h->free_bytes <= h->stats->chunk_bytes / 4)
-			chunk_ask(h);
+			heap_ask(h);
 	}
 	*unit_of(h, at) = (uint16_t)(units | HEAP_UNIT_HELD);
 	return at;

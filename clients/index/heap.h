@@ -63,6 +63,9 @@ void heap_close(struct heap *h);
 /* Offset of a new block, 0 when a chunk must come first. @room: bytes, whole lines. */
 uint64_t heap_alloc(struct heap *h, uint64_t room);
 
+/* Asks for a chunk, unless one has been asked for. */
+void heap_ask(struct heap *h);
+
 /* A block that this client has is in the index now. */
 void heap_linked(struct heap *h, uint64_t at);
 

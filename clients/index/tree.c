@@ -19,7 +19,8 @@ enum {
 
 uint64_t tree_local_size(unsigned ops)
 {
-	return (uint64_t)ops * TREE_LOCAL_OP + INDEX_LINE; /* the last: the heartbeat */
+	/* behind the operations: the heartbeat, and what reclamation has */
+	return (uint64_t)ops * TREE_LOCAL_OP + INDEX_LINE + RECLAIM_LOCAL;
 }
 
 static bool config_good(const struct tree_config *c)
@@ -40,52 +41,12 @@ static bool config_good(const struct tree_config *c)
 	       c->local_size >= tree_local_size(c->ops);
 }
 
-int tree_open(struct tree **out, const struct tree_config *config)
-{
-	struct tree *t;
-
-	if (!config_good(config))
-		return -EINVAL;
-	t = calloc(1, sizeof(*t));
-	if (!t)
-		return -ENOMEM;
-	t->op = calloc(config->ops, sizeof(*t->op));
-	t->inner = calloc(config->cache, sizeof(struct tree_inner *));
-	if (!t->op || !t->inner) {
-		free(t->inner);
-		free(t->op);
-		free(t);
-		return -ENOMEM;
-	}
-	t->c = *config;
-	t->env = (struct rtx_env){
-		.table = config->table,
-		.local = config->local,
-		.cid = config->cid,
-		.epoch = config->epoch,
-		.ft = !config->ft_off,
-		.log_base = config->log_base,
-	};
-	memcpy(t->lane, config->lanes, config->nlanes * sizeof(t->lane[0]));
-	t->random = (config->seed + 1) * 0x9e3779b97f4a7c15ull | 1;
-	for (unsigned i = config->ops; i-- > 0;) {
-		struct tree_op *op = &t->op[i];
-
-		op->index = (uint8_t)i;
-		op->local = config->local_base + (size_t)i * TREE_LOCAL_OP;
-		op->local_offset = config->local_offset + (uint64_t)i * TREE_LOCAL_OP;
-		op->next = t->free;
-		t->free = op;
-	}
-	*out = t;
-	return 0;
-}
-
 void tree_close(struct tree *t)
 {
 	if (t) {
 		tree_inner_clear(t);
 		tree_long_clear(t);
+		heap_close(&t->heap);
 		free(t->inner);
 		free(t->op);
 		free(t);
@@ -156,42 +117,6 @@ static void post_rest(struct tree *t, struct tree_op *op, unsigned first)
 
 /* ------------------------------------------------------------------ heap */
 
-static void chunk_ask(struct tree *t)
-{
-	if (!t->chunk_asked) {
-		t->chunk_asked = true;
-		t->c.want_chunk(t->c.owner);
-	}
-}
-
-uint64_t tree_alloc(struct tree *t, uint64_t room)
-{
-	uint64_t at;
-
-	if (t->chunk_end - t->chunk_at < room) {
-		if (t->spare_end - t->spare_at < room) {
-			chunk_ask(t);
-			return 0;
-		}
-		t->stats.leaked_bytes += t->chunk_end - t->chunk_at;
-		t->chunk_at = t->spare_at;
-		t->chunk_end = t->spare_end;
-		t->spare_at = t->spare_end = 0;
-	}
-	at = t->chunk_at;
-	t->chunk_at += room;
-	if (!t->spare_end && t->chunk_end - t->chunk_at < INDEX_KV_ROOM_MAX / 2)
-		chunk_ask(t);
-	return at;
-}
-
-void tree_free(struct tree *t, uint64_t at, uint64_t room)
-{
-	(void)at;
-	t->stats.leaked_blocks++;
-	t->stats.leaked_bytes += room;
-}
-
 bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size)
 {
 	return at % INDEX_LINE == 0 && at >= t->c.heap_offset && size <= t->c.heap_size &&
@@ -230,39 +155,135 @@ static struct tree_op *queue_take(struct tree_queue *q)
 
 void tree_op_want(struct tree *t, struct tree_op *op)
 {
+	if (op->fixing) { /* it is for others, and they will do without */
+		tree_op_end(t, op, op->result, 0);
+		return;
+	}
 	op->state = TREE_WANT;
 	queue_add(&t->want, op);
-	chunk_ask(t); /* what was asked for may have been answered since */
+	heap_ask(&t->heap); /* what was asked for may have been answered since */
 }
 
-void tree_chunk_add(struct tree *t, uint64_t offset, uint64_t size)
+static void room_made(void *engine)
 {
+	struct tree *t = engine;
 	struct tree_queue waiting = t->want;
 	struct tree_op *op;
 
-	t->chunk_asked = false;
-	if (!tree_offset_good(t, offset, size) || size < INDEX_KV_ROOM_MAX) {
-		tree_chunk_none(t, ATOLL_CORRUPT, 0);
-		return;
-	}
-	t->stats.chunk_bytes += size;
-	t->stats.leaked_bytes += t->spare_end - t->spare_at;
-	t->spare_at = offset;
-	t->spare_end = offset + size;
 	t->want = (struct tree_queue){0};
 	while ((op = queue_take(&waiting)))
 		tree_start(t, op);
 }
 
+void tree_chunk_add(struct tree *t, uint64_t offset, uint64_t size)
+{
+	if (heap_chunk_add(&t->heap, offset, size))
+		room_made(t);
+	else
+		tree_chunk_none(t, ATOLL_CORRUPT, 0);
+}
+
 void tree_chunk_none(struct tree *t, enum atoll_result result, unsigned status)
 {
-	struct tree_queue waiting = t->want;
+	struct tree_queue waiting;
 	struct tree_op *op;
 
-	t->chunk_asked = false;
+	t->heap.chunk_asked = false;
+	/* What rests in limbo will be free in a while. */
+	if (result == ATOLL_NO_SPACE && t->want.head && reclaim_hurry(&t->reclaim))
+		return;
+	waiting = t->want;
 	t->want = (struct tree_queue){0};
 	while ((op = queue_take(&waiting)))
 		tree_op_end(t, op, result, status);
+}
+
+/* The epoch in which the oldest operation has begun; who waits for memory holds nothing. */
+static uint64_t oldest(void *engine, uint64_t e)
+{
+	const struct tree *t = engine;
+
+	for (unsigned i = 0; i < t->c.ops; i++)
+		if (t->op[i].state != TREE_FREE && t->op[i].state != TREE_WANT && t->op[i].epoch < e)
+			e = t->op[i].epoch;
+	return e;
+}
+
+static bool room_waited(void *engine)
+{
+	return ((const struct tree *)engine)->want.head != NULL;
+}
+
+static void reclaim_start(struct tree *t)
+{
+	uint64_t at = (uint64_t)t->c.ops * TREE_LOCAL_OP + INDEX_LINE;
+	const struct reclaim_config c = {
+		.verbs = t->c.verbs,
+		.lane = t->lane[0],
+		.table = t->c.table,
+		.control = t->c.control,
+		.local = t->c.local,
+		.local_base = t->c.local_base + at,
+		.local_offset = t->c.local_offset + at,
+		.cid = t->c.cid,
+		.epoch = t->c.epoch,
+		.every_us = t->c.reclaim_us,
+		.busy_us = t->c.busy_us,
+		.heap = &t->heap,
+		.engine = t,
+		.oldest = oldest,
+		.waiting = room_waited,
+		.room = room_made,
+		.owner = t->c.owner,
+		.now_ns = t->c.now_ns,
+		.suspect = t->c.suspect,
+	};
+
+	reclaim_open(&t->reclaim, &c);
+}
+
+int tree_open(struct tree **out, const struct tree_config *config)
+{
+	struct tree *t;
+
+	if (!config_good(config))
+		return -EINVAL;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->op = calloc(config->ops, sizeof(*t->op));
+	t->inner = calloc(config->cache, sizeof(struct tree_inner *));
+	if (!t->op || !t->inner ||
+	    heap_open(&t->heap, config->heap_offset, config->heap_size, &t->stats, config->owner,
+		      config->want_chunk)) {
+		free(t->inner);
+		free(t->op);
+		free(t);
+		return -ENOMEM;
+	}
+	t->c = *config;
+	t->env = (struct rtx_env){
+		.table = config->table,
+		.local = config->local,
+		.cid = config->cid,
+		.epoch = config->epoch,
+		.ft = !config->ft_off,
+		.log_base = config->log_base,
+	};
+	memcpy(t->lane, config->lanes, config->nlanes * sizeof(t->lane[0]));
+	t->random = (config->seed + 1) * 0x9e3779b97f4a7c15ull | 1;
+	for (unsigned i = config->ops; i-- > 0;) {
+		struct tree_op *op = &t->op[i];
+
+		op->index = (uint8_t)i;
+		op->local = config->local_base + (size_t)i * TREE_LOCAL_OP;
+		op->local_offset = config->local_offset + (uint64_t)i * TREE_LOCAL_OP;
+		op->next = t->free;
+		t->free = op;
+	}
+	reclaim_start(t);
+	*out = t;
+	return 0;
 }
 
 /* ------------------------------------------------------------------ operations */
@@ -311,7 +332,8 @@ int tree_op_take(struct tree *t, struct tree_op **out)
 	op->moved = op->root_seen = op->written = op->strict = op->last = op->locks = false;
 	op->held = op->mend = op->mend_due = op->sibling_seen = false;
 	op->left_held = op->right_held = op->merged = false;
-	op->gone = op->dropped = 0;
+	op->gone = op->dropped = op->old_word = 0;
+	op->epoch = t->reclaim.epoch;
 	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
 	op->trips = op->skip = op->torn = 0;
 	op->wait_begin = op->wait_word = 0;
@@ -363,12 +385,10 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 		out.value = op->local + TREE_LOCAL_READ + op->value_at;
 		out.value_len = op->value_len;
 	}
-	if (op->block && out.result != ATOLL_OK) {
-		t->stats.leaked_blocks++;
-		t->stats.leaked_bytes += index_kv_room(
-			((struct index_kv *)(void *)(op->local + TREE_LOCAL_BLOCK))->klen,
-			op->vlen);
-	}
+	if (op->block && out.result == ATOLL_OK)
+		heap_linked(&t->heap, op->block);
+	else if (op->block && out.result != ATOLL_IN_DOUBT && !t->lost && !t->gone)
+		heap_unused(&t->heap, op->block); /* no entry was made of it */
 	t->stats.results[out.result]++;
 	if (!op->scan.on && !op->walk) {
 		t->stats.round_trips[op->kind] += op->trips;
@@ -472,6 +492,8 @@ static void complete(struct tree *t, const struct verb_completion *done)
 	struct tree_op *op;
 	unsigned first = 0;
 
+	if (index == RECLAIM_COOKIE)
+		t->lost |= !reclaim_done(&t->reclaim, done);
 	if (index == TREE_BEAT_INDEX) {
 		t->beat_out = false;
 		t->lost |= race_status_lost(done->status[0]);
@@ -536,8 +558,10 @@ int tree_poll(struct tree *t)
 		post_unsent(t);
 	if (t->c.beat_us && !t->lost)
 		beat(t);
-	if (t->doorbell) {
-		t->doorbell = false;
+	if (!t->lost)
+		reclaim_tick(&t->reclaim);
+	if (t->doorbell || t->reclaim.doorbell) {
+		t->doorbell = t->reclaim.doorbell = false;
 		t->c.verbs->ops->flush(t->c.verbs);
 	}
 	return (int)t->ended;

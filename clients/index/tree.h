@@ -49,6 +49,7 @@ struct tree_config {
 	bool ft_off;	  /* the control: no epochs in locks, no heartbeats */
 	uint32_t cache;	  /* inner nodes remembered, a power of two, at least 8 */
 	uint32_t beat_us; /* time between heartbeats; 0 none */
+	uint32_t reclaim_us; /* time between looks at the epoch of reclamation; 0: nothing is used again */
 
 	uint32_t suspect_us, busy_us; /* see struct atoll_index_options */
 	uint64_t seed;		      /* of the jitter in back-off */

@@ -2,9 +2,10 @@
 /*
  * What a client remembers: inner nodes, and keys that lie in blocks.
  *
- * Neither can be wrong. A block never changes. An inner node that has changed since leads to a
- * child that is in charge of the key or left of the one who is. What there is no memory for is not
- * remembered.
+ * Neither can be wrong. A block of a key that lies in it alone is never used again. An inner node that has
+ * changed since leads to a child that is in charge of the key or left of the one who is, or is gone and
+ * leads there, while its memory rests (reclaim.h): so a node is remembered for some epochs only. What there is
+ * no memory for is not remembered.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,13 @@ static uint64_t mix(uint64_t x)
 
 /* ------------------------------------------------------------------ inner nodes */
 
-const struct tree_inner *tree_inner_find(struct tree *t, uint64_t at)
+const struct tree_inner *tree_inner_find(struct tree *t, const struct tree_op *op, uint64_t at)
 {
 	for (unsigned i = 0; i < PROBES; i++) {
 		struct tree_inner *n = t->inner[(mix(at) + i) & (t->c.cache - 1)];
 
+		if (n && n->at == at && op->epoch > n->epoch + RECLAIM_CACHE)
+			break;
 		if (n && n->at == at) {
 			t->stats.cache_hits++;
 			return n;
@@ -83,7 +86,7 @@ static const uint8_t *keep(uint8_t **to, const uint8_t *key, uint32_t klen)
 	return at;
 }
 
-static struct tree_inner *inner_make(uint64_t at, const struct tree_view *v)
+static struct tree_inner *inner_make(const struct tree_op *op, const struct tree_view *v)
 {
 	struct tree_inner *n = malloc(sizeof(*n) + v->n * sizeof(n->child[0]) + key_bytes(v));
 	uint8_t *keys;
@@ -91,7 +94,8 @@ static struct tree_inner *inner_make(uint64_t at, const struct tree_view *v)
 	if (!n)
 		return NULL;
 	keys = (uint8_t *)&n->child[v->n];
-	n->at = at;
+	n->at = op->at;
+	n->epoch = op->epoch;
 	n->next = v->head.next;
 	n->level = v->head.level;
 	n->low = v->low;
@@ -111,8 +115,9 @@ static struct tree_inner *inner_make(uint64_t at, const struct tree_view *v)
 	return n;
 }
 
-void tree_inner_put(struct tree *t, uint64_t at, const struct tree_view *v)
+void tree_inner_put(struct tree *t, const struct tree_op *op, const struct tree_view *v)
 {
+	uint64_t at = op->at;
 	struct tree_inner **to = NULL;
 
 	tree_inner_drop(t, at);
@@ -122,7 +127,7 @@ void tree_inner_put(struct tree *t, uint64_t at, const struct tree_view *v)
 	if (!to)
 		to = &t->inner[(mix(at) + t->stats.cache_misses % PROBES) & (t->c.cache - 1)];
 	free(*to);
-	*to = inner_make(at, v);
+	*to = inner_make(op, v);
 }
 
 const struct tree_child *tree_child_find(const struct tree_inner *n, const uint8_t *key,

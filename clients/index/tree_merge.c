@@ -304,5 +304,5 @@ void tree_merged(struct tree *t, struct tree_op *op)
 	t->stats.merges++;
 	tree_inner_drop(t, op->left);
 	tree_inner_drop(t, op->right);
-	tree_free(t, op->right, INDEX_TREE_NODE);
+	heap_free(&t->heap, op->right, INDEX_TREE_NODE);
 }

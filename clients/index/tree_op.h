@@ -7,7 +7,9 @@
 #ifndef ATOLL_CLIENTS_INDEX_TREE_OP_H
 #define ATOLL_CLIENTS_INDEX_TREE_OP_H
 
+#include "clients/index/heap.h"
 #include "clients/index/kv.h"
+#include "clients/index/reclaim.h"
 #include "clients/index/rtx.h"
 #include "clients/index/tree.h"
 #include "clients/index/tree_node.h"
@@ -147,6 +149,8 @@ struct tree_op {
 	/* the change */
 	uint32_t vlen;
 	uint64_t block;	       /* own block, 0 none */
+	uint64_t old_word;     /* of a block that the chain that is out takes out of the tree, or 0 */
+	uint64_t epoch;	       /* of reclamation, in which it began */
 	bool written;	       /* it is in the heap */
 	bool deciding;	       /* the chain that is out has the verbs that count: */
 	unsigned begun, decided; /* with this one it is certain to happen, with that it has */
@@ -185,6 +189,7 @@ struct tree_queue {
 /* A node above the leaves, as it was once. */
 struct tree_inner {
 	uint64_t at, next;
+	uint64_t epoch; /* in which the operation had begun that read it: what it names may be used again later */
 	unsigned level, n;
 	struct tree_fence low, high;
 	struct tree_child {
@@ -216,8 +221,8 @@ struct tree {
 	unsigned ended; /* in this poll */
 	bool doorbell;
 	bool lost, gone;
-	bool chunk_asked;
-	uint64_t chunk_at, chunk_end, spare_at, spare_end;
+	struct heap heap;
+	struct reclaim reclaim;
 	uint64_t spare_node; /* a node that was never named */
 	uint64_t root;	     /* as last seen */
 	struct tree_inner **inner;
@@ -241,19 +246,16 @@ void tree_post(struct tree *t, struct tree_op *op, enum tree_state state);
 void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, unsigned status);
 void tree_op_sleep(struct tree *t, struct tree_op *op);
 void tree_op_want(struct tree *t, struct tree_op *op);
-/* 0 when a chunk must come first. */
-uint64_t tree_alloc(struct tree *t, uint64_t room);
-/* What has left the tree. */
-void tree_free(struct tree *t, uint64_t at, uint64_t room);
 uint64_t tree_now(struct tree *t);
 bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size);
 /* A word of a block: does it point into the heap? */
 bool tree_word_good(const struct tree *t, uint64_t word);
 
 /* tree_cache.c */
-const struct tree_inner *tree_inner_find(struct tree *t, uint64_t at);
-/* @view: its keys are all there. */
-void tree_inner_put(struct tree *t, uint64_t at, const struct tree_view *view);
+/* As @op may use it. */
+const struct tree_inner *tree_inner_find(struct tree *t, const struct tree_op *op, uint64_t at);
+/* @view: `at` of the operation; its keys are all there. */
+void tree_inner_put(struct tree *t, const struct tree_op *op, const struct tree_view *view);
 void tree_inner_drop(struct tree *t, uint64_t at);
 void tree_inner_clear(struct tree *t);
 const struct tree_long *tree_long_find(const struct tree *t, uint64_t word);

@@ -126,6 +126,10 @@ static void next_leaf(struct tree *t, struct tree_op *op)
 	op->strict = s->reverse;
 	op->last = false;
 	op->at = s->reverse ? 0 : t->view.head.next;
+	if (op->epoch != t->reclaim.epoch) { /* a long scan does not hold memory back */
+		op->epoch = t->reclaim.epoch;
+		op->at = 0;
+	}
 	s->at = s->nbatch = 0;
 	if (op->at && !tree_offset_good(t, op->at, INDEX_TREE_NODE))
 		tree_bad(t, op);

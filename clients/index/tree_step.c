@@ -313,7 +313,7 @@ void tree_go(struct tree *t, struct tree_op *op)
 				post_read(t, op);
 			return;
 		}
-		n = tree_inner_find(t, op->at);
+		n = tree_inner_find(t, op, op->at);
 		if (!n) {
 			post_read(t, op);
 			return;
@@ -352,8 +352,12 @@ void tree_start(struct tree *t, struct tree_op *op)
 {
 	bool writes = op->kind == ATOLL_PUT || op->kind == ATOLL_INSERT || op->kind == ATOLL_UPDATE;
 
+	/* it holds nothing that it has read */
+	op->epoch = t->reclaim.epoch;
+	op->at = op->gone = 0;
+	op->moved = op->root_seen = op->fix.due = false;
 	if (writes && !op->fixing && !op->block && 2 + op->klen + op->vlen > INDEX_TREE_ENTRY_MAX) {
-		op->block = tree_alloc(t, index_kv_room(op->klen, op->vlen));
+		op->block = heap_alloc(&t->heap, index_kv_room(op->klen, op->vlen));
 		if (!op->block) {
 			tree_op_want(t, op);
 			return;
@@ -534,7 +538,7 @@ static void fix_look(struct tree *t, struct tree_op *op)
 
 	if (!tree_resolve(t, op, &t->view, TREE_NEED_ALL))
 		return;
-	tree_inner_put(t, op->at, &t->view);
+	tree_inner_put(t, op, &t->view);
 	for (unsigned i = 0; i < t->view.n; i++) {
 		const struct tree_entry *e = &t->view.e[i];
 
@@ -556,8 +560,8 @@ static void inner_look(struct tree *t, struct tree_op *op)
 
 	if (!tree_resolve(t, op, &t->view, TREE_NEED_ALL))
 		return;
-	tree_inner_put(t, op->at, &t->view);
-	n = tree_inner_find(t, op->at);
+	tree_inner_put(t, op, &t->view);
+	n = tree_inner_find(t, op, op->at);
 	if (!n || !follow(t, op, n))
 		tree_bad(t, op);
 	else
@@ -619,7 +623,7 @@ void tree_look(struct tree *t, struct tree_op *op)
 			tree_release(t, op, TREE_THEN_GO, ATOLL_OK);
 			move_right(t, op, v->head.next);
 		} else {
-			if (op->level > 0 && tree_inner_find(t, at))
+			if (op->level > 0)
 				tree_inner_drop(t, at); /* it has been split since */
 			move_right(t, op, v->head.next);
 			tree_go(t, op);

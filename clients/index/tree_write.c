@@ -101,10 +101,14 @@ static void put_bucket(struct tree *t, struct tree_op *op, int bucket, const uin
 	post_commit(t, op);
 }
 
-/* The block of an entry that goes away is not used again. */
-static void leaves(struct tree *t, const struct tree_entry *e)
+/* The entry goes away with the chain that is to come. Its block can be used again if its key stands in the
+ * entry: what a split has left elsewhere is then known by it. Else somebody may read the block to learn that
+ * it means nothing. */
+static void leaves(struct tree *t, struct tree_op *op, const struct tree_entry *e)
 {
-	if (e->word) {
+	if (e->word && !e->key_long && !op->finished) {
+		op->old_word = e->word;
+	} else if (e->word) {
 		t->stats.leaked_blocks++;
 		t->stats.leaked_bytes += (uint64_t)index_slot_units(e->word) * INDEX_LINE;
 	}
@@ -121,7 +125,7 @@ static void replace(struct tree *t, struct tree_op *op, int i, const struct tree
 	if (!tree_bucket_edit(&t->view, e->bucket, i, item, &t->view.high, room)) {
 		fresh = !op->block;
 		if (fresh) {
-			op->block = tree_alloc(t, index_kv_room(op->klen, op->vlen));
+			op->block = heap_alloc(&t->heap, index_kv_room(op->klen, op->vlen));
 			if (!op->block) {
 				tree_release(t, op, TREE_THEN_WANT, ATOLL_OK);
 				return;
@@ -134,7 +138,7 @@ static void replace(struct tree *t, struct tree_op *op, int i, const struct tree
 			return;
 		}
 	}
-	leaves(t, e);
+	leaves(t, op, e);
 	put_bucket(t, op, e->bucket, room, fresh || (op->block && !op->written));
 }
 
@@ -222,7 +226,7 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 	struct index_tree_fences fences = v->fences;
 	struct tree_fence sep = {0};
 	unsigned n = live_collect(v, op, item, l), m = middle(v, l, n);
-	uint64_t at, room, fence_room = 0;
+	uint64_t at, fence = 0, fence_room = 0;
 	uint8_t bytes[INDEX_TREE_ROOM];
 	bool in_right = false;
 
@@ -236,9 +240,12 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 		sep.word = l[m].new ? op->cur.word : l[m].word;
 	if (sep.klen > INDEX_TREE_FENCE && !sep.word)
 		fence_room = index_kv_room(sep.klen, 0);
-	room = INDEX_TREE_NODE + fence_room;
-	at = tree_alloc(t, room);
-	if (!at) {
+	at = heap_alloc(&t->heap, INDEX_TREE_NODE);
+	if (at && fence_room)
+		fence = heap_alloc(&t->heap, fence_room);
+	if (!at || (fence_room && !fence)) {
+		if (at)
+			heap_unused(&t->heap, at);
 		tree_release(t, op, TREE_THEN_WANT, ATOLL_OK);
 		return;
 	}
@@ -249,8 +256,7 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 	op->fix.klen = sep.klen;
 	memcpy(op->fix.key, sep.key, sep.klen);
 	if (fence_room) {
-		sep.word = index_slot_make(tree_hash(sep.key, sep.klen).fp, at + INDEX_TREE_NODE,
-					   fence_room);
+		sep.word = index_slot_make(tree_hash(sep.key, sep.klen).fp, fence, fence_room);
 		fence_block(t, op);
 	}
 	op->fix.word = sep.word;
@@ -272,7 +278,7 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 
 	rtx_abort(&op->tx);
 	if (fence_room)
-		rtx_write(&op->tx, at + INDEX_TREE_NODE, op->local_offset + TREE_LOCAL_FENCE,
+		rtx_write(&op->tx, fence, op->local_offset + TREE_LOCAL_FENCE,
 			  (uint32_t)sizeof(struct index_kv) + sep.klen);
 	rtx_write(&op->tx, at, op->local_offset + TREE_LOCAL_NEW, INDEX_TREE_NODE);
 	op->begun = op->decided = op->tx.n;
@@ -353,7 +359,7 @@ void tree_change(struct tree *t, struct tree_op *op)
 	struct tree_item item;
 	int same, b;
 
-	op->dropped = 0;
+	op->dropped = op->old_word = 0;
 	if (!tree_resolve(t, op, v, op->fixing ? TREE_NEED_ALL : TREE_NEED_SAME))
 		return;
 	same = same_find(v, op);
@@ -372,7 +378,7 @@ void tree_change(struct tree *t, struct tree_op *op)
 			unsigned live = tree_node_live(v);
 
 			tree_bucket_edit(v, v->e[same].bucket, same, NULL, &v->high, room);
-			leaves(t, &v->e[same]);
+			leaves(t, op, &v->e[same]);
 			tree_merge_due(t, op, live, live - tree_counted(v->e[same].size));
 			put_bucket(t, op, v->e[same].bucket, room, false);
 			return;
@@ -416,7 +422,7 @@ static void remember(struct tree *t, struct tree_op *op)
 		if (t->view.e[i].key_long)
 			return;
 	if (!t->view.low.word && !t->view.high.word)
-		tree_inner_put(t, op->at, &t->view);
+		tree_inner_put(t, op, &t->view);
 }
 
 void tree_committed(struct tree *t, struct tree_op *op)
@@ -427,8 +433,11 @@ void tree_committed(struct tree *t, struct tree_op *op)
 	if (op->merged)
 		tree_merged(t, op);
 	if (op->dropped)
-		tree_free(t, op->dropped, INDEX_TREE_NODE);
-	op->dropped = 0;
+		heap_free(&t->heap, op->dropped, INDEX_TREE_NODE);
+	if (op->old_word && !op->again)
+		heap_free(&t->heap, index_slot_offset(op->old_word),
+			  (uint64_t)index_slot_units(op->old_word) * INDEX_LINE);
+	op->dropped = op->old_word = 0;
 	if (op->again)
 		tree_go(t, op);
 	else
@@ -444,7 +453,7 @@ void tree_grow(struct tree *t, struct tree_op *op)
 	unsigned n = 0, level = 0;
 
 	if (!t->spare_node)
-		t->spare_node = tree_alloc(t, INDEX_TREE_NODE);
+		t->spare_node = heap_alloc(&t->heap, INDEX_TREE_NODE);
 	if (!t->spare_node) {
 		op->root_seen = false;
 		tree_op_want(t, op);

@@ -146,7 +146,7 @@ static void test_crowd(void **state)
 {
 	struct rig *g = &rig;
 	unsigned runs = getenv("ATOLL_TEST_FULL") ? 1500 : 60;
-	uint64_t merges = 0, splits = 0, repairs = 0;
+	uint64_t merges = 0, splits = 0, repairs = 0, reused = 0;
 
 	(void)state;
 	for (unsigned seed = 0; seed < runs; seed++) {
@@ -156,9 +156,10 @@ static void test_crowd(void **state)
 		uint64_t live[RIG_KEYS] = {0};
 		struct rig_look l;
 
+		rig_reclaim_us = seed % 3 ? 1 : 0;
 		rig_open(g, 9000 + seed, clients, 2);
 		keys_ordered(g, keys);
-		g->small = true;
+		g->small = seed % 5 != 0;
 		for (unsigned k = 0; k < keys; k++) { /* two to a bucket, or in blocks */
 			uint32_t fill = seed % 4 == 3 ? 60 : 36;
 
@@ -207,15 +208,99 @@ static void test_crowd(void **state)
 			merges += tree_stats(g->client[i].tree)->merges;
 			splits += tree_stats(g->client[i].tree)->splits;
 			repairs += tree_stats(g->client[i].tree)->repairs;
+			reused += tree_stats(g->client[i].tree)->reused_bytes;
 		}
 		if (l.faults || g->failures || rig_check(g) != 1)
 			fail_msg("seed %u: %u faults, %u failures", seed, (unsigned)l.faults,
 				 (unsigned)g->failures);
 		rig_close(g);
 	}
-	printf("%u runs: %u splits, %u merges, %u finished for the dead\n", runs, (unsigned)splits,
-	       (unsigned)merges, (unsigned)repairs);
-	assert_true(merges > runs / 2);
+	rig_reclaim_us = 0;
+	printf("%u runs: %u splits, %u merges, %u finished for the dead, %u KiB used again\n", runs,
+	       (unsigned)splits, (unsigned)merges, (unsigned)repairs, (unsigned)(reused >> 10));
+	assert_true(merges > runs / 2 && reused > 50000);
+}
+
+/* Values come and go, and leaves with them, many times as much as the heap holds. */
+static void test_memory(void **state)
+{
+	struct rig *g = &rig;
+	struct rig_look l;
+	unsigned begun;
+
+	(void)state;
+	rig_reclaim_us = 5;
+	rig_open(g, 3, 2, 2);
+	keys_ordered(g, 300);
+	begun = g->segment;
+	for (unsigned round = 0; round < 16; round++) {
+		for (unsigned i = 0; i < 600; i++) {
+			rig_submit(g, 0, i < 300 ? ATOLL_PUT : ATOLL_DELETE, i % 300);
+			for (unsigned turn = 0; turn < 60; turn++)
+				rig_turn(g);
+			drain(g);
+		}
+		g->ncalls = 0;
+	}
+	rig_look(g, &l, NULL);
+	printf("%u segments, %u KiB used again, %u KiB leaked, %u merges\n", g->segment - begun,
+	       (unsigned)(tree_stats(g->client[0].tree)->reused_bytes >> 10),
+	       (unsigned)(tree_stats(g->client[0].tree)->leaked_bytes >> 10),
+	       (unsigned)tree_stats(g->client[0].tree)->merges);
+	assert_true(g->segment - begun < 16);
+	assert_true(tree_stats(g->client[0].tree)->reused_bytes > 1 << 20);
+	assert_int_equal(l.faults, 0);
+	assert_int_equal(l.entries, 0);
+	assert_int_equal(g->failures, 0);
+	rig_close(g);
+	rig_reclaim_us = 0;
+}
+
+/* A reader stands still between a leaf and a block that it names. Others replace the value again and again, and put others
+ * of the same size, but what the reader will look at is not used for them. */
+static void test_slow_reader(void **state)
+{
+	struct rig *g = &rig;
+	uint64_t reused = 0;
+
+	(void)state;
+	rig_reclaim_us = 1;
+	for (unsigned n = 1; n < 60; n++) {
+		struct rig_call *c;
+
+		rig_open(g, n, 2, 1);
+		keys_ordered(g, 8);
+		g->value_base = 97 * 97; /* sizes vary, and most do not fit into entries */
+		for (unsigned k = 0; k < 8; k++)
+			run(g, 0, ATOLL_PUT, k);
+		for (unsigned k = 0; k < 40; k++)
+			run(g, 1, ATOLL_GET, k % 8);
+		c = rig_submit(g, 1, ATOLL_GET, n % 8);
+		assert_non_null(c);
+		for (unsigned i = 0; i < n && !c->finished; i++)
+			rig_turn(g);
+		g->client[1].paused = true;
+		for (unsigned k = 0; k < 200; k++) {
+			assert_non_null(rig_submit(g, 0, ATOLL_PUT, k % 8));
+			for (unsigned i = 0; i < 4000 && tree_pending(g->client[0].tree); i++)
+				rig_turn(g);
+		}
+		g->client[1].paused = false;
+		drain(g);
+		assert_int_equal(c->result, ATOLL_OK);
+		assert_int_equal(rig_check(g), 1);
+		/* nobody is held back any more */
+		for (unsigned k = 0; k < 200; k++)
+			run(g, 0, ATOLL_PUT, k % 8);
+		for (unsigned i = 0; i < 8000; i++)
+			rig_turn(g);
+		reused += tree_stats(g->client[0].tree)->reused_bytes;
+		assert_int_equal(g->failures, 0);
+		rig_close(g);
+	}
+	rig_reclaim_us = 0;
+	printf("%u KiB used again\n", (unsigned)(reused >> 10));
+	assert_true(reused > 1 << 20);
 }
 
 int main(void)
@@ -224,6 +309,8 @@ int main(void)
 		cmocka_unit_test(test_late_splitter),
 		cmocka_unit_test(test_old_caches),
 		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_slow_reader),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

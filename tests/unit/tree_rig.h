@@ -69,6 +69,8 @@ struct rig {
 	uint32_t suspect_us, busy_us;
 };
 
+static uint32_t rig_reclaim_us; /* of the clients that are opened from now on */
+
 /* The values of a history are numbers; in the tree each is bytes whose number and content follow from it, so
  * that a torn one is known. */
 static inline uint32_t rig_value_size(const struct rig *g, uint64_t v)
@@ -129,6 +131,16 @@ static inline void rig_suspect(void *owner, uint16_t cid, uint16_t epoch)
 	g->suspected = cid;
 }
 
+/* What a shard does before it answers. */
+static inline void rig_pin(struct rig *g, uint16_t cid, uint16_t epoch)
+{
+	uint8_t *table = g->w.region[RIG_TABLE].base;
+	uint64_t pin = (uint64_t)epoch << 48 | *(uint64_t *)(void *)(table + INDEX_RECLAIM_OFFSET);
+
+	memcpy(table + index_pin_at(RIG_HEAP, RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, cid), &pin,
+	       sizeof(pin));
+}
+
 static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint16_t epoch)
 {
 	static const uint32_t lane = 0;
@@ -149,6 +161,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.heap_offset = RIG_HEAP,
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
 		.cache = 256,
+		.reclaim_us = rig_reclaim_us,
 		.suspect_us = g->suspect_us,
 		.busy_us = g->busy_us,
 		.seed = fake_random(&g->w),
@@ -161,6 +174,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	*c = (struct rig_client){.rig = g, .fake = fake, .cid = cid, .epoch = epoch};
 	*rig_line(g, cid) = (struct index_client){
 		.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
+	rig_pin(g, cid, epoch);
 	if (tree_open(&c->tree, &conf))
 		g->failures++;
 }
@@ -193,7 +207,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	g->now_ns = 1000000;
 	g->suspect_us = 20;
 	g->busy_us = 100000;
-	g->w.region[RIG_TABLE].size = RIG_HEAP + RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT;
+	g->w.region[RIG_TABLE].size = index_tree_region_size(RIG_SEGMENTS);
 	g->w.region[RIG_CONTROL].size = index_control_region_size(RIG_SEGMENTS);
 	for (unsigned i = 0; i < RIG_CLIENTS; i++)
 		g->w.region[RIG_LOCAL + i].size = tree_local_size(ops);
@@ -203,6 +217,10 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 			memset(g->w.region[i].base, 0,
 			       i == RIG_TABLE ? RIG_HEAP : g->w.region[i].size);
 	}
+	memset(g->w.region[RIG_TABLE].base +
+		       index_pin_at(RIG_HEAP, RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, 0),
+	       0, INDEX_CLIENTS * 8);
+	g->w.region[RIG_TABLE].base[INDEX_RECLAIM_OFFSET] = 1;
 	for (unsigned i = 0; i < clients; i++)
 		rig_client_open(g, i, (uint16_t)(i + 1), 1);
 }
