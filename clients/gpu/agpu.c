@@ -12,9 +12,11 @@
 static const char usage[] =
 	"usage: agpu run [--device NODE/SERVICE[,...]] [--socket PATH] PROGRAM [ARG...]\n"
 	"       agpu run --local [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
+	"       agpu trace [-o FILE] [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
 	"       agpu smi [--device NODE/SERVICE[,...]] [--socket PATH] [--json]\n"
 	"run starts a CUDA program, unchanged, whose devices are those services ($ATOLL_GPU, or gpu-exec of this\n"
-	"node), or with --local in the program's own process. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
+	"node), or with --local in the program's own process; trace does that, too, and\n"
+	"writes each call to FILE (agpu.trace), for netreq. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
 
 /* The directory of the libraries that stand in for CUDA's: beside this program in a build, else installed. */
 static int library_dir(char *out, size_t size)
@@ -34,6 +36,19 @@ static int library_dir(char *out, size_t size)
 	if (access(probe, R_OK))
 		return -ENOENT;
 	return snprintf(out, size, "%s", installed) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+/* The file that calls are to be recorded in, wherever the program goes. */
+static int trace_to(const char *file)
+{
+	char path[4096], here[2048];
+
+	if (*file != '/' && !getcwd(here, sizeof(here)))
+		return -errno;
+	if (snprintf(path, sizeof(path), "%s%s%s", *file == '/' ? "" : here, *file == '/' ? "" : "/", file) >=
+	    (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return setenv("ATOLL_GPU_TRACE", path, 1);
 }
 
 static int run(char **argv, bool local)
@@ -73,19 +88,22 @@ int main(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const char *command = argc > 1 ? argv[1] : "";
-	const char *device = NULL;
+	const char *device = NULL, *file = "agpu.trace";
 	bool json = false, local = false;
 	int c;
 
 	if (argc > 1)
 		optind = 2;
-	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+o:", options, NULL)) != -1) {
 		switch (c) {
 		case 'd':
 			device = optarg;
 			break;
 		case 's':
 			setenv("ATOLL_SOCKET", optarg, 1);
+			break;
+		case 'o':
+			file = optarg;
 			break;
 		case 'l':
 			local = true;
@@ -100,7 +118,14 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(command, "--help") || !strcmp(command, "help"))
 		return fputs(usage, stdout) < 0;
-	if (local && !strcmp(command, "run")) {
+	if (!strcmp(command, "trace")) {
+		if (trace_to(file)) {
+			fprintf(stderr, "agpu: %s: %s\n", file, strerror(errno));
+			return 2;
+		}
+		local = true;
+	}
+	if (local && (!strcmp(command, "run") || !strcmp(command, "trace"))) {
 		setenv("ATOLL_GPU", device ? device : "cpu", 1);
 		return run(argv + optind, true);
 	}

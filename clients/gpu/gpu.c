@@ -280,6 +280,7 @@ int gpu_poll(struct gpu *g)
 
 	gpu_lock(g);
 	rc = g->fault;
+	link_answered("error");
 	gpu_unlock(g);
 	return rc;
 }

@@ -124,6 +124,8 @@ int link_result(struct gpu *g, struct link_answer *answer);
 void link_idle(struct gpu *g);
 /* The service is lost: says so once, and sets the fault. */
 void link_lose(struct gpu *g, const char *why);
+/* A call that needed no message: for who records. */
+void link_answered(const char *name);
 /* Asks for @bytes in all; 0 only asks what there is. 2: there is not as much. */
 int link_lease(struct gpu *g, uint64_t bytes, uint64_t *more);
 

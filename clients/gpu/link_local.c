@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * In place of link.c and bulk.c: the device is in this process. Each call is done when it is asked, by the
- * same code that does it in a session's process. To compare with, and to look for errors in a program
- * without a service in between.
+ * same code that does it in a session's process. To compare with, to look for errors in a program without a
+ * service in between, and to record what a program asks and how long the device takes for it: then each call
+ * is written to the file that $ATOLL_GPU_TRACE names, for netreq.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "clients/gpu/gpu_impl.h"
 #include "proto/gpu_dispatch.h"
 #include "services/gpu-exec/worker_impl.h"
+#include "tools/netreq/trace.h"
 
 #define WINDOW_SIZE (1ull << 36)
 #define MEMORY (1ull << 30) /* bytes of a device, unless $ATOLL_GPU_LOCAL_MIB says another number */
@@ -31,6 +35,107 @@ static struct local *local_of(const struct gpu *g)
 {
 	return locals[g->index];
 }
+
+/* ------------------------------------------------------------------ recording */
+
+static struct trace_writer *recorder;
+static pid_t recording; /* the process that does: not its children */
+static uint64_t recorder_ns;
+static atomic_uint threads;
+static __thread unsigned thread; /* from 1 */
+static __thread uint64_t left_ns; /* when this thread's last call returned */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void recorder_open(void)
+{
+	const char *path = getenv("ATOLL_GPU_TRACE"), *program = strrchr(program_invocation_name, '/');
+	int rc;
+
+	if (!path || recorder)
+		return;
+	rc = trace_create(&recorder, path, program ? program + 1 : program_invocation_name, 0);
+	if (rc) {
+		fprintf(stderr, "atoll-gpu: nothing is recorded: %s: %s\n", path, strerror(-rc));
+		recorder = NULL;
+	}
+	recorder_ns = now_ns();
+	recording = getpid();
+}
+
+__attribute__((destructor)) static void recorder_close(void)
+{
+	int rc = 0;
+
+	if (recorder && recording == getpid())
+		rc = trace_finish(recorder, now_ns() - recorder_ns);
+	if (rc)
+		fprintf(stderr, "atoll-gpu: what was recorded is not whole: %s\n", strerror(-rc));
+	recorder = NULL;
+}
+
+/* When a call begins. */
+static uint64_t called(void)
+{
+	return recorder ? now_ns() : 0;
+}
+
+/* A call that began at @at has ended. On a device of the host all its time is the device's, or the call's own. */
+static void record(const char *name, enum trace_class class, unsigned flags, uint64_t at, bool on_device,
+		   uint32_t stream, uint64_t out, uint64_t in)
+{
+	uint64_t now, took;
+	int number;
+
+	if (!recorder || recording != getpid())
+		return;
+	if (!thread)
+		thread = 1 + atomic_fetch_add(&threads, 1) % TRACE_THREADS_MAX;
+	number = trace_name(recorder, name);
+	now = now_ns();
+	took = now - at;
+	if (number >= 0)
+		trace_put(recorder, &(struct trace_call){
+					    .class = (uint8_t)class,
+					    .flags = (uint8_t)flags,
+					    .name = (uint16_t)number,
+					    .thread = (uint16_t)(thread - 1),
+					    .stream = stream % TRACE_STREAMS_MAX,
+					    .cpu_ns = on_device ? 0 : (uint32_t)(took < UINT32_MAX ? took : UINT32_MAX),
+					    .at_ns = at - recorder_ns,
+					    .gap_ns = at - (left_ns ? left_ns : recorder_ns),
+					    .device_ns = on_device ? took : 0,
+					    .bytes_out = out,
+					    .bytes_in = in,
+				    });
+	left_ns = now_ns();
+}
+
+void link_answered(const char *name)
+{
+	record(name, TRACE_LOCAL, 0, called(), false, 0, 0, 0);
+}
+
+static void record_call(const struct gpu_call *head, const uint8_t *call, uint64_t at, uint32_t gives)
+{
+	const struct gpu_call_desc *d = &gpu_call_descs[head->id];
+	bool launch = head->id == GPU_CALL_LAUNCH;
+	struct gpu_call_launch l = {0};
+
+	if (launch)
+		memcpy(&l, call + sizeof(*head), sizeof(l));
+	record(d->name, d->sync ? TRACE_SYNC : TRACE_ASYNC, d->sync ? TRACE_WAITS_ALL : 0, at,
+	       launch || head->id == GPU_CALL_COPY || head->id == GPU_CALL_COPY_ROWS || head->id == GPU_CALL_FILL,
+	       l.stream, head->size, gives);
+}
+
+/* ------------------------------------------------------------------ calls */
 
 static int fault(struct gpu *g)
 {
@@ -77,6 +182,7 @@ void link_append(struct gpu *g, uint32_t bytes)
 {
 	struct local *l = local_of(g);
 	struct gpu_call head;
+	uint64_t at = called();
 
 	memcpy(&head, g->open->calls, sizeof(head));
 	l->size = 0;
@@ -88,6 +194,8 @@ void link_append(struct gpu *g, uint32_t bytes)
 	g->open->seq = g->next;
 	g->done = g->next++;
 	g->printed = l->w.printed_size > 0;
+	if (recorder && head.id < GPU_CALLS && head.id)
+		record_call(&head, g->open->calls, at, l->size);
 	if (!l->result)
 		return;
 	snprintf(g->text, sizeof(g->text), "%s", l->w.text);
@@ -113,7 +221,11 @@ void link_kick(struct gpu *g)
 
 int link_wait(struct gpu *g, uint64_t seq)
 {
-	(void)seq;
+	static uint64_t waited; /* a program that waits twice for the same waits once */
+	uint64_t at = called();
+	bool waits = __atomic_exchange_n(&waited, seq, __ATOMIC_RELAXED) != seq;
+
+	record("sync", waits ? TRACE_SYNC : TRACE_LOCAL, waits ? TRACE_WAITS_ALL : 0, at, false, 0, 0, 0);
 	return g->fault;
 }
 
@@ -137,7 +249,10 @@ int link_lease(struct gpu *g, uint64_t bytes, uint64_t *more)
 int link_copy_in(struct gpu *g, uint64_t to, const void *from, uint64_t size)
 {
 	struct gpu_worker *w = &local_of(g)->w;
+	uint64_t at = called();
 	int rc = w->ops->copy_in(w->dev, to, from, size);
+
+	record("copy_in", TRACE_ASYNC, TRACE_COPY, at, true, 0, size, 0);
 
 	return fault(g) ? g->fault : rc;
 }
@@ -145,7 +260,10 @@ int link_copy_in(struct gpu *g, uint64_t to, const void *from, uint64_t size)
 int link_copy_out(struct gpu *g, void *to, uint64_t from, uint64_t size)
 {
 	struct gpu_worker *w = &local_of(g)->w;
+	uint64_t at = called();
 	int rc = w->ops->copy_out(w->dev, to, from, size);
+
+	record("copy_out", TRACE_SYNC, TRACE_COPY | TRACE_WAITS_ALL, at, true, 0, 0, size);
 
 	return fault(g) ? g->fault : rc;
 }
@@ -157,8 +275,12 @@ int image_send(struct gpu *g, const void *image, uint64_t size)
 
 	if (!rc && !w->image)
 		return local_of(g)->result;
-	if (!rc)
+	if (!rc) {
+		uint64_t at = called();
+
 		memcpy(w->image, image, size);
+		record("image", TRACE_ASYNC, TRACE_COPY, at, false, 0, size, 0);
+	}
 	return rc;
 }
 
@@ -170,6 +292,7 @@ int link_open(struct gpu *g, const char *target)
 	struct local *l = calloc(1, sizeof(*l));
 	int rc;
 
+	recorder_open();
 	snprintf(g->name, sizeof(g->name), "%s", target);
 	g->ring = calloc(1, sizeof(*g->ring));
 	if (!l || !g->ring) {

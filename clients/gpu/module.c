@@ -254,6 +254,7 @@ bool gpu_reached(struct gpu *g, uint64_t mark)
 		link_flush(g); /* who asks wants it done */
 	link_poll(g);
 	is = g->done >= mark;
+	link_answered("query");
 	gpu_unlock(g);
 	if (is)
 		managed_pull(g);

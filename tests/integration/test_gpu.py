@@ -19,6 +19,8 @@ from node import BUILD, SOURCE, Dir, status, svcctl, wait_for  # noqa: E402
 AGPU = os.path.join(BUILD, "clients/gpu/agpu")
 CLIENT = os.path.join(BUILD, "tests/integration/gpu_client")
 FOREIGN = os.path.join(BUILD, "tests/integration/gpu_foreign")
+NETREQ = os.path.join(BUILD, "tools/netreq/netreq")
+LOCAL = os.path.join(BUILD, "clients/gpu/libatoll_gpu_local.so")
 PTX = os.path.join(SOURCE, "tests/kernels/basic.ptx")
 PROGRAMS = os.path.join(SOURCE, "tests/cuda")
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
@@ -235,6 +237,53 @@ class Gpu(unittest.TestCase):
                                  check=False)
             self.assertEqual(out.returncode, 2)
             self.assertIn("relink it with -cudart shared", out.stderr)
+
+
+@unittest.skipUnless(os.path.exists(LOCAL), "the device in a program's own process is not built")
+class Trace(unittest.TestCase):
+    """A program with its device in its own process, recorded, and which network it needs by that."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="atoll.")
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.file = os.path.join(self.dir, "trace")
+
+    def command(self, *args):
+        out = subprocess.run(args, capture_output=True, text=True, timeout=60, check=False, cwd=self.dir)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        return out
+
+    def test_local(self):
+        self.command(AGPU, "run", "--local", CLIENT, "fault")
+        out = subprocess.run([AGPU, "run", "--local", "--device", "cray", CLIENT, "fault"], capture_output=True, text=True,
+                             timeout=60, check=False)
+        self.assertEqual(out.returncode, 1)
+        self.assertIn('there is no device "cray"', out.stderr)
+
+    def test_trace(self):
+        self.command(AGPU, "trace", "-o", "trace", CLIENT, "check", PTX)
+        calls = [line.split() for line in self.command(NETREQ, "dump", self.file).stdout.splitlines() if line[0] != "#"]
+        kinds = {(c[4], c[12]) for c in calls}
+        self.assertLessEqual({("ASYNC", "launch"), ("ASYNC", "copy_in"), ("SYNC", "copy_out"), ("SYNC", "module_load"),
+                              ("ASYNC", "mem_map"), ("LOCAL", "query"), ("SYNC", "sync")}, kinds)
+        launches = [c for c in calls if c[12] == "launch"]
+        self.assertGreaterEqual(len(launches), 20000)
+        self.assertTrue(all(int(c[7]) == 0 and int(c[8]) > 0 for c in launches), "a launch is the device's time")
+        self.assertIn("4194304", {c[9] for c in calls if c[12] == "copy_in"})
+
+        # A smaller one, and what is printed for it.
+        self.command(AGPU, "trace", "-o", "trace", CLIENT, "fault")
+        out = self.command(NETREQ, "--json", "--plot", "plot.svg", "--plot", "plot.png", self.file)
+        need = json.loads(out.stdout)["need"]
+        self.assertTrue(need["possible"])
+        self.assertLessEqual(need["overhead"], 0.0501)
+        for plot, magic in (("svg", b"<svg"), ("png", b"PNG")):
+            if shutil.which("gnuplot"):
+                with open(os.path.join(self.dir, f"plot.{plot}"), "rb") as f:
+                    self.assertIn(magic, f.read(4096))
+            else:
+                self.assertIn(f"plot.{plot}: there is no gnuplot", out.stderr)
+        self.assertIn("round trip", self.command(NETREQ, "--plot", "text", self.file).stdout)
 
 
 if __name__ == "__main__":
