@@ -27,8 +27,10 @@ enum {
 	START_TRIES = 500,
 };
 
-static const char services[] = "\n[service gpu-exec]\nexec = gpu-exec\nargs = --memory-mib 512\n"
-			       "\n[service gpu-null]\nexec = gpu-exec\nargs = --memory-mib 64 --device null\n";
+static const char services_format[] =
+	"\n[service gpu-exec]\nexec = gpu-exec\nargs = --memory-mib 512\ncore = %d\n"
+	"\n[service gpu-null]\nexec = gpu-exec\nargs = --memory-mib 64 --device null\ncore = %d\n";
+static char services[sizeof(services_format) + 32];
 
 /* ---------------------------------------------------------------- programs that are asked for figures */
 
@@ -371,6 +373,7 @@ int bench_gpu(struct bench *b)
 	struct nodes n;
 	int rc = nodes_begin(b, &n, shm);
 
+	snprintf(services, sizeof(services), services_format, b->core[1], b->core[1]);
 	if (!rc)
 		rc = work_start(b, &local, "gpu_work_local", b->core[1], "cpu", NULL);
 	if (!rc)
