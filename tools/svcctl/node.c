@@ -259,7 +259,7 @@ static uint64_t ask_again(const struct node *n, const struct proc *p)
 static void ask(struct node *n, unsigned i)
 {
 	struct proc *p = &n->procs[i];
-	bool service = p->kind == PROC_SERVICE, was = p->asked;
+	bool service = p->kind == PROC_SERVICE;
 
 	if (p->asked || p->pidfd < 0 || p->state == PROC_STOPPING || p->kind == PROC_KEEPER)
 		return;
@@ -268,8 +268,9 @@ static void ask(struct node *n, unsigned i)
 	else if (p->state == PROC_RUNNING ? n->now_ns >= ask_again(n, p) : n->now_ns >= n->ask_ns)
 		p->asked = admin_ask(&n->admin, CTL_OP_ADMIN_STATUS, (int)i, 0, 0,
 				     service ? p->name : NULL) == 0;
-	if (p->asked && !was)
-		p->asked_ns = n->now_ns;
+	else
+		return;
+	p->asked_ns = n->now_ns; /* in vain, too: while there is nobody to ask, the next time is not now */
 }
 
 static void check_up(struct node *n)
@@ -352,8 +353,11 @@ static void tick(struct node *n)
 			break;
 	}
 	for (unsigned i = 0; i < n->nprocs; i++)
-		if (n->procs[i].state == PROC_STOPPING && n->now_ns >= n->procs[i].kill_ns)
+		if (n->procs[i].state == PROC_STOPPING && n->now_ns >= n->procs[i].kill_ns) {
 			proc_kill(&n->procs[i]);
+			/* it may take its time to die, and is not helped by who spins meanwhile */
+			n->procs[i].kill_ns = n->now_ns + (uint64_t)TICK_SLOW_MS * MS;
+		}
 	if (n->now_ns >= n->tick_ns) {
 		n->tick_ns = n->now_ns + (uint64_t)TICK_SLOW_MS * MS;
 		for (unsigned i = 0; i < n->nprocs; i++)
@@ -372,8 +376,9 @@ static int timeout(const struct node *n)
 		const struct proc *p = &n->procs[i];
 		uint64_t want = p->state == PROC_WAITING	? p->retry_ns
 				: p->state == PROC_STOPPING	? p->kill_ns
-				: p->state == PROC_RUNNING && !p->asked ? ask_again(n, p)
-								: UINT64_MAX;
+				: p->state == PROC_RUNNING && !p->asked && p->kind != PROC_KEEPER
+					? ask_again(n, p)
+					: UINT64_MAX;
 
 		at = want < at ? want : at;
 	}
