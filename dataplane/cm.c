@@ -4,6 +4,7 @@
 
 #include "dataplane/link.h"
 #include "dataplane/roce/cm_mad.h"
+#include "dataplane/roce/packet.h"
 
 enum {
 	CM_PORT = 4792,		  /* of the RDMA CM's TCP port space: what a link is asked for */
@@ -11,7 +12,6 @@ enum {
 	ACK_DELAY_NS = 20000,	  /* of messages: nobody waits for it; far below a time-out */
 	CM_RETRIES = 4,		  /* then the attempt starts anew, with a new QP */
 	CM_REJECTED_NS = 200000000, /* after a REJ: somebody must mend something */
-	HEADERS = 20 + 8 + 12 + 16 + 4, /* IPv4, UDP, BTH, RETH, ICRC */
 };
 
 uint64_t link_timeout_ns(const struct dp *dp)
@@ -22,7 +22,9 @@ uint64_t link_timeout_ns(const struct dp *dp)
 
 static uint32_t own_mtu(const struct dp *dp)
 {
-	uint32_t room = netif_mtu(dp->nif) - HEADERS, mtu = ROCE_MTU_MAX;
+	uint32_t overhead = ip_addr_is_v6(dp->conf.address) ? PACKET_DATA_OVERHEAD6
+							    : PACKET_DATA_OVERHEAD;
+	uint32_t room = netif_mtu(dp->nif) - overhead, mtu = ROCE_MTU_MAX;
 
 	if (dp->conf.mtu && dp->conf.mtu < room)
 		room = dp->conf.mtu;
@@ -292,13 +294,13 @@ static void on_rej(struct dp *dp, struct dp_link *l, const struct cm_mad *m)
 	l->next_ns = dp->now + CM_REJECTED_NS;
 }
 
-void cm_receive(struct dp *dp, uint32_t address, const void *mad, uint32_t len)
+void cm_receive(struct dp *dp, struct ip_addr address, const void *mad, uint32_t len)
 {
 	struct dp_link *l = NULL;
 	struct cm_mad m;
 
 	for (uint32_t i = 0; i < dp->nlinks && !l; i++)
-		if (dp->link_list[i]->peer.address == address)
+		if (ip_addr_equal(dp->link_list[i]->peer.address, address))
 			l = dp->link_list[i];
 	if (!l || cm_mad_parse(&m, mad, len)) {
 		dp_count(dp, DPC_CM_REJECTS);

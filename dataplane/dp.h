@@ -40,13 +40,13 @@ enum {
 struct dp_peer_conf {
 	uint8_t node;
 	char name[64];
-	uint32_t address; /* IPv4, host byte order */
+	struct ip_addr address;
 };
 
 struct dp_conf {
 	uint8_t node; /* 1 to 254 */
 	char name[64];
-	uint32_t address;
+	struct ip_addr address; /* the peers' are of its family */
 	uint16_t udp_port; /* 0: 4791 */
 	uint32_t heartbeat_ms;
 	uint64_t seed;	      /* randomness: incarnation, generations, QPNs, keys */

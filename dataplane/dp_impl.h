@@ -311,7 +311,8 @@ struct dp {
 	uint8_t *rx; /* received link messages: {u8 node, u32 len} and data, 8-aligned */
 	uint32_t rx_len;
 	struct {
-		uint32_t address, len;
+		struct ip_addr address;
+		uint32_t len;
 		uint8_t mad[256];
 	} mads[DP_MADS];
 	uint32_t nmads;

@@ -299,7 +299,7 @@ static void host_error(void *host, struct roce_qp *qp, enum roce_error why)
 	dp->doomed = true;
 }
 
-static void host_datagram(void *host, uint32_t address, uint32_t qpn, const void *mad, uint32_t len)
+static void host_datagram(void *host, struct ip_addr address, uint32_t qpn, const void *mad, uint32_t len)
 {
 	struct dp *dp = host;
 

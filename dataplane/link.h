@@ -16,7 +16,7 @@
 
 /* A message of the peer's arrived: it is alive, and has our REP if we wait for its RTU. */
 void cm_heard(struct dp *dp, struct dp_link *l);
-void cm_receive(struct dp *dp, uint32_t address, const void *mad, uint32_t len);
+void cm_receive(struct dp *dp, struct ip_addr address, const void *mad, uint32_t len);
 /* DREQ, if the link is up. */
 void cm_goodbye(struct dp *dp, struct dp_link *l);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dataplane/icmp.h"
+#include "dataplane/icmp6.h"
 #include "dataplane/roce/packet.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
 	ETHERTYPE_IPV4 = 0x0800,
 	IP_ICMP = 1,
 	ETHERTYPE_ARP = 0x0806,
+	ETHERTYPE_IPV6 = 0x86dd,
 	ARP_REQUEST = 1,
 	ARP_REPLY = 2,
 	ARP_TRIES = 5,
@@ -46,8 +48,9 @@ struct wire_arp {
 _Static_assert(sizeof(struct wire_arp) == 28, "RFC 826 for Ethernet and IPv4");
 
 struct neighbour {
-	uint32_t address; /* 0: free */
+	struct ip_addr address; /* none: free */
 	bool known;
+	bool wanted; /* this node sends there: strangers who ask do not take its place */
 	uint8_t mac[6];
 	uint8_t tries;
 	uint64_t confirmed, asked;
@@ -56,9 +59,10 @@ struct neighbour {
 
 struct netif {
 	struct port *port;
-	uint32_t address;
+	struct ip_addr address;
 	uint16_t udp_port;
-	bool ethernet;
+	bool ethernet, v6;
+	uint8_t solicited[6]; /* where neighbours ask for the address */
 	void (*tap)(void *arg, bool out, const struct pkt *pkt);
 	void *tap_arg;
 	struct netif_stats stats;
@@ -70,7 +74,7 @@ struct netif {
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-struct netif *netif_new(struct port *port, uint32_t address, uint16_t udp_port)
+struct netif *netif_new(struct port *port, struct ip_addr address, uint16_t udp_port)
 {
 	struct netif *nif = calloc(1, sizeof(*nif));
 
@@ -80,6 +84,8 @@ struct netif *netif_new(struct port *port, uint32_t address, uint16_t udp_port)
 	nif->address = address;
 	nif->udp_port = udp_port;
 	nif->ethernet = port->ops->caps & PORT_L2;
+	nif->v6 = ip_addr_is_v6(address);
+	icmp6_solicited_mac(nif->solicited, address);
 	return nif;
 }
 
@@ -110,7 +116,7 @@ uint16_t netif_source_port(const struct netif *nif, uint32_t entropy)
 
 bool netif_hides_identification(const struct netif *nif)
 {
-	return nif->port->ops->caps & PORT_UDP;
+	return nif->port->ops->caps & PORT_UDP && !nif->v6; /* IPv6 has none */
 }
 
 uint32_t netif_backlog(const struct netif *nif)
@@ -186,7 +192,7 @@ static void send_frames(struct netif *nif, uint64_t now_ns, struct pkt **pkts, u
 	}
 }
 
-/* ------------------------------------------------------------------ ARP */
+/* ------------------------------------------------------------------ neighbours */
 
 static void held_drop(struct netif *nif, struct neighbour *nb)
 {
@@ -195,25 +201,30 @@ static void held_drop(struct netif *nif, struct neighbour *nb)
 	nb->held = NULL;
 }
 
-/* The entry of @address; with @make a free one for it, or one without an answer that it replaces.
- */
-static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, bool make)
+enum make {
+	LOOK,     /* for one that is there */
+	MAKE_SEEN, /* or a free one, or in the place of one that nobody sends to */
+	MAKE_WANTED, /* or in the place of one without an answer, too */
+};
+
+static struct neighbour *neighbour_find(struct netif *nif, struct ip_addr address, enum make make)
 {
 	struct neighbour *spare = NULL;
+	uint32_t low = ip_addr_low(address);
 
 	for (uint32_t i = 0; i < NEIGHBOURS; i++) {
-		struct neighbour *nb = &nif->neighbours[(address + i) & (NEIGHBOURS - 1)];
+		struct neighbour *nb = &nif->neighbours[(low + i) & (NEIGHBOURS - 1)];
 
-		if (nb->address == address)
+		if (ip_addr_equal(nb->address, address))
 			return nb;
-		if (!nb->address) {
+		if (ip_addr_none(nb->address)) {
 			spare = spare ? spare : nb;
 			break; /* entries are never freed, only replaced */
 		}
-		if (!nb->known && !spare)
+		if (!spare && (!nb->wanted || (make == MAKE_WANTED && !nb->known)))
 			spare = nb;
 	}
-	if (!make || !spare)
+	if (make == LOOK || !spare)
 		return NULL;
 	held_drop(nif, spare);
 	*spare = (struct neighbour){.address = address};
@@ -221,7 +232,7 @@ static struct neighbour *neighbour_find(struct netif *nif, uint32_t address, boo
 }
 
 static void send_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt, uint16_t op,
-		     const uint8_t *mac, uint32_t address)
+		     const uint8_t *mac, struct ip_addr address)
 {
 	struct wire_ether *eth = (struct wire_ether *)pkt->data;
 	struct wire_arp *arp = (struct wire_arp *)(pkt->data + ETHER_BYTES);
@@ -236,13 +247,38 @@ static void send_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt, uint16
 	arp->protocol_len = 4;
 	arp->op = be16_of(op);
 	memcpy(arp->sender_mac, nif->port->mac, 6);
-	arp->sender_ip = be32_of(nif->address);
+	arp->sender_ip = be32_of(ip_addr_low(nif->address));
 	if (op == ARP_REPLY)
 		memcpy(arp->target_mac, mac, 6);
-	arp->target_ip = be32_of(address);
+	arp->target_ip = be32_of(ip_addr_low(address));
 	pkt->len = ETHER_MIN;
 	nif->stats.tx_arp++;
 	send_frames(nif, now_ns, &pkt, 1);
+}
+
+/* An Ethernet header before what icmp6.h has made. */
+static void send_icmp6(struct netif *nif, uint64_t now_ns, struct pkt *pkt, uint32_t len,
+		       const uint8_t *mac)
+{
+	struct wire_ether *eth = (struct wire_ether *)pkt->data;
+
+	memmove(eth->dst, mac, 6);
+	memcpy(eth->src, nif->port->mac, 6);
+	eth->type = be16_of(ETHERTYPE_IPV6);
+	pkt->len = ETHER_BYTES + len;
+	send_frames(nif, now_ns, &pkt, 1);
+}
+
+static void send_solicitation(struct netif *nif, uint64_t now_ns, struct pkt *pkt,
+			      const struct neighbour *nb)
+{
+	uint8_t group[6];
+	uint32_t len = icmp6_solicitation(pkt->data + ETHER_BYTES, nif->address, nb->address,
+					  nif->port->mac, !nb->known);
+
+	icmp6_solicited_mac(group, nb->address);
+	nif->stats.tx_arp++;
+	send_icmp6(nif, now_ns, pkt, len, nb->known ? nb->mac : group);
 }
 
 static void ask(struct netif *nif, uint64_t now_ns, struct neighbour *nb)
@@ -258,7 +294,10 @@ static void ask(struct netif *nif, uint64_t now_ns, struct neighbour *nb)
 		held_drop(nif, nb); /* it did not answer */
 	nb->tries = nb->tries < ARP_TRIES ? nb->tries + 1 : 1;
 	nb->asked = now_ns ? now_ns : 1;
-	send_arp(nif, now_ns, pkt, ARP_REQUEST, nb->known ? nb->mac : broadcast, nb->address);
+	if (nif->v6)
+		send_solicitation(nif, now_ns, pkt, nb);
+	else
+		send_arp(nif, now_ns, pkt, ARP_REQUEST, nb->known ? nb->mac : broadcast, nb->address);
 }
 
 /* Put the Ethernet header of a neighbour that is known before the packet. */
@@ -272,7 +311,24 @@ static void put_ether(struct netif *nif, const struct neighbour *nb, struct pkt 
 	eth = (struct wire_ether *)pkt->data;
 	memcpy(eth->dst, nb->mac, 6);
 	memcpy(eth->src, nif->port->mac, 6);
-	eth->type = be16_of(ETHERTYPE_IPV4);
+	eth->type = be16_of(nif->v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+}
+
+/* Somebody has said what the neighbour's MAC is. */
+static void neighbour_learn(struct netif *nif, uint64_t now_ns, struct neighbour *nb,
+			    const uint8_t *mac)
+{
+	struct pkt *held = nb->held;
+
+	memcpy(nb->mac, mac, 6);
+	nb->known = true;
+	nb->tries = 0;
+	nb->confirmed = now_ns;
+	nb->held = NULL;
+	if (held) {
+		put_ether(nif, nb, held);
+		send_frames(nif, now_ns, &held, 1);
+	}
 }
 
 /* Takes the packet. Only what is addressed to us teaches us anything. */
@@ -280,7 +336,7 @@ static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 {
 	struct wire_arp arp;
 	struct neighbour *nb;
-	uint32_t sender;
+	struct ip_addr sender;
 	uint16_t op;
 
 	if (pkt->len < ETHER_BYTES + sizeof(arp)) {
@@ -289,7 +345,7 @@ static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 		return;
 	}
 	memcpy(&arp, pkt->data + ETHER_BYTES, sizeof(arp));
-	sender = be32_get(arp.sender_ip);
+	sender = ip_addr_v4(be32_get(arp.sender_ip));
 	op = be16_get(arp.op);
 	if (be16_get(arp.hardware) != 1 || be16_get(arp.protocol) != ETHERTYPE_IPV4 ||
 	    arp.hardware_len != 6 || arp.protocol_len != 4 || arp.sender_mac[0] & 1) {
@@ -298,24 +354,14 @@ static void input_arp(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 		return;
 	}
 	nif->stats.rx_arp++;
-	if (be32_get(arp.target_ip) != nif->address || !sender || sender == nif->address) {
+	if (!ip_addr_equal(ip_addr_v4(be32_get(arp.target_ip)), nif->address) || ip_addr_none(sender) ||
+	    ip_addr_equal(sender, nif->address)) {
 		netif_free(nif, &pkt, 1);
 		return;
 	}
-	nb = neighbour_find(nif, sender, op == ARP_REQUEST || op == ARP_REPLY);
-	if (nb) {
-		memcpy(nb->mac, arp.sender_mac, 6);
-		nb->known = true;
-		nb->tries = 0;
-		nb->confirmed = now_ns;
-		if (nb->held) {
-			struct pkt *held = nb->held;
-
-			nb->held = NULL;
-			put_ether(nif, nb, held);
-			send_frames(nif, now_ns, &held, 1);
-		}
-	}
+	nb = neighbour_find(nif, sender, op == ARP_REQUEST ? MAKE_SEEN : LOOK);
+	if (nb)
+		neighbour_learn(nif, now_ns, nb, arp.sender_mac);
 	if (op == ARP_REQUEST && pkt->room >= ETHER_MIN)
 		send_arp(nif, now_ns, pkt, ARP_REPLY, arp.sender_mac, sender);
 	else
@@ -349,7 +395,7 @@ static bool input_ipv4(struct netif *nif, struct pkt *pkt)
 		nif->stats.rx_malformed++;
 		return false;
 	}
-	if (be32_get(ip->dst) != nif->address || ip->protocol != 17) {
+	if (!ip_addr_equal(ip_addr_v4(be32_get(ip->dst)), nif->address) || ip->protocol != 17) {
 		nif->stats.rx_not_ours++;
 		return false;
 	}
@@ -371,6 +417,99 @@ static bool input_ipv4(struct netif *nif, struct pkt *pkt)
 	return true;
 }
 
+/* ------------------------------------------------------------------ IPv6 */
+
+/* As input_ipv4. */
+static bool input_ipv6(struct netif *nif, struct pkt *pkt)
+{
+	const struct wire_ipv6 *ip = (const struct wire_ipv6 *)pkt->data;
+	const struct wire_udp *udp = (const struct wire_udp *)(pkt->data + sizeof(*ip));
+	uint32_t behind;
+
+	if (pkt->len < sizeof(*ip) + sizeof(*udp) || pkt->data[0] >> 4 != 6) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	if (memcmp(ip->dst, nif->address.b, sizeof(ip->dst)) || ip->next_header != 17) {
+		nif->stats.rx_not_ours++;
+		return false;
+	}
+	behind = be16_get(ip->payload_len);
+	if (behind > pkt->len - sizeof(*ip) || behind < sizeof(*udp)) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	if (be16_get(udp->dst_port) != nif->udp_port) {
+		nif->stats.rx_not_ours++;
+		return false;
+	}
+	if (be16_get(udp->len) != behind) {
+		nif->stats.rx_malformed++;
+		return false;
+	}
+	pkt->len = (uint32_t)sizeof(*ip) + behind;
+	return true;
+}
+
+/* Neighbour discovery and ping. true: the packet is taken. As with ARP, only what asks for our address, or
+ * answers what we asked, teaches us anything. */
+static bool input_icmp6(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
+{
+	struct wire_ether *eth = (struct wire_ether *)pkt->data;
+	uint8_t mac[6];
+	struct neighbour *nb;
+	struct icmp6_in in;
+
+	if (!icmp6_parse(&in, pkt->data + ETHER_BYTES, pkt->len - ETHER_BYTES))
+		return false;
+	memcpy(mac, eth->src, 6);
+	switch (in.kind) {
+	case ICMP6_SOLICITATION:
+		nif->stats.rx_arp++;
+		if (!ip_addr_equal(in.target, nif->address) || ip_addr_equal(in.src, nif->address) ||
+		    mac[0] & 1 || pkt->room < ETHER_BYTES + ICMP6_DISCOVERY_BYTES)
+			break;
+		nb = in.has_mac && !ip_addr_none(in.src) ? neighbour_find(nif, in.src, MAKE_SEEN) : NULL;
+		if (nb) {
+			neighbour_learn(nif, now_ns, nb, in.mac);
+			memcpy(mac, in.mac, 6);
+		}
+		nif->stats.tx_arp++;
+		/* who has no address yet only wants to know that this one is taken */
+		if (ip_addr_none(in.src))
+			memcpy(mac, icmp6_all_nodes_mac, 6);
+		send_icmp6(nif, now_ns, pkt,
+			   icmp6_advertisement(pkt->data + ETHER_BYTES, nif->address, in.src,
+					       nif->port->mac), mac);
+		return true;
+	case ICMP6_ADVERTISEMENT:
+		nif->stats.rx_arp++;
+		nb = neighbour_find(nif, in.target, LOOK);
+		if (nb && in.has_mac && (!nb->known || in.override || !memcmp(nb->mac, in.mac, 6)))
+			neighbour_learn(nif, now_ns, nb, in.mac);
+		break;
+	case ICMP6_ECHO:
+		if (!ip_addr_equal(in.dst, nif->address) || ip_addr_equal(in.src, nif->address) ||
+		    !ip_addr_is_host(in.src) || memcmp(eth->dst, nif->port->mac, 6) || mac[0] & 1) {
+			nif->stats.rx_not_ours++;
+			break;
+		}
+		nif->stats.rx_echo++;
+		send_icmp6(nif, now_ns, pkt, icmp6_echo_answer(pkt->data + ETHER_BYTES, &in), mac);
+		return true;
+	case ICMP6_MALFORMED:
+		nif->stats.rx_malformed++;
+		break;
+	case ICMP6_OTHER:
+		nif->stats.rx_not_ours++;
+		break;
+	}
+	netif_free(nif, &pkt, 1);
+	return true;
+}
+
+/* ------------------------------------------------------------------ frames */
+
 /* Sends an echo request back to whom the frame came from, if it is one to this address alone. The neighbours
  * are not asked: nobody who pings can make this node learn or look for anything. */
 static bool input_echo(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
@@ -382,7 +521,8 @@ static bool input_echo(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 	    pkt->data[ETHER_BYTES + offsetof(struct wire_ipv4, protocol)] != IP_ICMP ||
 	    memcmp(eth->dst, nif->port->mac, 6) || eth->src[0] & 1)
 		return false;
-	len = icmp_echo_answer(pkt->data + ETHER_BYTES, pkt->len - ETHER_BYTES, nif->address);
+	len = icmp_echo_answer(pkt->data + ETHER_BYTES, pkt->len - ETHER_BYTES,
+			       ip_addr_low(nif->address));
 	if (!len)
 		return false;
 	nif->stats.rx_echo++;
@@ -403,25 +543,26 @@ static bool input_frame(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 			nif->stats.rx_malformed++;
 			goto drop;
 		}
-		if (memcmp(eth->dst, nif->port->mac, 6) && memcmp(eth->dst, broadcast, 6)) {
+		if (memcmp(eth->dst, nif->port->mac, 6) &&
+		    memcmp(eth->dst, nif->v6 ? nif->solicited : broadcast, 6)) {
 			nif->stats.rx_not_ours++;
 			goto drop;
 		}
-		if (be16_get(eth->type) == ETHERTYPE_ARP) {
+		if (!nif->v6 && be16_get(eth->type) == ETHERTYPE_ARP) {
 			input_arp(nif, now_ns, pkt);
 			return false;
 		}
-		if (be16_get(eth->type) != ETHERTYPE_IPV4) {
+		if (be16_get(eth->type) != (nif->v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4)) {
 			nif->stats.rx_not_ip++;
 			goto drop;
 		}
-		if (input_echo(nif, now_ns, pkt))
+		if (nif->v6 ? input_icmp6(nif, now_ns, pkt) : input_echo(nif, now_ns, pkt))
 			return false;
 		pkt->data += ETHER_BYTES;
 		pkt->len -= ETHER_BYTES;
 		pkt->room -= ETHER_BYTES;
 	}
-	if (input_ipv4(nif, pkt))
+	if (nif->v6 ? input_ipv6(nif, pkt) : input_ipv4(nif, pkt))
 		return true;
 drop:
 	netif_free(nif, &pkt, 1);
@@ -444,8 +585,16 @@ unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigne
 /* Put the Ethernet header before the packet. false: nobody is known there yet, the packet is taken. */
 static bool output_ethernet(struct netif *nif, uint64_t now_ns, struct pkt *pkt)
 {
-	const struct wire_ipv4 *ip = (const struct wire_ipv4 *)pkt->data;
-	struct neighbour *nb = neighbour_find(nif, be32_get(ip->dst), true);
+	struct neighbour *nb;
+	struct ip_addr dst;
+
+	if (nif->v6)
+		memcpy(dst.b, ((const struct wire_ipv6 *)pkt->data)->dst, sizeof(dst.b));
+	else
+		dst = ip_addr_v4(be32_get(((const struct wire_ipv4 *)pkt->data)->dst));
+	nb = neighbour_find(nif, dst, MAKE_WANTED);
+	if (nb)
+		nb->wanted = true;
 
 	if (nb && nb->known && now_ns - nb->confirmed > ARP_REFRESH_NS) {
 		nb->known = now_ns - nb->confirmed <= ARP_EXPIRE_NS;

@@ -3,10 +3,10 @@
  * port.h - drivers that move packets, behind one table of functions.
  *
  * A port is opened from a text argument, owns its packet buffers, and is used by one thread. It
- * carries IPv4 packets for the RoCEv2 engine: struct pkt's data always points at the IPv4 header
+ * carries IPv4 or IPv6 packets for the RoCEv2 engine: struct pkt's data always points at the IP header
  * when the engine sees it, and at least PKT_HEADROOM bytes lie before it. On a PORT_L2 port the
- * frame's Ethernet header precedes; netif.h adds and removes it and answers ARP. On a PORT_UDP port
- * the driver sends the UDP payload through the kernel and, on receipt, rebuilds the IPv4 and UDP
+ * frame's Ethernet header precedes; netif.h adds and removes it and answers ARP and neighbour solicitations. On a PORT_UDP port
+ * the driver sends the UDP payload through the kernel and, on receipt, rebuilds the IP and UDP
  * headers that the invariant CRC covers (identification 0, DF set; what it cannot see is masked).
  *
  * Ownership: rx_burst gives buffers to the caller, who frees them or sends them. tx_burst takes the
@@ -19,6 +19,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "ipc/ip_addr.h"
 
 enum {
 	PKT_HEADROOM = 64,
@@ -34,7 +36,7 @@ enum port_cap {
 struct port;
 
 struct pkt {
-	uint8_t *data; /* first byte of the frame (driver) or of the IPv4 header (engine) */
+	uint8_t *data; /* first byte of the frame (driver) or of the IP header (engine) */
 	uint32_t len;  /* bytes from data */
 	uint32_t room; /* bytes that may be written from data */
 	void *drv;     /* the driver's own */
@@ -42,10 +44,10 @@ struct pkt {
 
 struct port_conf {
 	const char *args;     /* driver-specific, see each driver's header */
-	uint32_t address;     /* this node's IPv4 address, host byte order */
+	struct ip_addr address; /* this node's: says which of IPv4 and IPv6 is carried */
 	uint16_t udp_port;    /* 4791, unless a test moved it */
 	uint32_t buffers;     /* packet buffers, 0: the driver's default */
-	uint32_t mtu;	      /* largest IPv4 packet wanted, bytes; 0: what the driver can */
+	uint32_t mtu;	      /* largest IP packet wanted, bytes; 0: what the driver can */
 	uint64_t seed;	      /* for the fault port */
 	uint64_t (*now_ns)(void *); /* monotonic clock, for the fault port's delays */
 	void *now_arg;
@@ -91,7 +93,7 @@ struct port_ops {
 /* The part of a port that every driver begins with. */
 struct port {
 	const struct port_ops *ops;
-	uint32_t mtu;	  /* largest IPv4 packet, bytes: after open */
+	uint32_t mtu;	  /* largest IP packet, bytes: after open */
 	uint8_t mac[6];	  /* PORT_L2 */
 	uint8_t pad[2];
 };

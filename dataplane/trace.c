@@ -58,7 +58,7 @@ void trace_publish(struct dp *dp)
 }
 
 /* A frame over as many entries as it needs. Where the kernel makes the frames, this one is made up, with
- * addresses that say who speaks: 02:00 and the IPv4 address. */
+ * addresses that say who speaks: 02:00 and the IP address's last four bytes. */
 static void packet(void *arg, bool out, const struct pkt *pkt)
 {
 	struct dp *dp = arg;
@@ -66,7 +66,12 @@ static void packet(void *arg, bool out, const struct pkt *pkt)
 	uint8_t head[ETHER_BYTES] = {[0] = 2, [6] = 2, [12] = 0x08};
 	uint32_t skip = bare ? ETHER_BYTES : 0, len = pkt->len + skip, done = 0;
 
-	if (bare && pkt->len >= 20) {
+	if (bare && pkt->len >= 40 && pkt->data[0] >> 4 == 6) {
+		head[12] = 0x86;
+		head[13] = 0xdd;
+		memcpy(head + 2, pkt->data + 36, 4);
+		memcpy(head + 8, pkt->data + 20, 4);
+	} else if (bare && pkt->len >= 20) {
 		memcpy(head + 2, pkt->data + 16, 4);
 		memcpy(head + 8, pkt->data + 12, 4);
 	}

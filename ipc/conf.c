@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc/conf.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -290,26 +289,14 @@ static int key_value(void *arg, const char *section, const char *key, const char
 
 /* ---------------------------------------------------------------- what must fit together */
 
-static bool is_loopback(uint32_t address)
+static void check_trust(struct conf_reader *r, unsigned line, struct ip_addr address)
 {
-	return address >> 24 == 127;
-}
+	char text[IP_ADDR_TEXT];
 
-static const char *address_text(uint32_t address, char *buf)
-{
-	struct in_addr a = {.s_addr = htonl(address)};
-
-	return inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN) ? buf : "?";
-}
-
-static void check_trust(struct conf_reader *r, unsigned line, uint32_t address)
-{
-	char text[INET_ADDRSTRLEN];
-
-	if (!r->out->trust_none && address && !is_loopback(address))
+	if (!r->out->trust_none && !ip_addr_none(address) && !ip_addr_is_loopback(address))
 		conf_error(r, line, "%s is not a loopback address, and links are not authenticated: if"
 			   " everybody on that network may be trusted, write trust = none in [port]",
-			   address_text(address, text));
+			   ip_addr_text(address, text));
 }
 
 static void check_peers(struct conf_reader *r)
@@ -326,7 +313,12 @@ static void check_peers(struct conf_reader *r)
 		if (p->id && p->id == c->id)
 			conf_error(r, p->line, "[peer %s] has this node's own id, %u; give each node"
 				   " another", p->name, p->id);
-		if (p->address && p->address == c->address)
+		if (!ip_addr_none(p->address) && !ip_addr_none(c->address) &&
+		    ip_addr_is_v4(p->address) != ip_addr_is_v4(c->address))
+			conf_error(r, p->line, "[peer %s] has an IPv%d address and this node an IPv%d one; they"
+				   " must be of one family", p->name, ip_addr_is_v4(p->address) ? 4 : 6,
+				   ip_addr_is_v4(c->address) ? 4 : 6);
+		if (!ip_addr_none(p->address) && ip_addr_equal(p->address, c->address))
 			conf_error(r, p->line, "[peer %s] has this node's own address", p->name);
 		for (unsigned j = 0; j < i; j++) {
 			const struct conf_peer *q = &c->peers[j];
@@ -335,7 +327,7 @@ static void check_peers(struct conf_reader *r)
 				conf_error(r, p->line, "[peer %s] has the id %u of [peer %s] in line"
 					   " %u; give each node another", p->name, p->id, q->name,
 					   q->line);
-			if (p->address && p->address == q->address)
+			if (!ip_addr_none(p->address) && ip_addr_equal(p->address, q->address))
 				conf_error(r, p->line, "[peer %s] has the address of [peer %s] in line"
 					   " %u", p->name, q->name, q->line);
 		}

@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "ipc/ip_addr.h"
+
 enum {
 	CONF_NAME_MAX = 63,  /* bytes of a name */
 	CONF_PATH_MAX = 80,  /* bytes of run_dir: a socket's path must fit sun_path */
@@ -46,7 +48,7 @@ struct conf_user {
 struct conf_peer {
 	char name[CONF_NAME_MAX + 1];
 	uint32_t id;	  /* node number */
-	uint32_t address; /* IPv4, host byte order */
+	struct ip_addr address; /* none: not given */
 	unsigned line;
 };
 
@@ -100,7 +102,7 @@ struct node_conf {
 	uint32_t recorder_entries; /* of the flight recorder, likewise */
 
 	char port[CONF_TEXT_MAX + 1]; /* driver:args; empty: no network */
-	uint32_t address;	      /* IPv4, host byte order */
+	struct ip_addr address;	      /* none: not given */
 	uint32_t udp_port, mtu_bytes, buffers;
 	bool trust_none; /* links to other than loopback addresses are wanted as they are */
 

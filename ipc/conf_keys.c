@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
@@ -66,7 +65,7 @@ static const struct key keys[] = {
 	{SECTION_PORT, "port", VALUE_GLUE, AT(node_conf, port), 0, 0, true, NULL,
 	 "driver and its arguments, DRIVER:ARGS; or none"},
 	{SECTION_PORT, "address", VALUE_ADDRESS, AT(node_conf, address), 0, 0, true, NULL,
-	 "the node's IPv4 address"},
+	 "the node's IPv4 or IPv6 address"},
 	{SECTION_PORT, "udp_port", VALUE_NUMBER, AT(node_conf, udp_port), 1, 65535, false, "4791",
 	 "UDP port of RoCEv2, the same on all nodes"},
 	{SECTION_PORT, "mtu_bytes", VALUE_NUMBER, AT(node_conf, mtu_bytes), 576, 65535, false,
@@ -80,7 +79,7 @@ static const struct key keys[] = {
 	{SECTION_PEER, "id", VALUE_NUMBER, AT(conf_peer, id), 1, CONF_NODE_MAX, true, NULL,
 	 "its node number"},
 	{SECTION_PEER, "address", VALUE_ADDRESS, AT(conf_peer, address), 0, 0, true, NULL,
-	 "its IPv4 address"},
+	 "its IP address, of the same family"},
 
 	{SECTION_SERVICE, "exec", VALUE_TEXT, AT(conf_service, exec), 0, 0, true, NULL,
 	 "program: a path, or the name of one that came with svcctl"},
@@ -226,22 +225,22 @@ static void set_core(struct conf_reader *r, const struct key *k, const char *v, 
 		   v, cores);
 }
 
-static void set_address(struct conf_reader *r, const struct key *k, const char *v, uint32_t *out)
+static void set_address(struct conf_reader *r, const struct key *k, const char *v, struct ip_addr *out)
 {
-	struct in_addr a;
-	uint32_t ip;
+	struct ip_addr a;
 
-	if (inet_pton(AF_INET, v, &a) != 1) {
-		conf_error(r, r->line, "%s = %s: not an IPv4 address; write four numbers, as 127.0.0.2",
+	if (ip_addr_parse(&a, v)) {
+		conf_error(r, r->line, "%s = %s: not an IPv4 or IPv6 address; write it as 127.0.0.2 or fd00::2",
 			   k->name, v);
 		return;
 	}
-	ip = ntohl(a.s_addr);
-	if (ip >> 24 == 0 || ip >> 28 >= 0xe) {
-		conf_error(r, r->line, "%s = %s: not the address of one host", k->name, v);
+	if (!ip_addr_is_host(a)) {
+		conf_error(r, r->line, "%s = %s: not the address of one host%s", k->name, v,
+			   ip_addr_is_v6(a) ? "; link-local ones need an interface: write a global or unique"
+					      " local one, as fd00::2" : "");
 		return;
 	}
-	*out = ip;
+	*out = a;
 	if (r->section == SECTION_PORT)
 		r->address_line = r->line;
 }

@@ -233,12 +233,12 @@ static int options_split(struct options *o, char *text, char *err, size_t errlen
 	return rc;
 }
 
-static void mac_derive(uint8_t mac[6], uint32_t address)
+static void mac_derive(uint8_t mac[6], struct ip_addr address)
 {
 	mac[0] = 0x02; /* locally administered */
 	mac[1] = 0xa7;
 	for (int i = 0; i < 4; i++)
-		mac[2 + i] = (uint8_t)(address >> (24 - 8 * i));
+		mac[2 + i] = address.b[12 + i];
 }
 
 /* "path=" of virtio-user's arguments, if it is to serve it. */
@@ -281,6 +281,7 @@ static int dpdk_open(struct port **out, const struct port_conf *conf, char *err,
 		free(d);
 		return rc;
 	}
+	d->v6 = ip_addr_is_v6(conf->address);
 	rc = options_split(&o, text, err, errlen);
 	comma = strchr(text, ',');
 	if (comma)
@@ -331,6 +332,7 @@ static int dpdk_open_shm(struct port **out, const struct port_conf *conf, char *
 		free(d);
 		return rc;
 	}
+	d->v6 = ip_addr_is_v6(conf->address);
 	rc = options_split(&o, text, err, errlen);
 	comma = strchr(text, ',');
 	if (comma)

@@ -77,7 +77,7 @@ static int device_configure(struct dpdk_port *d, char *err, size_t errlen)
 	if (info.max_rx_pktlen > overhead && mtu > info.max_rx_pktlen - overhead)
 		mtu = info.max_rx_pktlen - overhead;
 	if (mtu < info.min_mtu || mtu < DPDK_MTU_MIN) {
-		snprintf(err, errlen, "dpdk: %s carries no IPv4 packets of %u bytes", d->name, mtu);
+		snprintf(err, errlen, "dpdk: %s carries no IP packets of %u bytes", d->name, mtu);
 		return -EINVAL;
 	}
 	if (!d->own_mac) {
@@ -98,6 +98,9 @@ static int device_configure(struct dpdk_port *d, char *err, size_t errlen)
 		rc = rte_eth_tx_queue_setup(d->id, 0, DPDK_RING, node, NULL);
 	if (!rc && d->has_lsc)
 		rc = rte_eth_dev_callback_register(d->id, RTE_ETH_EVENT_INTR_LSC, link_changed, d);
+	/* neighbours ask by multicast; drivers that cannot tell let all through */
+	if (!rc && d->v6)
+		rte_eth_allmulticast_enable(d->id);
 	if (rc)
 		snprintf(err, errlen, "dpdk: %s cannot be configured: %s", d->name, strerror(-rc));
 	return rc;

@@ -35,6 +35,7 @@ struct dpdk_port {
 	struct port port;
 	uint16_t id;
 	bool own_mac;  /* given by us, not read from the device */
+	bool v6; /* IPv6 is carried: multicast must come in */
 	bool has_lsc;  /* the driver tells when the link changes */
 	bool has_intr; /* the driver can wake us, by descriptors in @wait */
 	bool armed;    /* it has been asked to */

@@ -130,8 +130,9 @@ static void hold(struct fault_port *f, struct pkt *p, uint64_t when)
 static void damage(struct fault_port *f, struct pkt *p)
 {
 	uint64_t r = draw(f);
-	/* behind the IPv4 and UDP headers: a damaged address does what a loss does */
-	uint32_t skip = f->inner->ops->caps & PORT_L2 ? 42 : 28;
+	/* behind the IP and UDP headers: a damaged address does what a loss does */
+	uint32_t at = f->inner->ops->caps & PORT_L2 ? 14 : 0;
+	uint32_t skip = at + (p->len > at && p->data[at] >> 4 == 6 ? 48 : 28);
 
 	if (p->len > skip)
 		p->data[skip + (r >> 8) % (p->len - skip)] ^= (uint8_t)(1u << (r & 7));

@@ -3,7 +3,7 @@
  * loop.c - packets between ports of one process: tests and simulations.
  *
  * Every port that is opened as `loop:NAME` joins the segment NAME; a packet goes to the port that
- * has its IPv4 destination address, or nowhere. A port's queue is bounded: what does not fit is not
+ * has its destination address, or nowhere. A port's queue is bounded: what does not fit is not
  * accepted. There are no threads and no time: the order of calls decides everything. A packet is
  * copied into a buffer of the receiver's, so each port owns its buffers. Not for use from more than
  * one thread.
@@ -27,7 +27,7 @@ enum {
 struct loop_port {
 	struct port port;
 	char name[NAME_MAX_BYTES];
-	uint32_t address;
+	struct ip_addr address;
 	bool started;
 	struct pkt *pkts;
 	uint8_t *memory;
@@ -92,13 +92,17 @@ static unsigned loop_rx(struct port *p, struct pkt **pkts, unsigned n)
 static struct loop_port *find(const struct loop_port *l, const struct pkt *p)
 {
 	const uint8_t *h = p->data;
-	uint32_t dst;
+	struct ip_addr dst;
 
-	if (p->len < 20)
+	if (p->len < 20 || (h[0] >> 4 == 6 && p->len < 40))
 		return NULL;
-	dst = (uint32_t)h[16] << 24 | (uint32_t)h[17] << 16 | (uint32_t)h[18] << 8 | h[19];
+	if (h[0] >> 4 == 6)
+		memcpy(dst.b, h + 24, sizeof(dst.b));
+	else
+		dst = ip_addr_v4((uint32_t)h[16] << 24 | (uint32_t)h[17] << 16 | (uint32_t)h[18] << 8 |
+				 h[19]);
 	for (struct loop_port *o = ports; o; o = o->next)
-		if (o->started && o->address == dst && !strcmp(o->name, l->name))
+		if (o->started && ip_addr_equal(o->address, dst) && !strcmp(o->name, l->name))
 			return o;
 	return NULL;
 }

@@ -9,8 +9,8 @@
  * the sender's socket's.
  *
  * One multishot receive takes buffers from a ring that is shared with the kernel (Linux 6.0); each
- * holds the kernel's header and the sender's address in the 32 bytes before the payload, which is
- * where the packet's own headers go. Packets are no larger than the interface of the address sends
+ * holds the kernel's header and the sender's address right before the payload, where the packet's
+ * own headers go then. Packets are no larger than the interface of the address sends
  * in one piece. A turn of the loop makes at most one system call to receive: it submits what was
  * queued and lets the kernel run the completions (DEFER_TASKRUN). A datagram that finds neither a
  * buffer nor room in the socket is lost, as on any network.
@@ -20,6 +20,7 @@
 #include <liburing.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,20 +38,29 @@
 enum {
 	BUFFERS = 4096,
 	RECV_RING = 1024, /* buffers that the kernel holds, a power of two */
-	RECV_FRONT = 32,  /* struct io_uring_recvmsg_out and struct sockaddr_in */
 	RECV_GROUP = 0,
 	SENDS = 512,
 	ENTRIES = 1024,
-	HEADERS = 28,       /* IPv4 and UDP */
+	HEADERS_V4 = 28,    /* IPv4 and UDP */
+	HEADERS_V6 = 48,
 	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
 	MTU_MAX = 9000,
 	SOCKET_BYTES = 8 << 20,
 	BIND_TRIES = 100,      /* 10 ms apart */
 	TAG_RECV = 0xffffffff, /* user_data; else the slot of a send */
 };
-_Static_assert(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in) == RECV_FRONT &&
-		       (int)RECV_FRONT >= (int)HEADERS,
-	       "the packet's headers fit where the kernel's were");
+
+/* What the kernel writes before a payload. */
+#define FRONT_V4 ((uint32_t)(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in)))
+#define FRONT_V6 ((uint32_t)(sizeof(struct io_uring_recvmsg_out) + sizeof(struct sockaddr_in6)))
+_Static_assert(FRONT_V4 == 32 && FRONT_V6 == 44 && (int)PKT_HEADROOM >= 4,
+	       "it begins at most 4 bytes before where the packet's headers go");
+
+union name {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
 
 struct buffer {
 	struct pkt pkt;
@@ -62,7 +72,7 @@ struct buffer {
 struct operation {
 	struct msghdr msg;
 	struct iovec iov;
-	struct sockaddr_in name;
+	union name name;
 	uint32_t buffer;
 	uint32_t next;
 };
@@ -71,7 +81,9 @@ struct uring_port {
 	struct port port;
 	struct io_uring ring;
 	int sock, event;
-	uint32_t address;
+	bool v6;
+	uint32_t headers, front, name_len;
+	struct ip_addr address;
 	uint16_t udp_port;
 	uint32_t nbuffers, free_buffer;
 	struct buffer *buffers;
@@ -125,14 +137,20 @@ static void pkt_reset(struct uring_port *u, uint32_t i)
 	b->pkt.room = u->port.mtu;
 }
 
+static uint8_t *recv_base(const struct uring_port *u, uint32_t i)
+{
+	return u->buffers[i].base + PKT_HEADROOM + u->headers - u->front;
+}
+
 /* Lend free buffers to the kernel, and see that it receives. */
 static void recv_refill(struct uring_port *u)
 {
 	uint32_t n = 0, i;
 
 	while (u->lent < RECV_RING && (i = buffer_take(u)) != NONE) {
-		io_uring_buf_ring_add(u->recv_ring, u->buffers[i].base + PKT_HEADROOM - 4,
-				      u->port.mtu + 4, (unsigned short)i,
+		/* so that the payload lies where it does in a packet */
+		io_uring_buf_ring_add(u->recv_ring, recv_base(u, i), u->port.mtu - u->headers + u->front,
+				      (unsigned short)i,
 				      io_uring_buf_ring_mask(RECV_RING), (int)n++);
 		u->lent++;
 	}
@@ -157,36 +175,39 @@ static void put16(uint8_t *p, uint32_t v)
 	p[1] = (uint8_t)v;
 }
 
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
 /* The headers as they were on the wire, but for what the invariant CRC masks. */
-static void headers_write(struct uring_port *u, struct pkt *p, uint32_t payload, uint32_t src,
-			  uint16_t src_port)
+static void headers_write(struct uring_port *u, struct pkt *p, uint32_t payload, const union name *from)
 {
-	uint8_t *h = p->data;
+	uint8_t *h = p->data, *udp = h + u->headers - 8;
 
-	memset(h, 0, HEADERS);
-	h[0] = 0x45;
-	put16(h + 2, payload + HEADERS);
-	h[6] = 0x40; /* don't fragment */
-	h[8] = 64;
-	h[9] = IPPROTO_UDP;
-	put32(h + 12, src);
-	put32(h + 16, u->address);
-	put16(h + 20, src_port);
-	put16(h + 22, u->udp_port);
-	put16(h + 24, payload + 8);
-	p->len = payload + HEADERS;
+	memset(h, 0, u->headers);
+	if (u->v6) {
+		h[0] = 0x60;
+		put16(h + 4, payload + 8);
+		h[6] = IPPROTO_UDP;
+		h[7] = 64;
+		memcpy(h + 8, &from->v6.sin6_addr, 16);
+		memcpy(h + 24, u->address.b, 16);
+		memcpy(udp, &from->v6.sin6_port, 2);
+	} else {
+		h[0] = 0x45;
+		put16(h + 2, payload + HEADERS_V4);
+		h[6] = 0x40; /* don't fragment */
+		h[8] = 64;
+		h[9] = IPPROTO_UDP;
+		memcpy(h + 12, &from->v4.sin_addr, 4);
+		memcpy(h + 16, u->address.b + 12, 4);
+		memcpy(udp, &from->v4.sin_port, 2);
+	}
+	put16(udp + 2, u->udp_port);
+	put16(udp + 4, payload + 8);
+	p->len = payload + u->headers;
 }
 
 static void recv_done(struct uring_port *u, const struct io_uring_cqe *cqe)
 {
 	struct io_uring_recvmsg_out out;
-	struct sockaddr_in name;
+	union name name;
 	uint32_t i;
 
 	if (!(cqe->flags & IORING_CQE_F_MORE))
@@ -196,16 +217,16 @@ static void recv_done(struct uring_port *u, const struct io_uring_cqe *cqe)
 	i = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 	u->lent--;
 	pkt_reset(u, i);
-	memcpy(&out, u->buffers[i].base + PKT_HEADROOM - 4, sizeof(out));
-	memcpy(&name, u->buffers[i].base + PKT_HEADROOM - 4 + sizeof(out), sizeof(name));
-	if (cqe->res < RECV_FRONT || (out.flags & MSG_TRUNC) || name.sin_family != AF_INET ||
-	    out.payloadlen > u->port.mtu - HEADERS || u->nready == RECV_RING) {
+	memcpy(&out, recv_base(u, i), sizeof(out));
+	memcpy(&name, recv_base(u, i) + sizeof(out), u->name_len);
+	if (cqe->res < (int)u->front || (out.flags & MSG_TRUNC) ||
+	    name.any.sa_family != (u->v6 ? AF_INET6 : AF_INET) ||
+	    out.payloadlen > u->port.mtu - u->headers || u->nready == RECV_RING) {
 		u->stats.rx_dropped++;
 		buffer_put(u, i);
 		return;
 	}
-	headers_write(u, &u->buffers[i].pkt, out.payloadlen, ntohl(name.sin_addr.s_addr),
-		      ntohs(name.sin_port));
+	headers_write(u, &u->buffers[i].pkt, out.payloadlen, &name);
 	u->ready[u->nready++] = &u->buffers[i].pkt;
 	u->stats.rx_packets++;
 	u->stats.rx_bytes += out.payloadlen;
@@ -304,20 +325,26 @@ static unsigned uring_tx(struct port *p, struct pkt **pkts, unsigned n)
 		o = &u->send[slot];
 		u->free_send = o->next;
 		o->buffer = (uint32_t)((struct buffer *)pkts[k]->drv - u->buffers);
-		o->iov.iov_base = pkts[k]->data + HEADERS;
-		o->iov.iov_len = pkts[k]->len - HEADERS;
+		o->iov.iov_base = pkts[k]->data + u->headers;
+		o->iov.iov_len = pkts[k]->len - u->headers;
 		memset(&o->name, 0, sizeof(o->name));
-		o->name.sin_family = AF_INET;
-		memcpy(&o->name.sin_addr, h + 16, 4);
-		memcpy(&o->name.sin_port, h + 22, 2);
+		if (u->v6) {
+			o->name.v6.sin6_family = AF_INET6;
+			memcpy(&o->name.v6.sin6_addr, h + 24, 16);
+			memcpy(&o->name.v6.sin6_port, h + 42, 2);
+		} else {
+			o->name.v4.sin_family = AF_INET;
+			memcpy(&o->name.v4.sin_addr, h + 16, 4);
+			memcpy(&o->name.v4.sin_port, h + 22, 2);
+		}
 		o->msg = (struct msghdr){.msg_iov = &o->iov,
 					 .msg_iovlen = 1,
 					 .msg_name = &o->name,
-					 .msg_namelen = sizeof(o->name)};
+					 .msg_namelen = u->name_len};
 		io_uring_prep_sendmsg(sqe, u->sock, &o->msg, MSG_DONTWAIT);
 		io_uring_sqe_set_data64(sqe, slot);
 		u->stats.tx_packets++;
-		u->stats.tx_bytes += pkts[k]->len - HEADERS;
+		u->stats.tx_bytes += pkts[k]->len - u->headers;
 		u->queued = true;
 	}
 	/* the last batch of a turn goes out here, not at the next turn's receive */
@@ -387,38 +414,76 @@ static int fail(struct uring_port *u, int rc, char *err, size_t errlen, const ch
 	return rc;
 }
 
+/* Whole packets only, of this family; and over IPv6 those without a UDP checksum, too: RoCEv2 has the ICRC. */
+static int socket_family(struct uring_port *u)
+{
+	int whole = u->v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO, on = 1;
+
+	if (!u->v6)
+		return setsockopt(u->sock, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole)) ? -errno : 0;
+	if (setsockopt(u->sock, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &whole, sizeof(whole)) ||
+	    setsockopt(u->sock, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) ||
+	    setsockopt(u->sock, IPPROTO_UDP, UDP_NO_CHECK6_RX, &on, sizeof(on)))
+		return -errno;
+	return 0;
+}
+
 static int socket_open(struct uring_port *u, char *err, size_t errlen)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_port = htons(u->udp_port),
-				 .sin_addr.s_addr = htonl(u->address)};
 	const struct timespec nap = {.tv_nsec = 10000000};
-	int on = IP_PMTUDISC_DO, bytes = SOCKET_BYTES, rc;
+	int bytes = SOCKET_BYTES, rc;
+	char text[IP_ADDR_TEXT];
+	union name sa = {0};
 
-	u->sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (u->v6) {
+		sa.v6.sin6_family = AF_INET6;
+		sa.v6.sin6_port = htons(u->udp_port);
+		memcpy(&sa.v6.sin6_addr, u->address.b, 16);
+	} else {
+		sa.v4.sin_family = AF_INET;
+		sa.v4.sin_port = htons(u->udp_port);
+		memcpy(&sa.v4.sin_addr, u->address.b + 12, 4);
+	}
+	u->sock = socket(sa.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (u->sock < 0)
 		return -errno;
-	if (setsockopt(u->sock, IPPROTO_IP, IP_MTU_DISCOVER, &on, sizeof(on)))
-		return -errno;
+	rc = socket_family(u);
+	if (rc)
+		return rc;
 	/* the privileged forms first: they may pass the system's limit */
 	if (setsockopt(u->sock, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
 		setsockopt(u->sock, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	if (setsockopt(u->sock, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
 		setsockopt(u->sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	/* a node that was killed has the address until the kernel has put its ring away */
-	for (int i = 0; (rc = bind(u->sock, (struct sockaddr *)&sa, sizeof(sa)) ? -errno : 0) &&
+	for (int i = 0; (rc = bind(u->sock, &sa.any, u->name_len) ? -errno : 0) &&
 			rc == -EADDRINUSE && i < BIND_TRIES;
 	     i++)
 		nanosleep(&nap, NULL);
 	if (rc) {
 		snprintf(err, errlen,
-			 "uring: cannot bind UDP port %u of %u.%u.%u.%u: %s: is another node "
+			 "uring: cannot bind UDP port %u of %s: %s: is another node "
 			 "running there?",
-			 u->udp_port, u->address >> 24, u->address >> 16 & 255,
-			 u->address >> 8 & 255, u->address & 255, strerror(-rc));
+			 u->udp_port, ip_addr_text(u->address, text), strerror(-rc));
 		return rc;
 	}
 	return 0;
+}
+
+static bool interface_has(const struct uring_port *u, const struct ifaddrs *i)
+{
+	const union name *sa = (const union name *)i->ifa_addr;
+	const union name *mask = (const union name *)i->ifa_netmask;
+	uint32_t own;
+
+	if (!sa || sa->any.sa_family != (u->v6 ? AF_INET6 : AF_INET))
+		return false;
+	if (u->v6)
+		return memcmp(&sa->v6.sin6_addr, u->address.b, 16) == 0;
+	/* the loopback interface has all of its network's addresses */
+	memcpy(&own, u->address.b + 12, 4);
+	return !((own ^ sa->v4.sin_addr.s_addr) &
+		 (i->ifa_flags & IFF_LOOPBACK && mask ? mask->v4.sin_addr.s_addr : 0xffffffff));
 }
 
 /* The largest packet of the interface that has the address; 0 when none has. */
@@ -430,15 +495,9 @@ static uint32_t interface_mtu(struct uring_port *u)
 	if (getifaddrs(&all))
 		return 0;
 	for (i = all; i && !mtu; i = i->ifa_next) {
-		const struct sockaddr_in *sa = (const struct sockaddr_in *)i->ifa_addr;
-		const struct sockaddr_in *mask = (const struct sockaddr_in *)i->ifa_netmask;
 		struct ifreq req = {0};
 
-		/* the loopback interface has all of its network's addresses */
-		if (!sa || sa->sin_family != AF_INET ||
-		    (htonl(u->address) ^ sa->sin_addr.s_addr) &
-			    (i->ifa_flags & IFF_LOOPBACK && mask ? mask->sin_addr.s_addr
-								 : 0xffffffff))
+		if (!interface_has(u, i))
 			continue;
 		strncpy(req.ifr_name, i->ifa_name, sizeof(req.ifr_name) - 1);
 		if (!ioctl(u->sock, SIOCGIFMTU, &req) && req.ifr_mtu > 0)
@@ -481,6 +540,10 @@ static int uring_open(struct port **out, const struct port_conf *conf, char *err
 	u->port.ops = &port_uring_ops;
 	u->port.mtu = conf->mtu && conf->mtu < MTU_MAX ? conf->mtu : MTU_DEFAULT;
 	u->address = conf->address;
+	u->v6 = ip_addr_is_v6(conf->address);
+	u->headers = u->v6 ? HEADERS_V6 : HEADERS_V4;
+	u->front = u->v6 ? FRONT_V6 : FRONT_V4;
+	u->name_len = u->v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 	u->udp_port = conf->udp_port;
 	if (conf->args && conf->args[0]) {
 		snprintf(err, errlen, "uring: takes no arguments, not \"%s\"", conf->args);
@@ -575,7 +638,7 @@ static int uring_start(struct port *p)
 	if (rc)
 		return rc;
 	io_uring_buf_ring_init(u->recv_ring);
-	u->recv_msg.msg_namelen = sizeof(struct sockaddr_in);
+	u->recv_msg.msg_namelen = u->name_len;
 	recv_refill(u);
 	submit(u);
 	/* a kernel that has buffer rings and no multishot recvmsg (5.19) says so at once */

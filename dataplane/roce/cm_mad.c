@@ -16,6 +16,7 @@ enum {
 	HOP_LIMIT = 64,
 	RDMA_CM_VERSION = 0,
 	RDMA_CM_IPV4 = 4,
+	RDMA_CM_IPV6 = 6,
 };
 
 struct wire_mad {
@@ -27,16 +28,9 @@ struct wire_mad {
 };
 _Static_assert(sizeof(struct wire_mad) == 24, "IBTA 13.4.2");
 
-struct wire_gid {
-	uint8_t zero[10];
-	uint8_t ones[2];
-	be32 address;
-};
-_Static_assert(sizeof(struct wire_gid) == 16, "IPv4 mapped");
-
 struct wire_path {
 	be16 local_lid, remote_lid;
-	struct wire_gid local, remote;
+	struct ip_addr local, remote; /* GIDs */
 	be32 flow_rate; /* flow label 20, reserved 6, packet rate 6 */
 	uint8_t traffic_class, hop_limit;
 	uint8_t sl_local;    /* SL 4, subnet local 1, reserved 3 */
@@ -48,10 +42,7 @@ struct wire_rdma_cm {
 	uint8_t version;
 	uint8_t ip_version; /* high four bits */
 	be16 src_port;
-	uint8_t src_zero[12];
-	be32 src;
-	uint8_t dst_zero[12];
-	be32 dst;
+	uint8_t src[16], dst[16]; /* IPv4: the last four bytes, behind zeros */
 };
 _Static_assert(sizeof(struct wire_rdma_cm) == 36, "IBTA A11.2");
 
@@ -183,17 +174,25 @@ static uint8_t mtu_code(uint32_t bytes)
 	return 0;
 }
 
-static struct wire_gid gid_of(uint32_t address)
+static void address_put(uint8_t at[16], struct ip_addr address)
 {
-	return (struct wire_gid){.ones = {0xff, 0xff}, .address = be32_of(address)};
+	memcpy(at, address.b, 16);
+	if (ip_addr_is_v4(address))
+		memset(at, 0, 12);
 }
 
-static bool all_zero(const uint8_t *at, size_t n)
+/* false: not an address of that version. */
+static bool address_get(const uint8_t at[16], uint8_t version, struct ip_addr *out)
 {
-	while (n--)
-		if (*at++)
-			return false;
-	return true;
+	static const uint8_t zero[12];
+	be32 v4;
+
+	memcpy(out->b, at, 16);
+	if (version == RDMA_CM_IPV6)
+		return !ip_addr_is_v4(*out);
+	memcpy(v4.b, at + 12, 4);
+	*out = ip_addr_v4(be32_get(v4));
+	return version == RDMA_CM_IPV4 && memcmp(at, zero, sizeof(zero)) == 0;
 }
 
 /* ------------------------------------------------------------------ parsing */
@@ -207,8 +206,9 @@ static int parse_req(struct cm_mad *out, const struct wire_req *w)
 	req->mtu = mtu_bytes(w->mtu_rnr >> 4);
 	if (!req->mtu || be16_get(w->pkey) != PACKET_PKEY)
 		return -EINVAL;
-	if (w->rdma_cm.version != RDMA_CM_VERSION || w->rdma_cm.ip_version >> 4 != RDMA_CM_IPV4 ||
-	    !all_zero(w->rdma_cm.src_zero, 12) || !all_zero(w->rdma_cm.dst_zero, 12))
+	if (w->rdma_cm.version != RDMA_CM_VERSION ||
+	    !address_get(w->rdma_cm.src, w->rdma_cm.ip_version >> 4, &req->src_address) ||
+	    !address_get(w->rdma_cm.dst, w->rdma_cm.ip_version >> 4, &req->dst_address))
 		return -EINVAL;
 	req->service = be64_get(w->service);
 	req->ca_guid = be64_get(w->ca_guid);
@@ -224,8 +224,6 @@ static int parse_req(struct cm_mad *out, const struct wire_req *w)
 	req->srq = w->retries_srq & 8;
 	req->ack_timeout = w->primary.ack_timeout >> 3;
 	req->src_port = be16_get(w->rdma_cm.src_port);
-	req->src_address = be32_get(w->rdma_cm.src);
-	req->dst_address = be32_get(w->rdma_cm.dst);
 	return 0;
 }
 
@@ -301,6 +299,7 @@ int cm_mad_parse(struct cm_mad *out, const void *mad, size_t len)
 static int build_req(struct wire_req *w, const struct cm_req *req)
 {
 	uint8_t mtu = mtu_code(req->mtu);
+	uint8_t version = ip_addr_is_v6(req->src_address) ? RDMA_CM_IPV6 : RDMA_CM_IPV4;
 
 	if (!mtu || req->qpn > 0xffffff || req->psn > 0xffffff || req->retry_count > 7 ||
 	    req->rnr_retry_count > 7 || req->cm_retries > 15 || req->local_timeout > 31 ||
@@ -318,16 +317,16 @@ static int build_req(struct wire_req *w, const struct cm_req *req)
 	w->mtu_rnr = (uint8_t)(mtu << 4 | req->rnr_retry_count);
 	w->retries_srq = (uint8_t)(req->cm_retries << 4 | req->srq << 3);
 	w->primary.local_lid = w->primary.remote_lid = be16_of(0xffff); /* none on Ethernet */
-	w->primary.local = gid_of(req->src_address);
-	w->primary.remote = gid_of(req->dst_address);
+	w->primary.local = req->src_address;
+	w->primary.remote = req->dst_address;
 	w->primary.flow_rate = be32_of(PATH_RATE);
 	w->primary.hop_limit = HOP_LIMIT;
 	w->primary.ack_timeout = (uint8_t)(req->ack_timeout << 3);
 	w->rdma_cm = (struct wire_rdma_cm){.version = RDMA_CM_VERSION,
-					   .ip_version = RDMA_CM_IPV4 << 4,
-					   .src_port = be16_of(req->src_port),
-					   .src = be32_of(req->src_address),
-					   .dst = be32_of(req->dst_address)};
+					   .ip_version = (uint8_t)(version << 4),
+					   .src_port = be16_of(req->src_port)};
+	address_put(w->rdma_cm.src, req->src_address);
+	address_put(w->rdma_cm.dst, req->dst_address);
 	return 0;
 }
 

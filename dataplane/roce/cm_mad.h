@@ -5,7 +5,7 @@
  * A link is made as rdma_connect makes one: REQ, REP and RTU in UD packets to QP1, ended by DREQ
  * and DREP, refused by REJ, held by MRA. This turns those 256 bytes into a struct and back and
  * checks what can be checked without state; which message may come when is the caller's business,
- * as is repeating them. GIDs are IPv4 addresses mapped into IPv6 (::ffff:a.b.c.d); the private data
+ * as is repeating them. GIDs are IPv6 addresses, or IPv4 ones mapped into IPv6 (::ffff:a.b.c.d); the private data
  * of a REQ begins with the RDMA CM's own header, which names addresses and ports, and belongs to
  * the caller after that.
  */
@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "ipc/ip_addr.h"
 
 enum {
 	CM_MAD_BYTES = 256,
@@ -80,8 +82,7 @@ struct cm_req {
 	uint8_t ack_timeout; /* of the path: 4.096 us * 2^n */
 	uint32_t mtu;        /* bytes: 256 to 4096 */
 	bool srq;
-	uint32_t src_address,
-		dst_address; /* IPv4, host byte order: primary GIDs and RDMA CM header */
+	struct ip_addr src_address, dst_address; /* of one family: primary GIDs and RDMA CM header */
 	uint16_t src_port;   /* RDMA CM header */
 };
 

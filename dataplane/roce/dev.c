@@ -80,8 +80,10 @@ struct roce_dev *roce_dev_new(const struct roce_dev_conf *conf, struct netif *ni
 {
 	struct roce_dev *dev = calloc(1, sizeof(*dev));
 	uint32_t buckets = 16;
+	uint32_t overhead = ip_addr_is_v6(conf->address) ? PACKET_DATA_OVERHEAD6
+							 : PACKET_DATA_OVERHEAD;
 
-	if (!dev || netif_mtu(nif) < PACKET_DATA_OVERHEAD + PACKET_MAD_BYTES) {
+	if (!dev || netif_mtu(nif) < overhead + PACKET_MAD_BYTES) {
 		free(dev);
 		return NULL;
 	}
@@ -103,8 +105,9 @@ struct roce_dev *roce_dev_new(const struct roce_dev_conf *conf, struct netif *ni
 	dev->conf = *conf;
 	/* What roce_qp_ready lets a QP send, and a MAD. */
 	dev->packet_max = netif_mtu(nif);
-	if (dev->packet_max > PACKET_DATA_OVERHEAD + ROCE_MTU_MAX)
-		dev->packet_max = PACKET_DATA_OVERHEAD + ROCE_MTU_MAX;
+	dev->data_overhead = overhead;
+	if (dev->packet_max > overhead + ROCE_MTU_MAX)
+		dev->packet_max = overhead + ROCE_MTU_MAX;
 	dev->hides_identification = netif_hides_identification(nif);
 	dev->random = conf->seed;
 	dev->qpns_left = PACKET_QPN_MAX - 1;
@@ -179,7 +182,8 @@ int roce_qp_ready(struct roce_qp *qp, const struct roce_qp_conf *conf)
 	while (shift < 16 && 1u << shift != conf->mtu)
 		shift++;
 	if (qp->state != ROCE_QP_INIT || conf->mtu < ROCE_MTU_MIN || conf->mtu > ROCE_MTU_MAX ||
-	    shift == 16 || conf->mtu + PACKET_DATA_OVERHEAD > netif_mtu(dev->nif) ||
+	    shift == 16 || conf->mtu + dev->data_overhead > netif_mtu(dev->nif) ||
+	    ip_addr_is_v6(conf->peer_address) != ip_addr_is_v6(dev->conf.address) ||
 	    conf->peer_qpn < 2 || conf->peer_qpn > PACKET_QPN_MAX || conf->peer_psn > 0xffffff ||
 	    conf->read_depth > ROCE_DEPTH_MAX || conf->peer_depth > ROCE_DEPTH_MAX ||
 	    !conf->sq_depth || conf->sq_depth > ROCE_SQ_MAX || conf->retry_count > 7 ||
@@ -351,14 +355,15 @@ void dev_send(struct roce_dev *dev, struct roce_qp *qp, struct pkt *pkt)
 		flush(dev);
 }
 
-int roce_send_datagram(struct roce_dev *dev, uint32_t address, const void *mad, uint32_t len)
+int roce_send_datagram(struct roce_dev *dev, struct ip_addr address, const void *mad, uint32_t len)
 {
 	struct packet_flow flow;
 	struct wire_deth *deth;
 	struct pkt *pkt;
 	uint8_t *body;
 
-	if (len > PACKET_MAD_BYTES)
+	if (len > PACKET_MAD_BYTES ||
+	    ip_addr_is_v6(address) != ip_addr_is_v6(dev->conf.address))
 		return -EINVAL;
 	pkt = dev_packet(dev);
 	if (!pkt)
@@ -523,7 +528,7 @@ static void input_one(struct roce_dev *dev, struct pkt *pkt)
 		dev->counters[ROCE_C_BAD_STATE]++;
 		return;
 	}
-	if (rx.src != qp->conf.peer_address) {
+	if (!ip_addr_equal(rx.src, qp->conf.peer_address)) {
 		dev->counters[ROCE_C_BAD_PEER]++;
 		return;
 	}

@@ -51,41 +51,59 @@ const uint32_t packet_opcode_info[256] = {
 int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len)
 {
 	const struct wire_roce *h = (const struct wire_roce *)data;
-	const uint8_t *ext = data + PACKET_HEADERS;
-	uint32_t pad, info, ext_len;
+	const struct wire_bth *bth = &h->bth;
+	uint32_t pad, info, ext_len, headers = PACKET_HEADERS;
+	const uint8_t *ext;
 
 	if (len < PACKET_HEADERS + ICRC_BYTES)
 		return ROCE_C_BAD_LENGTH;
-	if (h->ip.version_ihl != 0x45 || h->ip.protocol != 17)
+	if (__builtin_expect(h->ip.version_ihl >> 4 == 6, 0)) {
+		const struct wire_roce6 *h6 = (const struct wire_roce6 *)data;
+
+		headers = PACKET_HEADERS6;
+		if (len < PACKET_HEADERS6 + ICRC_BYTES)
+			return ROCE_C_BAD_LENGTH;
+		if (h6->ip.next_header != 17)
+			return ROCE_C_BAD_VERSION;
+		if (be16_get(h6->ip.payload_len) != len - sizeof(h6->ip) ||
+		    be16_get(h6->udp.len) != len - sizeof(h6->ip))
+			return ROCE_C_BAD_LENGTH;
+		bth = &h6->bth;
+		memcpy(rx->src.b, h6->ip.src, sizeof(rx->src.b));
+		rx->congested = (be32_get(h6->ip.version_class_flow) >> 20 & 3) == 3;
+	} else {
+		if (h->ip.version_ihl != 0x45 || h->ip.protocol != 17)
+			return ROCE_C_BAD_VERSION;
+		if (be16_get(h->ip.total_len) != len || be16_get(h->udp.len) != len - sizeof(h->ip))
+			return ROCE_C_BAD_LENGTH;
+		rx->src = ip_addr_v4(be32_get(h->ip.src));
+		rx->congested = (h->ip.tos & 3) == 3;
+	}
+	if (bth->flags & 0x0f)
 		return ROCE_C_BAD_VERSION;
-	if (be16_get(h->ip.total_len) != len || be16_get(h->udp.len) != len - sizeof(h->ip))
-		return ROCE_C_BAD_LENGTH;
-	if (h->bth.flags & 0x0f)
-		return ROCE_C_BAD_VERSION;
-	if (be16_get(h->bth.pkey) != PACKET_PKEY && be16_get(h->bth.pkey) != 0x7fff)
+	if (be16_get(bth->pkey) != PACKET_PKEY && be16_get(bth->pkey) != 0x7fff)
 		return ROCE_C_BAD_PKEY;
-	info = packet_opcode_info[h->bth.opcode];
+	info = packet_opcode_info[bth->opcode];
 	if (!info)
 		return ROCE_C_BAD_OPCODE;
+	ext = data + headers;
 	ext_len = info >> OPI_EXT;
-	pad = (h->bth.flags >> 4) & 3;
-	if (len < PACKET_HEADERS + ext_len + pad + ICRC_BYTES)
+	pad = (bth->flags >> 4) & 3;
+	if (len < headers + ext_len + pad + ICRC_BYTES)
 		return ROCE_C_BAD_LENGTH;
 	rx->payload = ext + ext_len;
-	rx->payload_len = len - PACKET_HEADERS - ext_len - pad - ICRC_BYTES;
+	rx->payload_len = len - headers - ext_len - pad - ICRC_BYTES;
 	if (rx->payload_len && !(info & OPI_PAYLOAD))
 		return ROCE_C_BAD_LENGTH;
 	if ((rx->payload_len + pad) & 3)
 		return ROCE_C_BAD_LENGTH;
 
 	rx->info = info;
-	rx->src = be32_get(h->ip.src);
-	rx->congested = (h->ip.tos & 3) == 3;
-	rx->opcode = h->bth.opcode;
-	rx->se = h->bth.flags & 0x80;
-	rx->ack_req = h->bth.ack_req & 0x80;
-	rx->qpn = be24_get(h->bth.qpn);
-	rx->psn = be24_get(h->bth.psn);
+	rx->opcode = bth->opcode;
+	rx->se = bth->flags & 0x80;
+	rx->ack_req = bth->ack_req & 0x80;
+	rx->qpn = be24_get(bth->qpn);
+	rx->psn = be24_get(bth->psn);
 	if (info & OPI_RETH) {
 		const struct wire_reth *r = (const struct wire_reth *)ext;
 
@@ -130,40 +148,68 @@ static inline void mask_variant(struct wire_roce *h)
 	h->bth.reserved = 0xff;
 }
 
+static inline void mask_variant6(struct wire_roce6 *h)
+{
+	h->ip.version_class_flow = be32_of(0x6fffffff);
+	h->ip.hop_limit = 0xff;
+	h->udp.checksum = (be16){{0xff, 0xff}};
+	h->bth.reserved = 0xff;
+}
+
 uint32_t packet_icrc_delta(uint8_t *data, uint32_t len)
 {
 	const uint8_t *at = data + len - ICRC_BYTES;
 	uint32_t want = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
 			(uint32_t)at[3] << 24;
 
-	mask_variant((struct wire_roce *)data);
+	if (__builtin_expect(data[0] >> 4 == 6, 0))
+		mask_variant6((struct wire_roce6 *)data);
+	else
+		mask_variant((struct wire_roce *)data);
 	return icrc_compute(data, len - ICRC_BYTES) ^ want;
 }
 
-void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint16_t src_port,
-		      uint16_t dst_port, uint32_t dst_qpn)
+static void flow_init6(struct packet_flow *flow, struct ip_addr src, struct ip_addr dst)
+{
+	struct wire_roce6 *h = &flow->headers6;
+
+	flow->v6 = true;
+	h->ip.next_header = 17;
+	memcpy(h->ip.src, src.b, sizeof(h->ip.src));
+	memcpy(h->ip.dst, dst.b, sizeof(h->ip.dst));
+	h->udp = flow->headers.udp;
+	h->bth = flow->headers.bth;
+	mask_variant6(h);
+}
+
+void packet_flow_init(struct packet_flow *flow, struct ip_addr src, struct ip_addr dst,
+		      uint16_t src_port, uint16_t dst_port, uint32_t dst_qpn)
 {
 	struct wire_roce *h = &flow->headers;
 	uint32_t sum = 0;
 
 	memset(flow, 0, sizeof(*flow));
+	h->udp.src_port = be16_of(src_port);
+	h->udp.dst_port = be16_of(dst_port);
+	h->bth.pkey = be16_of(PACKET_PKEY);
+	h->bth.qpn = be24_of(dst_qpn);
+	if (ip_addr_is_v6(src)) {
+		flow_init6(flow, src, dst);
+		return;
+	}
 	h->ip.version_ihl = 0x45;
 	h->ip.tos = PACKET_TOS;
 	h->ip.fragment = be16_of(0x4000); /* do not fragment; identification 0 */
 	h->ip.ttl = PACKET_TTL;
 	h->ip.protocol = 17;
-	h->ip.src = be32_of(src);
-	h->ip.dst = be32_of(dst);
+	h->ip.src = be32_of(ip_addr_low(src));
+	h->ip.dst = be32_of(ip_addr_low(dst));
 	for (size_t i = 0; i < sizeof(h->ip); i += 2) {
 		const uint8_t *b = (const uint8_t *)&h->ip + i;
 
 		sum += (uint32_t)b[0] << 8 | b[1];
 	}
 	flow->checksum_part = sum;
-	h->udp.src_port = be16_of(src_port);
-	h->udp.dst_port = be16_of(dst_port);
-	h->bth.pkey = be16_of(PACKET_PKEY);
-	h->bth.qpn = be24_of(dst_qpn);
 	mask_variant(h);
 }
 
@@ -179,6 +225,15 @@ void packet_seal(struct pkt *pkt, const struct packet_flow *flow)
 	at[1] = (uint8_t)(crc >> 8);
 	at[2] = (uint8_t)(crc >> 16);
 	at[3] = (uint8_t)(crc >> 24);
+	if (__builtin_expect(flow->v6, 0)) {
+		struct wire_roce6 *h6 = (struct wire_roce6 *)pkt->data;
+
+		h6->ip.version_class_flow = be32_of(6u << 28 | PACKET_TOS << 20);
+		h6->ip.hop_limit = PACKET_TTL;
+		h6->udp.checksum = (be16){{0, 0}};
+		h6->bth.reserved = 0;
+		return;
+	}
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	h->ip.tos = PACKET_TOS;

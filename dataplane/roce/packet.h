@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * packet.h - RoCEv2 packets over IPv4: layouts, parsing with every check, building.
+ * packet.h - RoCEv2 packets over IPv4 and IPv6: layouts, parsing with every check, building.
  *
- *   IPv4 20 | UDP 8 | BTH 12 | extended header 0..28 | payload | pad 0..3 | ICRC 4
+ *   IPv4 20 or IPv6 40 | UDP 8 | BTH 12 | extended header 0..28 | payload | pad 0..3 | ICRC 4
+ *
+ * There is no GRH: the IP header has its place, and the ICRC covers it as it covers a GRH, with what
+ * routers may change taken for ones (annex A17.3.3, A17.4.5.1.3): of IPv6 the traffic class, the flow
+ * label and the hop limit. IPv6 extension headers are not expected between IP and UDP.
  *
  * Wire fields are big-endian and have types of their own, so that an unconverted access does not
  * compile. A packet is parsed once into a struct roce_rx; what later code needs is copied there,
@@ -118,6 +122,14 @@ struct wire_ipv4 {
 };
 _Static_assert(sizeof(struct wire_ipv4) == 20, "IPv4 header without options");
 
+struct wire_ipv6 {
+	be32 version_class_flow; /* 4, 8 and 20 bits */
+	be16 payload_len;        /* behind this header */
+	uint8_t next_header, hop_limit;
+	uint8_t src[16], dst[16];
+};
+_Static_assert(sizeof(struct wire_ipv6) == 40, "RFC 8200 3");
+
 struct wire_udp {
 	be16 src_port, dst_port, len, checksum;
 };
@@ -168,10 +180,19 @@ struct wire_roce {
 _Static_assert(sizeof(struct wire_roce) == 40, "no padding");
 _Static_assert(offsetof(struct wire_roce, bth) == 28, "no padding");
 
+struct wire_roce6 {
+	struct wire_ipv6 ip;
+	struct wire_udp udp;
+	struct wire_bth bth;
+};
+_Static_assert(sizeof(struct wire_roce6) == 60, "no padding");
+
 enum {
-	PACKET_HEADERS = sizeof(struct wire_roce),
+	PACKET_HEADERS = sizeof(struct wire_roce), /* over IPv4 */
+	PACKET_HEADERS6 = sizeof(struct wire_roce6),
 	PACKET_OVERHEAD_MAX = PACKET_HEADERS + 28 + 3 + 4, /* AtomicETH, pad, ICRC */
 	PACKET_DATA_OVERHEAD = PACKET_HEADERS + 16 + 4,    /* WRITE first: RETH and ICRC */
+	PACKET_DATA_OVERHEAD6 = PACKET_HEADERS6 + 16 + 4,
 	PACKET_TTL = 64,
 	PACKET_TOS = 2, /* ECN-capable transport: switches may mark instead of drop */
 	PACKET_PKEY = 0xffff,
@@ -257,7 +278,6 @@ enum {
 /* ------------------------------------------------------------------ parsing */
 struct roce_rx {
 	uint32_t info; /* enum roce_op_info of the opcode */
-	uint32_t src;  /* IPv4, host byte order */
 	uint32_t qpn, psn;
 	uint8_t opcode;
 	bool se, ack_req, congested; /* ECN: congestion experienced */
@@ -269,12 +289,13 @@ struct roce_rx {
 	uint32_t src_qpn;       /* DETH */
 	const uint8_t *payload;
 	uint32_t payload_len;
+	struct ip_addr src;
 };
 
 /**
  * packet_parse - check the form of a packet and take it apart. The ICRC is not checked.
- * @data: the IPv4 header
- * @len: bytes; must agree with the IPv4 and UDP lengths
+ * @data: the IP header
+ * @len: bytes; must agree with the IP and UDP lengths
  * Return: 0, or the enum roce_counter that says what is wrong (none of which is 0).
  */
 int packet_parse(struct roce_rx *rx, const uint8_t *data, uint32_t len);
@@ -296,10 +317,13 @@ static inline bool packet_icrc_ok(uint8_t *data, uint32_t len)
 struct packet_flow {
 	struct wire_roce headers;
 	uint32_t checksum_part; /* IPv4 checksum over what does not change, not folded */
+	bool v6;
+	struct wire_roce6 headers6; /* instead of headers */
 };
 
-void packet_flow_init(struct packet_flow *flow, uint32_t src, uint32_t dst, uint16_t src_port,
-		      uint16_t dst_port, uint32_t dst_qpn);
+/* @src and @dst: of one family. */
+void packet_flow_init(struct packet_flow *flow, struct ip_addr src, struct ip_addr dst,
+		      uint16_t src_port, uint16_t dst_port, uint32_t dst_qpn);
 
 enum packet_flag {
 	PACKET_SE = 0x80,
@@ -318,24 +342,37 @@ static inline uint8_t *packet_begin(struct pkt *pkt, const struct packet_flow *f
 				    uint32_t flags, uint32_t psn, uint32_t ext, uint32_t payload)
 {
 	struct wire_roce *h = (struct wire_roce *)pkt->data;
+	struct wire_bth *bth = &h->bth;
 	uint32_t pad = -payload & 3;
 	uint32_t len = PACKET_HEADERS + ext + payload + pad + 4;
 	uint8_t *body = pkt->data + PACKET_HEADERS;
 
-	*h = flow->headers;
-	h->ip.total_len = be16_of((uint16_t)len);
-	h->udp.len = be16_of((uint16_t)(len - sizeof(struct wire_ipv4)));
-	h->bth.opcode = opcode;
-	h->bth.flags = (uint8_t)((flags & PACKET_SE) | 0x40 | pad << 4);
-	h->bth.ack_req = (uint8_t)((flags & PACKET_ACK_REQ) << 7);
-	h->bth.psn = be24_of(psn);
+	if (__builtin_expect(flow->v6, 0)) {
+		struct wire_roce6 *h6 = (struct wire_roce6 *)pkt->data;
+		be16 behind = be16_of((uint16_t)(len - sizeof(struct wire_ipv4)));
+
+		*h6 = flow->headers6;
+		h6->ip.payload_len = h6->udp.len = behind;
+		bth = &h6->bth;
+		body = pkt->data + PACKET_HEADERS6;
+		len += PACKET_HEADERS6 - PACKET_HEADERS;
+	} else {
+		*h = flow->headers;
+		h->ip.total_len = be16_of((uint16_t)len);
+		h->udp.len = be16_of((uint16_t)(len - sizeof(struct wire_ipv4)));
+	}
+	bth->opcode = opcode;
+	bth->flags = (uint8_t)((flags & PACKET_SE) | 0x40 | pad << 4);
+	bth->ack_req = (uint8_t)((flags & PACKET_ACK_REQ) << 7);
+	bth->psn = be24_of(psn);
 	if (pad)
 		memset(body + ext + payload, 0, pad);
 	pkt->len = len;
 	return body;
 }
 
-/* Compute the ICRC, unmask the variant fields, fill in the IPv4 checksum. */
+/* Compute the ICRC, unmask the variant fields, fill in the IPv4 checksum. The UDP checksum is 0: none,
+ * over IPv6 as well (RFC 6936; the ICRC covers more). */
 void packet_seal(struct pkt *pkt, const struct packet_flow *flow);
 
 /**

@@ -186,6 +186,7 @@ struct roce_dev {
 	struct pkt *batch[OUTPUT_BATCH];
 	unsigned spare_count, batch_count;
 	uint32_t batch_bytes, packet_max;
+	uint32_t data_overhead; /* of a WRITE's first packet, ICRC included */
 	bool hides_identification; /* the port does, of the packets that it receives */
 
 	struct roce_dev_conf conf;

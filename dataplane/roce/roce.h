@@ -125,19 +125,19 @@ struct roce_host {
 	void (*complete)(void *host, struct roce_qp *qp, uint64_t cookie, uint8_t status);
 	int (*receive)(void *host, struct roce_qp *qp, const void *data, uint32_t len);
 	void (*error)(void *host, struct roce_qp *qp, enum roce_error why);
-	void (*datagram)(void *host, uint32_t src_address, uint32_t src_qpn, const void *mad,
+	void (*datagram)(void *host, struct ip_addr src_address, uint32_t src_qpn, const void *mad,
 			 uint32_t len);
 };
 
 struct roce_dev_conf {
-	uint32_t address; /* IPv4, host byte order */
+	struct ip_addr address; /* all peers' are of its family */
 	uint16_t udp_port;
 	uint32_t max_qps;
 	uint64_t seed; /* QPNs, PSNs and source ports start here: unpredictable if it is */
 };
 
 struct roce_qp_conf {
-	uint32_t peer_address; /* IPv4, host byte order */
+	struct ip_addr peer_address;
 	uint32_t peer_qpn;
 	uint32_t peer_psn;   /* first PSN that the peer sends */
 	uint32_t mtu;        /* path MTU: 256, 512, 1024, 2048 or 4096 bytes of payload */
@@ -223,7 +223,7 @@ int roce_post(struct roce_qp *qp, const struct roce_wr *wr);
 /* Work requests that could be posted now. */
 uint32_t roce_sq_room(const struct roce_qp *qp);
 /* Queue a UD packet to QP1 of @address: @len (at most 256) bytes of MAD. 0 or -ENOBUFS. */
-int roce_send_datagram(struct roce_dev *dev, uint32_t address, const void *mad, uint32_t len);
+int roce_send_datagram(struct roce_dev *dev, struct ip_addr address, const void *mad, uint32_t len);
 
 /* One turn of the loop. input: receive and process up to @budget packets, returns how many. output:
  * build and send up to @budget packets, round robin over QPs with something to send (long READ

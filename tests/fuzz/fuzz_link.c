@@ -99,8 +99,8 @@ static void set_up(void)
 	static const char *const name[] = {"n1", "n2"};
 
 	for (unsigned i = 0; i < 2; i++) {
-		struct dp_peer_conf peer = {.node = (uint8_t)(2 - i), .address = 0x0a000002 - i};
-		struct dp_conf conf = {.node = (uint8_t)(1 + i), .address = 0x0a000001 + i, .seed = 3 + i,
+		struct dp_peer_conf peer = {.node = (uint8_t)(2 - i), .address = ip_addr_v4(0x0a000002 - i)};
+		struct dp_conf conf = {.node = (uint8_t)(1 + i), .address = ip_addr_v4(0x0a000001 + i), .seed = 3 + i,
 				       .heartbeat_ms = 1000, .peers = &peer, .npeers = 1};
 		struct port_conf pc = {.address = conf.address, .udp_port = 4791};
 		char err[128] = "";

@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 	if (argc != 3 && !turns)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	conf.address = ntohl(inet_addr(argv[2]));
+	conf.address = ip_addr_v4(ntohl(inet_addr(argv[2])));
 	sigaction(SIGTERM, &sa, NULL);
 	rc = port_open(&port, argv[1], &conf, err, sizeof(err));
 	if (!rc)

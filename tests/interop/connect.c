@@ -21,7 +21,7 @@ static void put(struct connect *c)
 
 	if (cm_mad_build(mad, &c->last))
 		errx(1, "a message of the CM cannot be built");
-	roce_send_datagram(c->peer->dev, c->peer->remote, mad, sizeof(mad));
+	roce_send_datagram(c->peer->dev, ip_addr_v4(c->peer->remote), mad, sizeof(mad));
 	c->next_ns = peer_now() + RETRY_NS;
 }
 
@@ -45,7 +45,7 @@ static void make_qp(struct connect *c, struct peer *p)
 
 static bool start_qp(struct connect *c, uint32_t qpn, uint32_t psn, uint32_t mtu)
 {
-	struct roce_qp_conf qc = {.peer_address = c->peer->remote,
+	struct roce_qp_conf qc = {.peer_address = ip_addr_v4(c->peer->remote),
 				  .peer_qpn = qpn,
 				  .peer_psn = roce_qp_first_psn(c->qp),
 				  .mtu = mtu,
@@ -111,8 +111,8 @@ void connect_request(struct connect *c, struct peer *p, uint16_t port)
 			     .cm_retries = 15,
 			     .ack_timeout = TIMEOUT_CODE,
 			     .mtu = peer_mtu(p, 1024),
-			     .src_address = p->address,
-			     .dst_address = p->remote,
+			     .src_address = ip_addr_v4(p->address),
+			     .dst_address = ip_addr_v4(p->remote),
 			     .src_port = port};
 	c->state = CONNECT_REQ_SENT;
 	put(c);
@@ -144,7 +144,7 @@ static void on_req(struct connect *c, const struct cm_mad *m)
 	}
 	if (c->state != CONNECT_LISTENING)
 		return;
-	if (m->req.service != cm_service_tcp(c->port) || m->req.dst_address != c->peer->address) {
+	if (m->req.service != cm_service_tcp(c->port) || !ip_addr_equal(m->req.dst_address, ip_addr_v4(c->peer->address))) {
 		refuse(c, m, CM_REJ_BAD_SERVICE);
 		return;
 	}

@@ -75,7 +75,7 @@ static void host_error(void *host, struct roce_qp *qp, enum roce_error why)
 		p->events->error(p, qp, why);
 }
 
-static void host_datagram(void *host, uint32_t address, uint32_t qpn, const void *mad, uint32_t len)
+static void host_datagram(void *host, struct ip_addr address, uint32_t qpn, const void *mad, uint32_t len)
 {
 	struct peer *p = host;
 
@@ -99,7 +99,8 @@ void peer_open(struct peer *p, const char *spec, const char *address, const char
 	int rc;
 
 	memset(p, 0, sizeof(*p));
-	p->address = pc.address = dc.address = ntohl(inet_addr(address));
+	p->address = ntohl(inet_addr(address));
+	pc.address = dc.address = ip_addr_v4(p->address);
 	p->remote = ntohl(inet_addr(remote));
 	p->events = events;
 	p->arg = arg;
@@ -113,7 +114,7 @@ void peer_open(struct peer *p, const char *spec, const char *address, const char
 		exit(rc == -ENOENT ? 77 : 1);
 	}
 	p->region = aligned_alloc(4096, PEER_REGION);
-	p->nif = netif_new(p->port, p->address, ROCE_UDP_PORT);
+	p->nif = netif_new(p->port, pc.address, ROCE_UDP_PORT);
 	if (p->nif && p->region)
 		p->dev = roce_dev_new(&dc, p->nif, &host_ops, p);
 	if (!p->dev)

@@ -25,7 +25,7 @@ struct peer_events {
 	void (*complete)(struct peer *p, struct roce_qp *qp, uint64_t cookie, uint8_t status);
 	int (*receive)(struct peer *p, struct roce_qp *qp, const void *data, uint32_t len);
 	void (*error)(struct peer *p, struct roce_qp *qp, enum roce_error why);
-	void (*datagram)(struct peer *p, uint32_t address, const void *mad, uint32_t len);
+	void (*datagram)(struct peer *p, struct ip_addr address, const void *mad, uint32_t len);
 };
 
 struct peer {

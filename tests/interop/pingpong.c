@@ -144,7 +144,7 @@ int pingpong_main(int argc, char **argv)
 		errx(2, "at most %u bytes", PEER_SEND_MAX);
 	peer_open(&p, argv[1], argv[2], argv[3], &events, &pp);
 	qc.mtu = (uint32_t)atoi(argv[7]);
-	qc.peer_address = p.remote;
+	qc.peer_address = ip_addr_v4(p.remote);
 	if (peer_mtu(&p, qc.mtu) != qc.mtu)
 		errx(1, "the port carries no packets of %u bytes", qc.mtu);
 	qp = roce_qp_new(p.dev, NULL);

@@ -78,11 +78,11 @@ static void failed(struct peer *p, struct roce_qp *qp, enum roce_error why)
 		r->wrong = "the QP failed";
 }
 
-static void datagram(struct peer *p, uint32_t address, const void *mad, uint32_t len)
+static void datagram(struct peer *p, struct ip_addr address, const void *mad, uint32_t len)
 {
 	struct rping *r = p->arg;
 
-	if (address == p->remote)
+	if (ip_addr_equal(address, ip_addr_v4(p->remote)))
 		connect_input(&r->connect, mad, len);
 }
 

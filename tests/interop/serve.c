@@ -123,7 +123,7 @@ static void on_qp(struct serve *s, const uint64_t *arg)
 
 static void on_ready(struct serve *s, const uint64_t *arg)
 {
-	struct roce_qp_conf qc = {.peer_address = s->peer.remote,
+	struct roce_qp_conf qc = {.peer_address = ip_addr_v4(s->peer.remote),
 				  .peer_qpn = (uint32_t)arg[0],
 				  .peer_psn = (uint32_t)arg[1],
 				  .mtu = (uint32_t)arg[2],

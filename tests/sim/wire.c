@@ -11,7 +11,8 @@ enum { BUFFERS = 1024, ROOM = 4400, QUEUE = 256, FLIGHT_MAX = 65536 };
 
 struct flight {
 	uint64_t at, order;
-	uint32_t to, len;
+	struct ip_addr to;
+	uint32_t len;
 	uint8_t *bytes;
 };
 
@@ -24,7 +25,7 @@ struct buffer {
 struct sim_port {
 	struct port port;
 	struct sim_wire *wire;
-	uint32_t address;
+	struct ip_addr address;
 	bool muted;
 	struct buffer *buffers, *spare;
 	struct buffer *queue[QUEUE];
@@ -112,15 +113,25 @@ static enum sim_step step_of_mad(const uint8_t *mad, uint32_t len)
 	}
 }
 
-/* IPv4 and UDP take 28 bytes, the BTH 12. */
+/* IP and UDP. */
+static uint32_t heads(const uint8_t *p)
+{
+	return p[0] >> 4 == 6 ? 48 : 28;
+}
+
 static enum sim_step step_of(const uint8_t *p, uint32_t len)
 {
-	if (len < 44)
+	uint32_t at = heads(p);
+
+	/* the BTH takes 12 bytes, the ICRC 4 */
+	if (len < at + 16)
 		return STEP_OTHER;
-	switch (p[28]) {
+	p += at;
+	len -= at;
+	switch (p[0]) {
 	case ROCE_OP_SEND_FIRST:
 	case ROCE_OP_SEND_ONLY:
-		return step_of_message(p + 40, len - 44);
+		return step_of_message(p + 12, len - 16);
 	case ROCE_OP_SEND_MIDDLE:
 	case ROCE_OP_SEND_LAST:
 		return STEP_SEND_PART;
@@ -142,11 +153,11 @@ static enum sim_step step_of(const uint8_t *p, uint32_t len)
 	case ROCE_OP_ATOMIC_ACK:
 		return STEP_ATOMIC_ACK;
 	case ROCE_OP_ACK:
-		return p[40] & 0x60 ? STEP_NAK : STEP_ACK;
+		return p[12] & 0x60 ? STEP_NAK : STEP_ACK;
 	case ROCE_OP_VERB_STATUS:
 		return STEP_STATUS;
 	case ROCE_OP_UD_SEND_ONLY:
-		return step_of_mad(p + 48, len - 52);
+		return step_of_mad(p + 20, len - 24);
 	default:
 		return STEP_OTHER;
 	}
@@ -194,11 +205,15 @@ static void send_one(struct sim_port *p, const uint8_t *data, uint32_t len)
 	struct sim_wire *w = p->wire;
 	const struct sim_rates *r = &w->rates;
 	enum sim_step step = step_of(data, len);
-	uint32_t to = (uint32_t)data[16] << 24 | (uint32_t)data[17] << 16 | (uint32_t)data[18] << 8 |
-		      data[19];
+	struct ip_addr to;
 	uint64_t at = w->now + r->delay_ns + (r->jitter_ns ? draw(w) % r->jitter_ns : 0);
 	unsigned copies = 1;
 
+	if (data[0] >> 4 == 6)
+		memcpy(to.b, data + 24, sizeof(to.b));
+	else
+		to = ip_addr_v4((uint32_t)data[16] << 24 | (uint32_t)data[17] << 16 |
+				(uint32_t)data[18] << 8 | data[19]);
 	w->last = step;
 	if (strikes(w, r->loss)) {
 		sim_wire_note(SIM_LOSS, step);
@@ -216,7 +231,7 @@ static void send_one(struct sim_port *p, const uint8_t *data, uint32_t len)
 		if (strikes(w, r->corrupt)) {
 			sim_wire_note(SIM_CORRUPT, step);
 			/* behind the addresses: mostly a bit, sometimes a byte */
-			f.bytes[28 + draw(w) % (len - 28)] ^= (uint8_t)(strikes(w, 500000) ?
+			f.bytes[heads(data) + draw(w) % (len - heads(data))] ^= (uint8_t)(strikes(w, 500000) ?
 										1u << draw(w) % 8 :
 										1 + draw(w) % 255);
 		}
@@ -243,7 +258,7 @@ void sim_wire_advance(struct sim_wire *w, uint64_t now_ns)
 		struct flight f = heap_take(w);
 		struct sim_port *p;
 
-		for (p = w->ports; p && (p->address != f.to || p->muted); p = p->next)
+		for (p = w->ports; p && (!ip_addr_equal(p->address, f.to) || p->muted); p = p->next)
 			;
 		if (p && p->tail - p->head < QUEUE && p->spare && f.len <= ROOM) {
 			struct buffer *b = p->spare;
@@ -372,12 +387,12 @@ static const struct port_ops sim_port_ops = {
 	.close = port_close,
 };
 
-struct port *sim_wire_port(struct sim_wire *w, uint32_t address)
+struct port *sim_wire_port(struct sim_wire *w, struct ip_addr address)
 {
 	struct sim_port *s = calloc(1, sizeof(*s));
 
 	s->port.ops = &sim_port_ops;
-	s->port.mtu = 1100; /* 1024 a packet: messages and verbs are cut */
+	s->port.mtu = 1110; /* 1024 a packet: messages and verbs are cut */
 	s->wire = w;
 	s->address = address;
 	s->buffers = calloc(BUFFERS, sizeof(*s->buffers));

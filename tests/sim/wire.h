@@ -36,7 +36,7 @@ struct sim_wire *sim_wire_new(uint64_t seed);
 void sim_wire_delete(struct sim_wire *w);
 void sim_wire_rates(struct sim_wire *w, const struct sim_rates *r);
 /* A port for the node with this address; close it by its ops. */
-struct port *sim_wire_port(struct sim_wire *w, uint32_t address);
+struct port *sim_wire_port(struct sim_wire *w, struct ip_addr address);
 void sim_port_mute(struct port *p);
 /* Virtual time: deliver what is due. */
 void sim_wire_advance(struct sim_wire *w, uint64_t now_ns);

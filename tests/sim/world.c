@@ -41,16 +41,18 @@ static void on_log(void *arg, const char *line)
 }
 /* ---------------------------------------------------------------- nodes */
 
-static uint32_t address_of(unsigned node)
+static struct ip_addr address_of(const struct world *w, unsigned node)
 {
-	return 0x0a000000u + node;
+	struct ip_addr v6 = {{0xfd, [14] = 1, [15] = (uint8_t)node}};
+
+	return w->v6 ? v6 : ip_addr_v4(0x0a000000u + node);
 }
 
 static void node_start(struct world *w, unsigned n)
 {
 	struct dp_peer_conf peers[NODES_MAX];
 	struct dp_conf conf = {.node = (uint8_t)n,
-			       .address = address_of(n),
+			       .address = address_of(w, n),
 			       .heartbeat_ms = 10,
 			       /* no two lives of an endpoint number have one epoch */
 			       .epoch = w->lives += 4096,
@@ -68,11 +70,11 @@ static void node_start(struct world *w, unsigned n)
 			continue;
 		memset(p, 0, sizeof(*p));
 		p->node = (uint8_t)i;
-		p->address = address_of(i);
+		p->address = address_of(w, i);
 		snprintf(p->name, sizeof(p->name), "n%u", i);
 		conf.npeers++;
 	}
-	w->node[n].port = sim_wire_port(w->wire, conf.address);
+	w->node[n].port = sim_wire_port(w->wire, address_of(w, n));
 	w->node[n].dp = dp_new(&conf, w->node[n].port, w->now);
 	if (!w->node[n].dp)
 		broken(w, "out of memory");
@@ -330,7 +332,7 @@ static void setup(struct world *w)
 	w->nclients = 2 + (unsigned)(draw(w) % (CLIENTS_MAX - 1));
 	w->calm = chance(w, 100000);
 	w->narrow = chance(w, 500000);
-	w->wire = sim_wire_new(draw(w));
+		w->wire = sim_wire_new(draw(w));
 	sim_wire_rates(w->wire, &r);
 	w->now = 1000000000;
 	for (unsigned n = 1; n <= w->nodes; n++) {
@@ -424,6 +426,7 @@ const char *sim_run(uint64_t seed, int verbose, struct sim_totals *totals)
 	w->rng = seed * 0x9e3779b97f4a7c15ull + 1;
 	w->verbose = verbose;
 	w->totals = totals;
+	w->v6 = seed % 4 == 3;
 	setup(w);
 	while (!w->broken && steps < STEPS_MAX &&
 	       (w->messages < MESSAGES_MIN || w->verbs < VERBS_MIN) && w->next_id < IDS)

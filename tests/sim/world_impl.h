@@ -163,6 +163,7 @@ struct world {
 	struct track track[TRACKED];
 	uint32_t track_at;
 	bool draining, calm, narrow;
+	bool v6; /* the nodes' addresses */
 	int verbose;
 	const char *broken;
 	char text[256];

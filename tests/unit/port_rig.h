@@ -56,7 +56,7 @@ static inline struct port *rig_open(const char *spec, struct port_conf conf)
 /* Opening @spec fails with @rc and a sentence that has @word. */
 static inline void rig_refused(const char *spec, int rc, const char *word)
 {
-	struct port_conf conf = {.address = 0x7f000001, .udp_port = RIG_UDP_PORT};
+	struct port_conf conf = {.address = ip_addr_v4(0x7f000001), .udp_port = RIG_UDP_PORT};
 	struct port *port = NULL;
 	char err[256] = "";
 

@@ -29,7 +29,7 @@ struct pair_host {
 	struct netif *nif;
 	struct roce_dev *dev;
 	struct roce_qp *qp;
-	uint32_t address;
+	struct ip_addr address;
 	uint8_t *memory;
 	uint32_t memory_len;
 	uint8_t refuse; /* status of every memory check, while not STATUS_OK */
@@ -109,7 +109,7 @@ static inline void pair_error(void *host, struct roce_qp *qp, enum roce_error wh
 	h->why = why;
 }
 
-static inline void pair_datagram(void *host, uint32_t src_address, uint32_t src_qpn,
+static inline void pair_datagram(void *host, struct ip_addr src_address, uint32_t src_qpn,
 				 const void *mad, uint32_t len)
 {
 	struct pair_host *h = host;
@@ -157,18 +157,20 @@ static inline int pair_connect(struct pair *p, const struct roce_qp_conf *conf)
 	return err;
 }
 
-static inline struct pair *pair_new(uint64_t seed, uint32_t memory_len)
+/* @caps: of the ports; @a: the first end's address, the other's is one more */
+static inline struct pair *pair_new_at(uint64_t seed, uint32_t memory_len, uint32_t caps, struct ip_addr a)
 {
 	struct pair *p = calloc(1, sizeof(*p));
 
-	p->wire = wire_new(seed, 0, 4200);
+	p->wire = wire_new(seed, caps, 4200);
 	p->wire->fault.delay_ns = 1500;
 	p->wire->fault.late_ns = 20000;
 	for (int e = 0; e < 2; e++) {
 		struct pair_host *h = &p->host[e];
 
 		h->pair = p;
-		h->address = 0x0a000001u + (uint32_t)e;
+		h->address = a;
+		h->address.b[15] = (uint8_t)(a.b[15] + e);
 		h->memory_len = memory_len;
 		h->memory = calloc(1, memory_len);
 		h->nif = netif_new(&p->wire->end[e].port, h->address, ROCE_UDP_PORT);
@@ -179,6 +181,11 @@ static inline struct pair *pair_new(uint64_t seed, uint32_t memory_len)
 				      h->nif, &pair_ops, h);
 	}
 	return p;
+}
+
+static inline struct pair *pair_new(uint64_t seed, uint32_t memory_len)
+{
+	return pair_new_at(seed, memory_len, 0, ip_addr_v4(0x0a000001));
 }
 
 static inline bool pair_delete(struct pair *p)

@@ -28,8 +28,8 @@ static const struct cm_mad request = {
 		.ack_timeout = 14,
 		.mtu = 1024,
 		.srq = true,
-		.src_address = 0x0a000001,
-		.dst_address = 0x0a000002,
+		.src_address = {{[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}},
+		.dst_address = {{[10] = 0xff, [11] = 0xff, 10, 0, 0, 2}},
 		.src_port = 40000},
 	.private_data = "hello",
 	.private_len = 5,
@@ -84,8 +84,8 @@ static void test_req_back(void **state)
 	assert_int_equal(out.req.ack_timeout, 14);
 	assert_int_equal(out.req.mtu, 1024);
 	assert_true(out.req.srq);
-	assert_int_equal(out.req.src_address, 0x0a000001);
-	assert_int_equal(out.req.dst_address, 0x0a000002);
+	assert_true(ip_addr_equal(out.req.src_address, ip_addr_v4(0x0a000001)));
+	assert_true(ip_addr_equal(out.req.dst_address, ip_addr_v4(0x0a000002)));
 	assert_int_equal(out.req.src_port, 40000);
 	assert_int_equal(out.private_len, CM_REQ_PRIVATE);
 	assert_memory_equal(out.private_data, "hello\0", 6);
@@ -192,7 +192,7 @@ static void test_refusals(void **state)
 	expect_parse(75, 0xf9, -ENOTSUP);          /* XRC */
 	expect_parse(74, 0x66, -EINVAL);           /* MTU code 6 */
 	expect_parse(164, 1, -EINVAL);
-	expect_parse(165, 0x60, -EINVAL);
+	expect_parse(165, 0x50, -EINVAL); /* neither IPv4 nor IPv6 */
 	cm_mad_build(mad, &request);
 	assert_int_equal(cm_mad_parse(&m, mad, 255), -EPROTO);
 	m = request;

@@ -90,11 +90,11 @@ static void test_whole(void **state)
 	assert_int_equal(conf.user.uid, 65534);
 	assert_int_equal(conf.trace_entries, 0);
 	assert_string_equal(conf.port, "uring:");
-	assert_int_equal(conf.address, 0x7f000002);
+	assert_true(ip_addr_equal(conf.address, ip_addr_v4(0x7f000002)));
 	assert_int_equal(conf.udp_port, 4800);
 	assert_int_equal(conf.npeers, 1);
 	assert_string_equal(conf.peers[0].name, "b");
-	assert_int_equal(conf.peers[0].address, 0x7f000003);
+	assert_true(ip_addr_equal(conf.peers[0].address, ip_addr_v4(0x7f000003)));
 	assert_int_equal(conf.nservices, 2);
 	assert_string_equal(conf.services[0].args, "-v one two three");
 	assert_int_equal(conf.services[0].core, 5);
@@ -190,7 +190,7 @@ static void test_values(void **state)
 	refused("[node]\nname = a/b\nid = 255\nrun_dir = run\n", "n.conf:2: name = a/b: not a name",
 		"n.conf:3: id = 255: out of range", "n.conf:4: run_dir = run: not an absolute path", NULL);
 	refused(NODE "[port]\nport = uring\naddress = 127.1\nudp_port = 65536\ntrust = all\n",
-		"n.conf:7: address = 127.1: not an IPv4 address", "n.conf:8: udp_port = 65536: out",
+		"n.conf:7: address = 127.1: not an IPv4 or IPv6 address", "n.conf:8: udp_port = 65536: out",
 		"n.conf:9: trust = all", "n.conf:5: port = uring: not DRIVER:ARGS", NULL);
 	refused(NODE "[port]\nport = uring:\naddress = 224.0.0.1\n",
 		"n.conf:7: address = 224.0.0.1: not the address of one host", NULL);
@@ -232,6 +232,24 @@ static void test_trust(void **state)
 	assert_int_equal(parse(NODE "[peer b]\nid = 2\naddress = 10.0.0.2\n"
 			       "[port]\nport = uring:\naddress = 10.0.0.1\ntrust = none\n"), 0);
 	assert_true(conf.trust_none);
+}
+
+static void test_ipv6(void **state)
+{
+	static const struct ip_addr own = {{0xfd, [15] = 2}};
+
+	(void)state;
+	assert_int_equal(parse(NODE "[peer b]\nid = 2\naddress = fd00::3\n"
+			       "[port]\nport = uring:\naddress = fd00:0:0::2\ntrust = none\n"), 0);
+	assert_true(ip_addr_equal(conf.address, own));
+	assert_int_equal(conf.peers[0].address.b[15], 3);
+	assert_int_equal(parse(NODE "[port]\nport = uring:\naddress = ::1\n"), 0);
+	refused(NODE "[port]\nport = uring:\naddress = fd00::2\n[peer b]\nid = 2\naddress = 127.0.0.2\n",
+		"n.conf:7: fd00::2 is not a loopback address",
+		"n.conf:8: [peer b] has an IPv4 address and this node an IPv6 one", NULL);
+	refused(NODE "[port]\nport = uring:\naddress = fe80::2\n",
+		"n.conf:7: address = fe80::2: not the address of one host; link-local ones need", NULL);
+	refused(NODE "[port]\nport = uring:\naddress = ::ffff:10.0.0.1\n", "n.conf:7: address = ::ffff:10.0.0.1: not an", NULL);
 }
 
 static void test_lines(void **state)
@@ -339,7 +357,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),	  cmocka_unit_test(test_presets), cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_structure), cmocka_unit_test(test_values),
-		cmocka_unit_test(test_peers),	  cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_peers),	  cmocka_unit_test(test_trust), cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_lines),	  cmocka_unit_test(test_many),
 		cmocka_unit_test(test_files),	  cmocka_unit_test(test_host),
 		cmocka_unit_test(test_reference),

@@ -27,8 +27,8 @@ static struct rig start(uint32_t caps)
 	struct rig r = {.wire = wire_new(1, caps, 1500)};
 
 	icrc_init();
-	r.nif[0] = netif_new(&r.wire->end[0].port, A, ROCE_UDP_PORT);
-	r.nif[1] = netif_new(&r.wire->end[1].port, B, ROCE_UDP_PORT);
+	r.nif[0] = netif_new(&r.wire->end[0].port, ip_addr_v4(A), ROCE_UDP_PORT);
+	r.nif[1] = netif_new(&r.wire->end[1].port, ip_addr_v4(B), ROCE_UDP_PORT);
 	return r;
 }
 
@@ -45,7 +45,7 @@ static struct pkt *packet(struct netif *nif, uint32_t from, uint32_t to, uint32_
 	struct pkt *pkt;
 
 	assert_int_equal(netif_alloc(nif, &pkt, 1), 1);
-	packet_flow_init(&flow, from, to, 0xc000, ROCE_UDP_PORT, 7);
+	packet_flow_init(&flow, ip_addr_v4(from), ip_addr_v4(to), 0xc000, ROCE_UDP_PORT, 7);
 	memset(packet_begin(pkt, &flow, ROCE_OP_SEND_ONLY, 0, 1, 0, payload), 0x42, payload);
 	packet_seal(pkt, &flow);
 	return pkt;

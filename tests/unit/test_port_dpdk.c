@@ -190,7 +190,7 @@ static void test_shm_alone(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(path));
 	snprintf(spec, sizeof(spec), "shm:%s/l,side=a", path);
-	port = rig_open(spec, (struct port_conf){.address = A});
+	port = rig_open(spec, (struct port_conf){.address = ip_addr_v4(A)});
 	assert_true(port->mtu >= 4096 + 100);
 	assert_int_equal(port->ops->link_up(port), 0);
 	assert_int_equal(port->ops->rx_burst(port, &p, 1), 0);
@@ -210,7 +210,7 @@ static void test_open_again(void **state)
 
 	(void)state;
 	ends[0]->ops->close(ends[0]);
-	ends[0] = rig_open("dpdk:net_af_packet0,iface=v0", (struct port_conf){.address = A});
+	ends[0] = rig_open("dpdk:net_af_packet0,iface=v0", (struct port_conf){.address = ip_addr_v4(A)});
 	assert_int_equal(ends[1]->ops->alloc(ends[1], &p, 1), 1);
 	frame(p, 1, 5, 100);
 	assert_int_equal(ends[1]->ops->tx_burst(ends[1], &p, 1), 1);
@@ -256,7 +256,7 @@ int main(void)
 		return 77;
 	}
 	for (int i = 0; i < 2; i++) {
-		conf.address = of[i];
+		conf.address = ip_addr_v4(of[i]);
 		rc = port_open(&ends[i],
 			       i ? "dpdk:net_af_packet1,iface=v1"
 				 : "dpdk:net_af_packet0,iface=v0;huge=off;memory_mb=160",

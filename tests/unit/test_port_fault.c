@@ -30,8 +30,8 @@ static void rig_start(struct rig *r, const char *faults)
 	memset(r, 0, sizeof(*r));
 	r->now = 1000;
 	snprintf(spec, sizeof(spec), "fault:%s/loop:f", faults);
-	r->a = rig_open(spec, (struct port_conf){.address = A, .now_ns = rig_clock, .now_arg = r});
-	r->b = rig_open("loop:f", (struct port_conf){.address = B});
+	r->a = rig_open(spec, (struct port_conf){.address = ip_addr_v4(A), .now_ns = rig_clock, .now_arg = r});
+	r->b = rig_open("loop:f", (struct port_conf){.address = ip_addr_v4(B)});
 	r->spare_a = rig_spare(r->a);
 	r->spare_b = rig_spare(r->b);
 }

@@ -11,7 +11,7 @@ enum {
 
 static struct port *open_at(const char *spec, uint32_t address)
 {
-	return rig_open(spec, (struct port_conf){.address = address});
+	return rig_open(spec, (struct port_conf){.address = ip_addr_v4(address)});
 }
 
 static void test_switches_by_address(void **state)

@@ -22,7 +22,7 @@ enum {
 
 static struct port *open_at(uint32_t address)
 {
-	return rig_open("uring:", (struct port_conf){.address = address});
+	return rig_open("uring:", (struct port_conf){.address = ip_addr_v4(address)});
 }
 
 /* Up to @n packets, waiting for them on the port's descriptor. */
@@ -321,7 +321,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_ring_is_restricted),
 	};
-	struct port_conf conf = {.address = A, .udp_port = RIG_UDP_PORT};
+	struct port_conf conf = {.address = ip_addr_v4(A), .udp_port = RIG_UDP_PORT};
 	struct port *port;
 	char err[256] = "";
 	int rc = rig_namespace();

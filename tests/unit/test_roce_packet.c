@@ -26,7 +26,7 @@ struct buffer {
 static uint8_t *begin(struct buffer *b, struct packet_flow *flow, uint32_t qpn, uint8_t opcode,
 		      uint32_t flags, uint32_t psn, uint32_t ext, uint32_t payload)
 {
-	packet_flow_init(flow, SRC, DST, SRC_PORT, ROCE_UDP_PORT, qpn);
+	packet_flow_init(flow, ip_addr_v4(SRC), ip_addr_v4(DST), SRC_PORT, ROCE_UDP_PORT, qpn);
 	memset(b->bytes, 0x5a, sizeof(b->bytes));
 	b->pkt = (struct pkt){.data = b->bytes, .room = sizeof(b->bytes)};
 	return packet_begin(&b->pkt, flow, opcode, flags, psn, ext, payload);
@@ -100,7 +100,7 @@ static void test_parse(void **state)
 	(void)state;
 	assert_int_equal(packet_parse(&rx, read_request, sizeof(read_request)), 0);
 	assert_int_equal(rx.opcode, ROCE_OP_READ_REQUEST);
-	assert_int_equal(rx.src, SRC);
+	assert_true(ip_addr_equal(rx.src, ip_addr_v4(SRC)));
 	assert_int_equal(rx.qpn, 0xabcdef);
 	assert_int_equal(rx.psn, 0x123456);
 	assert_int_equal(rx.va, 0x1122334455667788);

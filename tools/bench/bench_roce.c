@@ -163,17 +163,17 @@ static void start(struct end *ends)
 	}
 	for (unsigned e = 0; e < 2; e++) {
 		struct roce_dev_conf dc = {
-			.address = 1 + e, .udp_port = ROCE_UDP_PORT, .max_qps = 4, .seed = e};
+			.address = ip_addr_v4(1 + e), .udp_port = ROCE_UDP_PORT, .max_qps = 4, .seed = e};
 
 		ends[e].port.ops = &end_ops;
 		ends[e].port.mtu = 4200;
 		ends[e].peer = &ends[!e];
-		ends[e].nif = netif_new(&ends[e].port, 1 + e, ROCE_UDP_PORT);
+		ends[e].nif = netif_new(&ends[e].port, ip_addr_v4(1 + e), ROCE_UDP_PORT);
 		ends[e].dev = roce_dev_new(&dc, ends[e].nif, &host_ops, &ends[e]);
 		ends[e].qp = roce_qp_new(ends[e].dev, NULL);
 	}
 	for (unsigned e = 0; e < 2; e++) {
-		conf.peer_address = 1 + !e;
+		conf.peer_address = ip_addr_v4(1 + !e);
 		conf.peer_qpn = roce_qp_number(ends[!e].qp);
 		conf.peer_psn = roce_qp_first_psn(ends[!e].qp);
 		if (roce_qp_ready(ends[e].qp, &conf))

@@ -63,7 +63,7 @@ static void say(void *arg, const char *line)
 static int side_open(struct loops *l, int i, struct side *s, struct dp_peer_conf *peer)
 {
 	struct dp_conf conf = {.node = (uint8_t)(i + 1),
-			       .address = 0x7f000002u + (uint32_t)i,
+			       .address = ip_addr_v4(0x7f000002u + (uint32_t)i),
 			       .udp_port = 47912,
 			       .heartbeat_ms = NODES_HEARTBEAT_MS,
 			       .seed = clock_now_ns(),
@@ -83,7 +83,7 @@ static int side_open(struct loops *l, int i, struct side *s, struct dp_peer_conf
 	int rc;
 
 	snprintf(conf.name, sizeof(conf.name), "%c", 'a' + i);
-	*peer = (struct dp_peer_conf){.node = (uint8_t)(2 - i), .address = 0x7f000003u - (uint32_t)i};
+	*peer = (struct dp_peer_conf){.node = (uint8_t)(2 - i), .address = ip_addr_v4(0x7f000003u - (uint32_t)i)};
 	snprintf(peer->name, sizeof(peer->name), "%c", 'b' - i);
 	nodes_port(l->nodes, l->shm, i, spec, sizeof(spec));
 	rc = port_open(&s->port, spec, &pc, err, sizeof(err));

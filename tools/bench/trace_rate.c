@@ -56,7 +56,7 @@ static void *memory(size_t size)
 static int side_open(struct side *s, int i, struct dp_peer_conf *peer)
 {
 	struct dp_conf conf = {.node = (uint8_t)(i + 1),
-			       .address = 0x7f000002u + (uint32_t)i,
+			       .address = ip_addr_v4(0x7f000002u + (uint32_t)i),
 			       .udp_port = 4791,
 			       .heartbeat_ms = 50,
 			       .seed = (uint64_t)i + 1,
@@ -80,7 +80,7 @@ static int side_open(struct side *s, int i, struct dp_peer_conf *peer)
 	int rc;
 
 	snprintf(conf.name, sizeof(conf.name), "%c", 'a' + i);
-	*peer = (struct dp_peer_conf){.node = (uint8_t)(2 - i), .address = 0x7f000003u - (uint32_t)i};
+	*peer = (struct dp_peer_conf){.node = (uint8_t)(2 - i), .address = ip_addr_v4(0x7f000003u - (uint32_t)i)};
 	snprintf(peer->name, sizeof(peer->name), "%c", 'b' - i);
 	rc = port_open(&port, "loop:bench", &pc, err, sizeof(err));
 	if (!rc)

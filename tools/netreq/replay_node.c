@@ -33,7 +33,7 @@ int replay_node_open(const struct replay_session *r, int side, struct replay_nod
 {
 	static struct dp_peer_conf peer;
 	struct dp_conf conf = {.node = (uint8_t)(side + 1),
-			       .address = 0x7f000002u + (uint32_t)side,
+			       .address = ip_addr_v4(0x7f000002u + (uint32_t)side),
 			       .udp_port = (uint16_t)(UDP_PORT + r->side % 64),
 			       .heartbeat_ms = REPLAY_HEARTBEAT_MS,
 			       .seed = clock_now_ns(),
@@ -55,7 +55,7 @@ int replay_node_open(const struct replay_session *r, int side, struct replay_nod
 
 	memset(n, 0, sizeof(*n));
 	snprintf(conf.name, sizeof(conf.name), "%c", 'a' + side);
-	peer = (struct dp_peer_conf){.node = (uint8_t)(2 - side), .address = 0x7f000003u - (uint32_t)side};
+	peer = (struct dp_peer_conf){.node = (uint8_t)(2 - side), .address = ip_addr_v4(0x7f000003u - (uint32_t)side)};
 	snprintf(peer.name, sizeof(peer.name), "%c", 'b' - side);
 	port_text(r, side, spec, sizeof(spec));
 	rc = port_open(&n->port, spec, &pc, err, sizeof(err));

@@ -16,27 +16,85 @@
 
 enum {
 	NAME_BYTES = 64,
-	HEADERS = 20 + 8 + 12 + 16 + 4, /* IPv4, UDP, BTH, RETH, ICRC: what is not payload of a RoCE packet */
+	HEADERS_V4 = 20 + 8 + 12 + 16 + 4, /* IPv4, UDP, BTH, RETH, ICRC: what is not payload of a RoCE packet */
+	HEADERS_V6 = HEADERS_V4 + 20,
 	ROCE_GOOD = 1024,
 };
 
-static void address_text(uint32_t address, char out[INET_ADDRSTRLEN])
+/* 32 hexadecimal digits, as /proc/net has IPv6 addresses. */
+static bool address6_read(const char *hex, uint8_t out[16])
 {
-	struct in_addr a = {htonl(address)};
+	for (unsigned i = 0; i < 16; i++)
+		if (sscanf(hex + 2 * i, "%2hhx", &out[i]) != 1)
+			return false;
+	return true;
+}
 
-	inet_ntop(AF_INET, &a, out, INET_ADDRSTRLEN);
+/* /proc/net/if_inet6: address, index, prefix length, scope, flags, name. */
+static bool address6_local(const struct doctor *d, struct ip_addr address)
+{
+	const size_t room = 1 << 16;
+	char *all = malloc(room), *save = NULL;
+	bool found = false;
+
+	if (!all)
+		return false;
+	doctor_read(d, "/proc/net/if_inet6", all, room);
+	for (char *line = strtok_r(all, "\n", &save); line && !found; line = strtok_r(NULL, "\n", &save)) {
+		struct ip_addr a;
+
+		found = address6_read(line, a.b) && ip_addr_equal(a, address);
+	}
+	free(all);
+	return found;
+}
+
+/* /proc/net/ipv6_route: destination, its prefix length, source, its prefix length, next hop, metric, uses
+ * (two), flags, interface. Longest prefix first; RTF_REJECT and the local table's are not ways out. */
+static bool route6_to(const struct doctor *d, struct ip_addr address, char out[NAME_BYTES])
+{
+	enum { UP = 1, REJECT = 0x200 };
+	const size_t room = 1 << 18;
+	char *all = malloc(room), *save = NULL;
+	unsigned best = 0;
+	bool found = false;
+
+	if (!all)
+		return false;
+	doctor_read(d, "/proc/net/ipv6_route", all, room);
+	for (char *line = strtok_r(all, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char to[33], name[NAME_BYTES];
+		struct ip_addr a;
+		unsigned bits, flags, same = 0;
+
+		if (sscanf(line, "%32s %x %*s %*x %*s %*x %*x %*x %x %63s", to, &bits, &flags, name) != 4 ||
+		    strlen(to) != 32 || !address6_read(to, a.b) || !(flags & UP) || flags & REJECT)
+			continue;
+		while (same < bits && same < 128 &&
+		       !((a.b[same / 8] ^ address.b[same / 8]) & 0x80 >> same % 8))
+			same++;
+		if (same < bits || (found && bits < best))
+			continue;
+		best = bits;
+		strcpy(out, name);
+		found = true;
+	}
+	free(all);
+	return found;
 }
 
 /* Does the kernel hold @address for its own? /proc/net/fib_trie: the address, then "/32 host LOCAL". */
-static bool address_local(const struct doctor *d, uint32_t address)
+static bool address_local(const struct doctor *d, struct ip_addr address)
 {
-	char text[INET_ADDRSTRLEN], want[INET_ADDRSTRLEN + 8], *all;
+	char text[IP_ADDR_TEXT], want[IP_ADDR_TEXT + 8], *all;
 	bool found = false;
 	const size_t room = 1 << 18;
 
-	if (address >> 24 == 127)
+	if (ip_addr_is_loopback(address))
 		return true;
-	address_text(address, text);
+	if (ip_addr_is_v6(address))
+		return address6_local(d, address);
+	ip_addr_text(address, text);
 	snprintf(want, sizeof(want), "|-- %s\n", text);
 	all = malloc(room);
 	if (!all)
@@ -53,23 +111,25 @@ static bool address_local(const struct doctor *d, uint32_t address)
 }
 
 /* The interface that the kernel would send to @address by; from /proc/net/route, longest mask first. */
-static bool route_to(const struct doctor *d, uint32_t address, char out[NAME_BYTES])
+static bool route_to(const struct doctor *d, struct ip_addr address, char out[NAME_BYTES])
 {
 	char *all, *save = NULL;
 	const size_t room = 1 << 16;
 	uint32_t best = 0;
 	bool found = false;
 
-	if (address >> 24 == 127) {
+	if (ip_addr_is_loopback(address)) {
 		strcpy(out, "lo");
 		return true;
 	}
+	if (ip_addr_is_v6(address))
+		return route6_to(d, address, out);
 	all = malloc(room);
 	if (!all)
 		return false;
 	doctor_read(d, "/proc/net/route", all, room);
 	for (char *line = strtok_r(all, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		uint32_t to, mask, host = htonl(address);
+		uint32_t to, mask, host = htonl(ip_addr_low(address));
 		char name[NAME_BYTES];
 
 		if (sscanf(line, "%63s %" SCNx32 " %*x %*x %*d %*d %*d %" SCNx32, name, &to, &mask) != 3)
@@ -151,7 +211,7 @@ static void nic_pci(const struct doctor *d, const char *pci, struct doctor_resul
 
 void doctor_nic(const struct doctor *d, struct doctor_result *r)
 {
-	char name[NAME_BYTES], path[128], state[64] = "", text[INET_ADDRSTRLEN];
+	char name[NAME_BYTES], path[128], state[64] = "", text[IP_ADDR_TEXT];
 
 	if (!d->conf || !d->conf->port[0]) {
 		r->verdict = DOCTOR_INFO;
@@ -185,7 +245,7 @@ void doctor_nic(const struct doctor *d, struct doctor_result *r)
 		}
 		return;
 	}
-	address_text(d->conf->address, text);
+	ip_addr_text(d->conf->address, text);
 	if (address_local(d, d->conf->address)) {
 		SAY(found, "%s is an address of this machine", text);
 		SAY(means, "the port can be opened");
@@ -194,15 +254,15 @@ void doctor_nic(const struct doctor *d, struct doctor_result *r)
 	r->verdict = DOCTOR_FAULT;
 	SAY(found, "%s is not an address of this machine", text);
 	SAY(means, "the kernel will not let the port have it");
-	SAY(mend, "ip addr lists those that there are; correct address in [port], or ip addr add %s/24 dev NAME",
-	    text);
+	SAY(mend, "ip addr lists those that there are; correct address in [port], or ip addr add %s/%d dev NAME",
+	    text, ip_addr_is_v6(d->conf->address) ? 64 : 24);
 }
 
 void doctor_mtu(const struct doctor *d, struct doctor_result *r)
 {
 	const struct node_conf *c = d->conf;
 	char name[NAME_BYTES] = "", path[128];
-	uint64_t mtu;
+	uint64_t mtu, headers;
 
 	r->verdict = DOCTOR_INFO;
 	if (!c || !c->port[0] || strstr(c->port, "shm:")) {
@@ -218,19 +278,20 @@ void doctor_mtu(const struct doctor *d, struct doctor_result *r)
 		SAY(found, "the MTU of %s cannot be read", name);
 		return;
 	}
+	headers = ip_addr_is_v6(c->address) ? HEADERS_V6 : HEADERS_V4;
 	SAY(found, "MTU of %s is %" PRIu64, name, mtu);
 	SAY(mend, "ip link set %s mtu %u, on every machine and switch between; or mtu_bytes = %" PRIu64, name,
 	    c->mtu_bytes ? c->mtu_bytes : 1500, mtu);
 	if (c->mtu_bytes > mtu) {
 		r->verdict = DOCTOR_FAULT;
 		SAY(means, "mtu_bytes = %u is more than it carries: long packets are lost or cut up", c->mtu_bytes);
-	} else if (mtu < ROCE_GOOD + HEADERS) {
+	} else if (mtu < ROCE_GOOD + headers) {
 		r->verdict = DOCTOR_FAULT;
 		SAY(means, "a RoCE packet carries 512 bytes or less then: half the throughput");
 	} else {
 		r->verdict = DOCTOR_GOOD;
-		SAY(means, "a RoCE packet carries %d bytes", mtu >= 4096 + HEADERS ? 4096
-							      : mtu >= 2048 + HEADERS ? 2048
+		SAY(means, "a RoCE packet carries %d bytes", mtu >= 4096 + headers ? 4096
+							      : mtu >= 2048 + headers ? 2048
 										      : ROCE_GOOD);
 	}
 }
