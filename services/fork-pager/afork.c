@@ -19,17 +19,25 @@ static const char usage[] =
 	"usage: afork [--node RUN_DIR] prepare [--force] PID\n"
 	"       afork [--node RUN_DIR] resume [-n COUNT] [--no-pids] HANDLE\n"
 	"       afork [--node RUN_DIR] spawn [--force] [-n COUNT] [--no-pids] [--on RUN_DIR] PID\n"
+	"       afork [--node RUN_DIR] serve --listen PATH [-n WORKERS] HANDLE\n"
 	"       afork [--node RUN_DIR] reclaim [--force] HANDLE\n"
 	"       afork [--node RUN_DIR] ls | stat\n"
 	"\n"
 	"prepare takes a snapshot of a process, which runs on, and prints a handle. resume starts children from it, on\n"
 	"this node, and waits for them; its standard streams are theirs. spawn does both at once, on a node of this\n"
-	"machine. reclaim gives the snapshot's memory back. Without --node the node is that of $ATOLL_SOCKET.\n"
+	"machine. serve starts a child for each connection to the unix socket PATH, and passes bytes between the two; the program\n"
+	"itself listens on one unix socket. reclaim gives the snapshot's memory back. Without --node the node is that of\n"
+	"$ATOLL_SOCKET.\n"
 	"\n"
 	"  --force    prepare: drop what cannot be carried, and say so; reclaim: although children need it\n"
 	"  -n COUNT   children, 1 to 64\n"
 	"  --no-pids  children get new process numbers, and no pid namespace\n"
 	"  --on       node on which the children start\n"
+	"  --container  children live in pid, mount, uts and ipc namespaces and a control group of their own; with\n"
+	"  --net        a network of their own, too\n"
+	"  --rootfs DIR as root directory, which has a directory /proc\n"
+	"  --private DIR  an empty file system of their own there\n"
+	"  --memory-mib N, --cpu-percent N  limits, the second of one core\n"
 	"  --report, --self  for clients/fork\n";
 
 enum {
@@ -228,11 +236,13 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"node", 1, NULL, 'N'}, {"on", 1, NULL, 'o'},	  {"force", 0, NULL, 'f'},
 		{"no-pids", 0, NULL, 'p'}, {"verbose", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
+		{"container", 0, NULL, 'c'}, {"listen", 1, NULL, 'L'}, {"net", 0, NULL, 'n' + 256}, {"rootfs", 1, NULL, 'R'}, {"private", 1, NULL, 'P'},
+		{"memory-mib", 1, NULL, 'M'}, {"cpu-percent", 1, NULL, 'C'},
 		{"report", 1, NULL, 'r'}, {"self", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
 	struct afork_options o = {.count = 1};
 	struct capture_self self;
 	int self_fds[SELF_FDS_MAX], report = -1;
-	const char *node = NULL, *on = NULL, *what, *arg;
+	const char *node = NULL, *on = NULL, *listen = NULL, *what, *arg;
 	struct fork_handle h;
 	char text[FORK_HANDLE_TEXT];
 	int c, pid;
@@ -253,6 +263,35 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			o.verbose = true;
+			break;
+		case 'L':
+			listen = optarg;
+			break;
+		case 'c':
+			o.container = true;
+			break;
+		case 'n' + 256:
+			o.container = o.box.net = true;
+			break;
+		case 'R':
+			o.container = true;
+			o.box.rootfs = optarg;
+			break;
+		case 'P':
+			o.container = true;
+			o.box.private_dir = optarg;
+			break;
+		case 'M':
+		case 'C':
+			if (!number(optarg, c == 'M' ? 1 << 24 : 100 * 1024, &pid)) {
+				fprintf(stderr, "afork: \"%s\" is no limit\n", optarg);
+				return 2;
+			}
+			o.container = true;
+			if (c == 'M')
+				o.box.memory_bytes = (uint64_t)pid << 20;
+			else
+				o.box.cpu_percent = (unsigned)pid;
 			break;
 		case 'r':
 			if (!number(optarg, 1 << 20, &report))
@@ -285,6 +324,13 @@ int main(int argc, char **argv)
 	if (!arg || optind + 2 < argc) {
 		fputs(usage, stderr);
 		return 2;
+	}
+	if (strcmp(what, "serve") == 0) {
+		if (!listen) {
+			afork_say(-EINVAL, "serve wants --listen PATH");
+			return report_last(2);
+		}
+		return handle_parse(arg, &h) ? report_last(2) : afork_serve(node, &h, &o, listen);
 	}
 	if (strcmp(what, "resume") == 0)
 		return handle_parse(arg, &h) ? report_last(2) : resume(node, &h, &o);

@@ -12,6 +12,7 @@
 
 #include "proto/fork_control.h"
 #include "services/fork-pager/pages/source.h"
+#include "services/fork-pager/proc/restore.h"
 
 enum {
 	AFORK_CHILDREN_MAX = 64,
@@ -25,6 +26,8 @@ struct afork_options {
 	bool force, no_pids, verbose;
 	int count;
 	const struct capture_self *self; /* NULL: the process does not know */
+	bool container;
+	struct box_options box;
 };
 
 /* A line for whoever started us: on stderr, or with the report. @rc: what it was, negative errno, or 0. */
@@ -53,6 +56,28 @@ int afork_file(const void *a, size_t alen, const void *b, size_t blen);
 /* Hands a snapshot over and waits until it is copied; says on stderr what was wrong. */
 int afork_prepare(int sock, pid_t pid, const struct page_source *source, const void *image, size_t len,
 		  struct fork_control *answer);
+/* afork_child.c. A snapshot, open on a node, of which children can be made. Each function says what is wrong, and returns 0 or
+ * AFORK_EXIT_TROUBLE. */
+struct afork_snapshot {
+	int sock; /* to its pager */
+	struct image im;
+	uint8_t *image; /* and the runs behind it */
+	struct page_run *runs;
+	uint64_t nruns, cache_size, uffd_features;
+	int cache_fd;
+};
+
+int afork_open(struct afork_snapshot *s, const char *node, const struct fork_handle *h);
+void afork_close(struct afork_snapshot *s);
+/* A child that stands complete, and whose pager knows it. After an error it is to be ended all the same. */
+int afork_stand(struct afork_snapshot *s, struct restore_child *c, const struct restore_options *o);
+int afork_go(struct afork_snapshot *s, struct restore_child *c);
+/* Kills it, waits for it, frees it. */
+void afork_end(struct restore_child *c);
+
+/* afork_serve.c: children for whoever connects to @path, until SIGTERM. */
+int afork_serve(const char *node, const struct fork_handle *h, const struct afork_options *o, const char *path);
+
 /* Starts children and waits for them. Their exit status, or 120 and more after a line on stderr. */
 int afork_resume(const char *node, const struct fork_handle *h, const struct afork_options *o);
 

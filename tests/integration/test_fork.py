@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that run on one node, forked onto another one by afork: they end as if they had never been forked, whatever
 dies meanwhile ends clearly, and nothing is left."""
+import concurrent.futures
+import http.client
+import json
 import os
 import random
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -16,6 +20,7 @@ from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
 
 AFORK = os.path.join(BUILD, "services/fork-pager/afork")
 MEMORY = os.path.join(BUILD, "tests/fork/memory")
+FUNCTION = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fork", "function.py")
 API = os.path.join(BUILD, "tests/fork/api")
 
 PYTHON = """
@@ -46,6 +51,11 @@ def pids(pattern):
         except OSError:
             pass
     return found
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(p) for p in f.read().split()]
 
 
 class Fork(unittest.TestCase):
@@ -282,6 +292,145 @@ class Fork(unittest.TestCase):
         self.assertEqual(sorted(lines), ["child 1 0"] * 3 + ["gone 1 said"])
         _, lines = self.api("refused")
         self.assertEqual(lines, ["1 1 1", "0 1", "1 1", "1 1", "1 1"])
+
+    def where(self, handle, *options):
+        out = self.afork(self.b, "resume", *options, handle)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        return dict(line.split(" ", 1) for line in out.stdout.splitlines())
+
+    def test_containers(self):
+        """Namespaces, root directory, limits; and nothing is left of them."""
+        def left():
+            groups = [d for base in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu")
+                      for d, _, _ in os.walk(base) if "/afork-" in d]
+            return groups + [p for p in pids("atoll-init")]
+        before = left()
+        there = os.path.join(self.dir.path, "there")
+        os.mkdir(there)
+        inside = os.path.join(there, "file")
+        with open(inside, "w", encoding="utf-8"):
+            pass
+        parent = self.program(API, "where", inside)
+        time.sleep(0.2)
+        handle = self.prepare(parent)
+        own = {n: os.readlink(f"/proc/self/ns/{n}") for n in ("pid", "mnt", "uts", "ipc", "net")}
+        plain = self.where(handle)
+        self.assertEqual([n for n in own if plain[n] != own[n]], ["pid"])
+        self.assertEqual(plain["there"], "1")
+        boxed = self.where(handle, "--private", there)
+        self.assertEqual([n for n in own if boxed[n] != own[n]], ["pid", "mnt", "uts", "ipc"])
+        self.assertEqual((boxed["self"], boxed["own"], boxed["there"]), (str(parent.pid), str(parent.pid), "0"))
+        netted = self.where(handle, "--net")
+        self.assertEqual([n for n in own if netted[n] != own[n]], list(own))
+        self.assertEqual(netted["there"], "1")
+        # many at once have one each
+        out = self.afork(self.b, "resume", "--container", "-n", "5", handle)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.assertEqual(len({line for line in out.stdout.splitlines() if line.startswith("mnt ")}), 5)
+        if os.path.isdir("/sys/fs/cgroup/unified") or os.path.exists("/sys/fs/cgroup/cgroup.procs"):
+            self.assertIn("/afork-", boxed["cgroup"])
+        # another root directory: what the program is made of is there, its file is not
+        root = os.path.join(self.dir.path, "rootfs")
+        for d in ("/usr", "/lib", "/lib64", "/proc", "/dev", os.path.dirname(os.path.realpath(API)),
+                  os.path.realpath(os.path.join(BUILD, "clients/fork")), os.getcwd()):
+            os.makedirs(root + d, exist_ok=True)
+        mounts = "".join(f"mount --bind {d} {root}{d} && " for d in ("/usr", "/lib", "/lib64", "/dev")
+                         if os.path.realpath(d) == d or d == "/usr" or os.path.isdir(d))
+        copies = f"cp -a {os.path.realpath(API)} {root}{os.path.realpath(API)} && cp -a " \
+                 f"{os.path.realpath(BUILD)}/clients/fork/libatoll_fork.so* {root}{os.path.realpath(BUILD)}/clients/fork/ && "
+        out = subprocess.run(["unshare", "-m", "sh", "-c", mounts + copies +
+                              f"exec {AFORK} --node {self.b} resume --rootfs {root} {handle}"],
+                             capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.assertIn("there 0", out.stdout)
+        for bad, why in ((("--rootfs", "/nowhere"), "its root directory"), (("--private", "/nowhere/at/all"), "/nowhere/at/all"),
+                         (("--memory-mib", "x"), "no limit")):
+            out = self.afork(self.b, "resume", *bad, handle)
+            self.assertNotEqual(out.returncode, 0)
+            self.assertIn(why, out.stderr)
+        self.reclaim(handle)
+        parent = self.program(API, "where", "memory")
+        time.sleep(0.2)
+        handle = self.prepare(parent)
+        out = self.afork(self.b, "resume", "--memory-mib", "256", "--cpu-percent", "80", handle)
+        if "cannot be had" in out.stderr:
+            self.assertEqual(out.returncode, 120)
+            print("no limits: " + out.stderr.strip())
+        else:
+            self.assertEqual((out.returncode, out.stdout), (0, "has it\n"), out.stderr)
+            out = self.afork(self.b, "resume", "--memory-mib", "32", handle)
+            self.assertEqual((out.returncode, out.stdout), (128 + 9, ""), out.stderr)
+            self.assertIn("over its memory limit", out.stderr)
+        self.reclaim(handle)
+        self.assertTrue(wait_for(lambda: not set(left()) - set(before), 3), left())
+
+    def call(self, path, body=b"", times=1):
+        """Answers of a function, over one connection."""
+        conn = http.client.HTTPConnection("unix", timeout=30)
+        with socket.socket(socket.AF_UNIX) as conn.sock:
+            conn.sock.settimeout(30)
+            conn.sock.connect(path)
+            answers = []
+            for _ in range(times):
+                conn.request("POST", "/call", body, {"Fn-Call-Id": "1"})
+                with conn.getresponse() as answer:
+                    self.assertEqual((answer.status, answer.headers["Fn-Fdk-Version"]), (200, "example/1.0"))
+                    answers.append(json.loads(answer.read()))
+            return answers
+
+    def test_serve(self):
+        """One connection, one child, of a function that knows nothing; whatever dies, the next one is served."""
+        iofs, path = (os.path.join(self.dir.path, n) for n in ("iofs", "serve.sock"))
+        os.mkdir(iofs)
+        own = os.path.join(iofs, "lsnr.sock")
+        parent = subprocess.Popen([sys.executable, "-S", FUNCTION], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                                  text=True, env=dict(os.environ, FN_LISTENER=f"unix:{own}", FN_FORMAT="http-stream"))
+        self.addCleanup(lambda: (parent.kill(), parent.wait(), parent.stdout.close()))
+        self.assertEqual(parent.stdout.readline(), "warm\n")
+        self.assertEqual([a["calls"] for a in self.call(own, times=2)], [1, 2])
+        handle = self.prepare(parent)
+        server = subprocess.Popen([AFORK, "--node", self.b, "serve", "-n", "2", "--listen", path, handle],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.addCleanup(lambda: (server.kill(), server.wait(), server.stdout.close(), server.stderr.close()))
+        self.assertIn("serving on", server.stdout.readline())
+        want = {"path": "/call", "pid": parent.pid, "calls": 3, "length": 5, "entry": "555"}
+        for _ in range(3):
+            self.assertEqual(self.call(path, b"12345"), [want])
+        self.assertEqual([a["calls"] for a in self.call(path, b"x" * 300000, 3)], [3, 4, 5])
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            self.assertEqual(list(pool.map(lambda _: self.call(path, b"12345"), range(8))), [[want]] * 8)
+        self.assertEqual(self.call(own)[0]["calls"], 3)  # the parent knows nothing of it
+        # a client that goes, a child and a worker that are killed, a pager that is
+        early = socket.socket(socket.AF_UNIX)
+        early.connect(path)
+        early.close()
+        mine = lambda: [p for p in pids(FUNCTION) if p != parent.pid]
+        for victims in (lambda: mine()[:1], lambda: children(server.pid)[:1],
+                        lambda: [self.process(self.b, "fork-pager")]):
+            victim = wait_for(victims, 10)
+            self.assertTrue(victim)
+            os.kill(victim[0], signal.SIGKILL)
+            self.assertTrue(wait_for(lambda: self.served(path, want), 20))
+            self.linked()
+        server.terminate()
+        _, err = server.communicate(timeout=20)
+        self.assertEqual(server.returncode, 0, err)
+        self.assertTrue(wait_for(lambda: not mine() and not os.path.exists(path), 5), mine())
+        self.reclaim(handle, "--force")
+        silent = self.program(MEMORY, "read", "5")
+        time.sleep(0.2)
+        handle = self.prepare(silent)
+        out = self.afork(self.b, "serve", "--listen", path, handle)
+        self.assertEqual(out.returncode, 120)
+        self.assertIn("listens on one unix socket, this one on 0", out.stderr)
+        self.reclaim(handle)
+
+    def served(self, path, want):
+        """A child that was killed before it answered is its client's to bear; the next is served."""
+        try:
+            return self.call(path, b"12345") == [want]
+        except (OSError, http.client.HTTPException):
+            return False
 
     def refused(self, p, why):
         out = self.afork(self.a, "prepare", str(p.pid))

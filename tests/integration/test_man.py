@@ -17,6 +17,7 @@ PROGRAMS = {
     "netreq": "tools/netreq/netreq",
     "atoll-bench": "tools/bench/atoll-bench",
     "atoll-index": "clients/index/atoll-index",
+    "afork": "services/fork-pager/afork",
     "index-shard": "services/index-shard/index-shard",
     "repair-worker": "services/repair-worker/repair-worker",
 }

@@ -205,8 +205,14 @@ static _Noreturn void child_fail(struct restore_work *w, int rc)
 static _Noreturn void child(struct restore_work *w)
 {
 	const struct image *im = w->im;
-	int rc = 0;
+	int rc = w->box ? box_enter(w->box) : 0;
 
+	if (rc) {
+		struct arena_state *st = restore_state(w);
+
+		snprintf(st->text, sizeof(st->text), "it does not get into its namespaces: %s\n", strerror(-rc));
+		child_fail(w, rc);
+	}
 	if (im->sid)
 		setsid();
 	else if (im->pgid)
@@ -235,16 +241,6 @@ static _Noreturn void child(struct restore_work *w)
 
 /* ------------------------------------------------------------------ making it */
 
-static _Noreturn void namespace_init(void)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "atoll-init");
-	signal(SIGCHLD, SIG_IGN); /* orphans of the namespace vanish */
-	syscall(SYS_close_range, 0, ~0u, 0);
-	for (;;)
-		pause();
-}
-
 static pid_t clone_with(uint64_t flags, pid_t *tid, int *pidfd)
 {
 	struct clone_args a = {.flags = flags | CLONE_PIDFD, .exit_signal = SIGCHLD,
@@ -257,23 +253,17 @@ static pid_t clone_with(uint64_t flags, pid_t *tid, int *pidfd)
 	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
 }
 
-static int namespace_make(struct restore_work *w)
+static int box_own(struct restore_work *w)
 {
-	char path[64];
-	int pidfd = -1;
+	const struct box_options o = {.pid_only = true};
+	char why[160];
+	int rc = box_make(&w->own, &o, why, sizeof(why));
 
-	w->init = clone_with(CLONE_NEWPID, NULL, &pidfd);
-	if (w->init == 0)
-		namespace_init();
-	if (w->init < 0) {
-		w->init = 0;
-		restore_say(&w->c->report, "no pid namespace: %s", strerror(errno));
-		return -errno;
-	}
-	close(pidfd);
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", w->init);
-	w->pidns = open(path, O_RDONLY | O_CLOEXEC);
-	return w->pidns < 0 ? -errno : 0;
+	if (rc)
+		restore_say(&w->c->report, "no pid namespace: %s", strerror(-rc));
+	else
+		w->box = &w->own;
+	return rc;
 }
 
 static int child_make(struct restore_work *w)
@@ -282,16 +272,18 @@ static int child_make(struct restore_work *w)
 	sigset_t all, before;
 	int own = -1, rc = 0;
 
-	if (w->o->same_pids) {
-		rc = namespace_make(w);
+	w->box = w->o->box;
+	if (!w->box && w->o->same_pids)
+		rc = box_own(w);
+	if (!rc && w->box) {
 		own = open("/proc/self/ns/pid_for_children", O_RDONLY | O_CLOEXEC);
-		if (!rc && (own < 0 || setns(w->pidns, CLONE_NEWPID)))
+		if (own < 0 || setns(w->box->pidfd, CLONE_NEWPID))
 			rc = -errno;
 	}
 	if (!rc) {
 		sigfillset(&all);
 		sigprocmask(SIG_SETMASK, &all, &before);
-		w->c->pid = clone_with(0, w->o->same_pids ? &tid : NULL, &w->c->pidfd);
+		w->c->pid = clone_with(0, w->box ? &tid : NULL, &w->c->pidfd);
 		if (w->c->pid == 0)
 			child(w);
 		rc = w->c->pid < 0 ? -errno : 0;
@@ -306,6 +298,11 @@ static int child_make(struct restore_work *w)
 		if (setns(own, CLONE_NEWPID) && !rc)
 			rc = -errno;
 		close(own);
+	}
+	if (!rc && w->box) {
+		rc = box_add(w->box, w->c->pid);
+		if (rc)
+			restore_say(&w->c->report, "it does not get into its control group: %s", strerror(-rc));
 	}
 	return rc;
 }
@@ -395,7 +392,7 @@ static int prepare(struct restore_work *w)
 	}
 	rc = restore_mm_open(w);
 	if (!rc && im->mm.exe != IMAGE_NONE && w->file_fd[im->mm.exe] < 0) {
-		int fd = open((const char *)im->files[im->mm.exe].path.data, O_RDONLY | O_CLOEXEC);
+		int fd = box_open(w->o->box, (const char *)im->files[im->mm.exe].path.data, O_RDONLY);
 
 		w->file_fd[im->mm.exe] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, w->high + 1);
 		if (fd >= 0)
@@ -436,7 +433,7 @@ int restore_build(struct restore_child *c, const struct image *im, const struct 
 	if (!w)
 		return -ENOMEM;
 	*w = (struct restore_work){.c = c, .im = im, .o = o, .cache_fd = -1,
-				   .stdio = {-1, -1, -1}, .pidns = -1};
+				   .stdio = {-1, -1, -1}, .own = {.pidfd = -1, .root = -1}};
 	c->priv = w;
 	rc = image_check(im, &why);
 	if (rc)
@@ -452,6 +449,8 @@ int restore_build(struct restore_child *c, const struct image *im, const struct 
 	if (!rc) {
 		oom_set(w);
 		restore_dropped(w);
+		if (restore_state(w)->text[0]) /* what it found out about its descriptors */
+			restore_say(&c->report, "%s", restore_state(w)->text);
 	}
 	if (!rc)
 		rc = restore_mm_places(w);
@@ -533,8 +532,8 @@ void restore_kill(struct restore_child *c)
 
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL);
-	if (w && w->init > 0)
-		kill(w->init, SIGKILL);
+	if (w && w->box && w->box->init > 0)
+		kill(w->box->init, SIGKILL);
 }
 
 void restore_free(struct restore_child *c)
@@ -549,12 +548,8 @@ void restore_free(struct restore_child *c)
 		waitpid(c->pid, NULL, 0);
 		c->pid = 0;
 	}
-	if (w->init > 0 && c->pid == 0) {
-		kill(w->init, SIGKILL);
-		waitpid(w->init, NULL, 0);
-	}
-	if (w->pidns >= 0)
-		close(w->pidns);
+	if (c->pid == 0)
+		box_free(&w->own);
 	if (w->arena)
 		munmap(w->arena, w->arena_size);
 	if (c->uffd >= 0)

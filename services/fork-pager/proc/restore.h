@@ -25,14 +25,14 @@
 
 #include "services/fork-pager/image.h"
 #include "services/fork-pager/pages/source.h"
+#include "services/fork-pager/proc/box.h"
 
 struct restore_options {
 	int stdio[3];	    /* for descriptors that were a terminal of the parent; -1: the caller's own */
 	int cache_fd;	    /* page cache of the handle on this node */
 	uint64_t uffd_features; /* of UFFDIO_API; 0: no userfaultfd, the cache was filled */
 	bool same_pids;	    /* pid namespace of its own, pid and tids kept; needs the right to make one */
-	bool new_ipc, new_uts, new_mount;
-	const char *rootfs; /* NULL: the caller's root */
+	const struct box *box; /* it lives there: then it keeps pid and tids. NULL: none; it gets a pid namespace if it keeps them */
 	const struct page_run *runs; /* of ranges of kind FILE: what is in the cache */
 	unsigned nruns;
 };

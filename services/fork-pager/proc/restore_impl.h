@@ -45,8 +45,8 @@ struct restore_work {
 	int stdio[3];	   /* dups above `high` */
 	struct restore_place vdso, vvar, vclock;
 	int error;
-	pid_t init;	   /* of the child's pid namespace, 0: none */
-	int pidns;	   /* descriptor of it, or -1 */
+	struct box own;	   /* made here: a pid namespace alone */
+	const struct box *box; /* where it lives, or NULL */
 };
 
 /* A line of the report. */

@@ -347,7 +347,7 @@ static void clone_thread(struct restore_work *w, struct restore_list *l, unsigne
 		return;
 	*tid = w->im->threads[i].tid;
 	a->flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-	if (w->o->same_pids) {
+	if (w->o->same_pids || w->o->box) {
 		a->set_tid = (uint64_t)tid;
 		a->set_tid_size = 1;
 	}

@@ -85,7 +85,7 @@ static int file_same(struct restore_work *w, const struct image_file *f, int fd)
 
 static int open_path(struct restore_work *w, const struct image_file *f)
 {
-	int fd = above(w, open((const char *)f->path.data, O_RDONLY | O_CLOEXEC));
+	int fd = above(w, box_open(w->o->box, (const char *)f->path.data, O_RDONLY));
 	int rc;
 
 	if (fd < 0) {
