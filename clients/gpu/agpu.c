@@ -51,10 +51,20 @@ static int trace_to(const char *file)
 	return setenv("ATOLL_GPU_TRACE", path, 1);
 }
 
+static void preload(const char *dir, const char *library)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s%s%s", dir, library, old && *old ? ":" : "", old ? old : "");
+	setenv("LD_PRELOAD", path, 1);
+}
+
 static int run(char **argv, bool local)
 {
 	char dir[512], path[4096];
 	const char *old = getenv("LD_LIBRARY_PATH"), *why;
+	bool replace;
 
 	if (!argv[0]) {
 		fputs(usage, stderr);
@@ -64,18 +74,17 @@ static int run(char **argv, bool local)
 		fprintf(stderr, "agpu: the libraries are neither beside this program nor in %s\n", AGPU_LIBDIR);
 		return 2;
 	}
-	why = agpu_refuse(argv[0]);
+	why = agpu_refuse(argv[0], &replace);
 	if (why) {
 		fprintf(stderr, "agpu: %s: %s\n", argv[0], why);
 		return 2;
 	}
 	snprintf(path, sizeof(path), "%s%s%s", dir, old && *old ? ":" : "", old ? old : "");
 	setenv("LD_LIBRARY_PATH", path, 1);
-	if (local) { /* it takes the place of the library that talks to services */
-		old = getenv("LD_PRELOAD");
-		snprintf(path, sizeof(path), "%s/libatoll_gpu_local.so%s%s", dir, old && *old ? ":" : "", old ? old : "");
-		setenv("LD_PRELOAD", path, 1);
-	}
+	if (replace) /* the runtime is inside the program */
+		preload(dir, "libatoll_gpu_static.so");
+	if (local) /* it takes the place of the library that talks to services */
+		preload(dir, "libatoll_gpu_local.so");
 	execvp(argv[0], argv);
 	fprintf(stderr, "agpu: %s: %s\n", argv[0], strerror(errno));
 	return errno == ENOENT ? 127 : 126;

@@ -51,7 +51,24 @@ static bool needs(const struct file *f, const Elf64_Shdr *sections, unsigned n, 
 	return false;
 }
 
-static const char *look(const struct file *f)
+/* Has it the runtime's functions by name? Then they can be replaced. */
+static bool has_symbols(const struct file *f, const Elf64_Shdr *sections, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++) {
+		const Elf64_Shdr *t = &sections[k];
+		const Elf64_Sym *s = t->sh_type == SHT_SYMTAB ? at(f, t->sh_offset, t->sh_size) : NULL;
+
+		if (!s || t->sh_link >= n || (uintptr_t)s % 8)
+			continue;
+		for (uint64_t i = 0; i < t->sh_size / sizeof(*s); i++)
+			if (ELF64_ST_TYPE(s[i].st_info) == STT_FUNC &&
+			    name_is(f, &sections[t->sh_link], s[i].st_name, "__cudaRegisterFatBinary"))
+				return true;
+	}
+	return false;
+}
+
+static const char *look(const struct file *f, bool *replace)
 {
 	const Elf64_Ehdr *h = at(f, 0, sizeof(*h));
 	const Elf64_Shdr *sections;
@@ -65,9 +82,11 @@ static const char *look(const struct file *f)
 		return NULL;
 	for (unsigned k = 0; k < h->e_shnum; k++)
 		fatbin |= name_is(f, &sections[h->e_shstrndx], sections[k].sh_name, ".nvFatBinSegment");
-	if (fatbin && !needs(f, sections, h->e_shnum, "libcudart.so") && !needs(f, sections, h->e_shnum, "libcuda.so"))
-		return "it was linked with the static CUDA runtime, which talks to a local driver only: relink it "
-		       "with -cudart shared";
+	*replace = has_symbols(f, sections, h->e_shnum);
+	if (fatbin && !*replace && !needs(f, sections, h->e_shnum, "libcudart.so") &&
+	    !needs(f, sections, h->e_shnum, "libcuda.so"))
+		return "it was linked with the static CUDA runtime and has no symbols by which that could be replaced: "
+		       "relink it with -cudart shared, or do not strip it";
 	return NULL;
 }
 
@@ -87,20 +106,21 @@ static int open_program(const char *name)
 	return -1;
 }
 
-const char *agpu_refuse(const char *program)
+const char *agpu_refuse(const char *program, bool *replace)
 {
 	const char *why = NULL;
 	struct stat st;
 	struct file f;
 	int fd = open_program(program);
 
+	*replace = false;
 	if (fd < 0)
 		return NULL;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
 		f.size = (uint64_t)st.st_size;
 		f.p = mmap(NULL, f.size, PROT_READ, MAP_PRIVATE, fd, 0);
 		if (f.p != MAP_FAILED) {
-			why = look(&f);
+			why = look(&f, replace);
 			munmap((void *)(uintptr_t)f.p, f.size);
 		}
 	}

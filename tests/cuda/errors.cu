@@ -74,8 +74,8 @@ int main()
 	WANT(cudaMemcpy(&v, &n, 4, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
 	WANT(cudaMemcpy(p, &v, 4096, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
 	WANT(cudaMemset(&v, 0, 4), cudaErrorInvalidValue);
-	WANT(cudaMallocManaged(&q, 4), cudaErrorNotSupported);
-	WANT(cudaHostAlloc(&host, 4, cudaHostAllocMapped), cudaErrorNotSupported);
+	WANT(cudaDeviceEnablePeerAccess(0, 0), cudaErrorNotSupported);
+	WANT(cudaHostAlloc(&host, 4, 64), cudaErrorInvalidValue);
 	WANT(cudaStreamSynchronize((cudaStream_t)0x1234560), cudaErrorInvalidResourceHandle);
 	cudaGetLastError();
 	if (strcmp(cudaGetErrorString(cudaErrorMemoryAllocation), "out of memory") ||

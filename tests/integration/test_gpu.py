@@ -230,13 +230,18 @@ class Gpu(unittest.TestCase):
 
     @unittest.skipUnless(NVCC, "nvcc is not installed: no CUDA programs to run")
     def test_static(self):
+        """The runtime inside the program, which is what nvcc does unless told otherwise; and a stripped one."""
         with tempfile.TemporaryDirectory(prefix="atoll.") as d:
             exe = os.path.join(d, "vadd")
             subprocess.run([NVCC, "-o", exe, os.path.join(PROGRAMS, "vadd.cu")], check=True, timeout=120)
-            out = subprocess.run([AGPU, "run", exe], env=self.env, capture_output=True, text=True, timeout=60,
-                                 check=False)
-            self.assertEqual(out.returncode, 2)
-            self.assertIn("relink it with -cudart shared", out.stderr)
+            for stripped in (False, True):
+                if stripped:
+                    subprocess.run(["strip", exe], check=True, timeout=60)
+                out = subprocess.run([AGPU, "run", exe], env=self.env, capture_output=True, text=True, timeout=60,
+                                     check=False)
+                self.assertEqual(out.returncode, 2 if stripped else 0, out.stdout + out.stderr)
+                if stripped:
+                    self.assertIn("relink it with -cudart shared", out.stderr)
 
 
 @unittest.skipUnless(os.path.exists(LOCAL), "the device in a program's own process is not built")
