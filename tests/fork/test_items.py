@@ -44,6 +44,21 @@ def forked(command, delay):
     return (parent.returncode, out), (child.returncode, child.stdout), child.stderr
 
 
+def rest():
+    """A sleep goes on with what was left of it: 0.4 of 2 s."""
+    parent = subprocess.Popen([ITEMS, "rest"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    time.sleep(1.6)
+    start = time.monotonic()
+    child = subprocess.run([TWIN, str(parent.pid)], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+                           check=False)
+    took = time.monotonic() - start
+    out, _ = parent.communicate(timeout=60)
+    if (parent.returncode, child.returncode, child.stdout) != (0, 0, out) or took > 1.9:
+        print(f"rest: parent {parent.returncode}, child {child.returncode} after {took:.2f} s: {child.stderr}")
+        return 1
+    return 0
+
+
 def main():
     if os.geteuid() != 0:
         print("a fork that keeps its pid needs root, or a user namespace of its own")
@@ -67,6 +82,7 @@ def main():
             if parent[0] != 0 or parent != child:
                 bad += 1
                 print(f"{name} after {delay:.3f} s: parent {parent}, child {child}: {said}")
+    bad += rest()
     print(f"{done} forks, {bad} bad (seed {seed})")
     return 1 if bad else 0
 

@@ -30,10 +30,19 @@ enum {
 };
 
 /*
- * What the kernel does on the way back to the program: an interrupted call is made again. One whose
- * rest the kernel keeps to itself (a sleep by duration) is made again from its beginning, and
- * if that call itself cannot be told any more it ends with EINTR.
+ * What the kernel does on the way back to the program: an interrupted call is made again. Of a sleep by duration the kernel
+ * keeps to itself how long is left, but has written it to where the program wanted to know it (nanosleep(2)): then that is what is
+ * slept. One that did not ask, and a poll with a timeout, are made again from their beginning. If the call itself cannot be told
+ * any more it ends with EINTR.
  */
+static void sleep_rest(struct image_regs *r)
+{
+	if (r->orig_rax == SYS_nanosleep && r->rsi)
+		r->rdi = r->rsi;
+	else if (r->orig_rax == SYS_clock_nanosleep && !(r->rsi & TIMER_ABSTIME) && r->r10)
+		r->rdx = r->r10;
+}
+
 static void restart(struct image_regs *r)
 {
 	int64_t rax = (int64_t)r->rax;
@@ -48,6 +57,8 @@ static void restart(struct image_regs *r)
 		if (r->orig_rax == SYS_restart_syscall) {
 			r->rax = (uint64_t)-EINTR;
 		} else {
+			if (rax == RESTART_BLOCK)
+				sleep_rest(r);
 			r->rax = r->orig_rax;
 			r->rip -= SYSCALL_LENGTH;
 		}
