@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/gpu/cudart.h"
+#include "clients/gpu/cudart_graph.h"
 
 static __thread cudaError_t last;
 
@@ -379,8 +379,10 @@ EXPORT cudaError_t cudaDeviceSynchronize(void);
 EXPORT cudaError_t cudaDeviceSynchronize(void)
 {
 	struct gpu *g;
-	int rc = order_gpu(&g);
+	int rc = capture_forbids(NULL, true);
 
+	if (!rc)
+		rc = order_gpu(&g);
 	if (!rc)
 		rc = gpu_sync(g);
 	if (!rc)

@@ -65,4 +65,8 @@ struct rt_kernel *rt_kernel_find(const void *host);
 int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **out);
 int rt_variable(struct gpu *g, const void *host, uint64_t *address, uint64_t *size);
 
+/* cudart_memory.c: what the functions of copies and of setting do, now, in any order that streams allow */
+int rt_copy_rows(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, int kind);
+int rt_fill(void *p, size_t pitch, unsigned value, unsigned element, size_t width, size_t height);
+
 #endif

@@ -2,7 +2,7 @@
 /* libcudart: launches, and what is known of kernels. */
 #include <string.h>
 
-#include "clients/gpu/cudart.h"
+#include "clients/gpu/cudart_graph.h"
 
 enum {
 	CALLS_DEEP = 16, /* launches whose arguments launch, nested */
@@ -46,37 +46,71 @@ EXPORT cudaError_t __cudaGetKernel(void **handle, const void *host)
 	return *handle ? 0 : GPUE_DEVICE_FUNCTION; /* the launch says it */
 }
 
+/* Finds the kernel and its place; @l is what is asked. */
+static int launch_check(struct rt_kernel *k, size_t shared, cudaStream_t s, struct gpu_geometry *l, struct gpu **g,
+			const struct gpu_kernel **kernel)
+{
+	struct order_stream stream;
+	int rc = order_stream_get(s, &stream, &l->stream);
+
+	if (!rc && !k)
+		rc = GPUE_DEVICE_FUNCTION;
+	if (!rc)
+		rc = order_gpu(g);
+	if (!rc && stream.device != gpu_index(*g))
+		rc = GPUE_HANDLE;
+	if (!rc)
+		rc = rt_kernel_get(*g, k, kernel);
+	if (!rc && (shared > UINT32_MAX ||
+		    (shared + (*kernel)->info.shared_bytes > gpu_info(*g)->shared_block &&
+		     shared > (size_t)k->shared_optin)))
+		rc = E_INVALID_VALUE;
+	l->shared = (uint32_t)shared;
+	return rc;
+}
+
 static int launch(struct rt_kernel *k, struct dim3 grid, struct dim3 block, void **args, size_t shared,
 		  cudaStream_t s, bool cooperative)
 {
 	struct gpu_geometry l = {
 		.grid = {grid.x, grid.y, grid.z},
 		.block = {block.x, block.y, block.z},
-		.shared = (uint32_t)shared,
 		.cooperative = cooperative,
 	};
 	const struct gpu_kernel *kernel;
-	struct order_stream stream;
+	struct graph_work w;
 	struct gpu *g;
-	int rc = order_stream_get(s, &stream, &l.stream);
+	int rc = launch_check(k, shared, s, &l, &g, &kernel);
 
-	if (!rc && !k)
-		rc = GPUE_DEVICE_FUNCTION;
-	if (!rc)
-		rc = order_gpu(&g);
-	if (!rc && stream.device != gpu_index(g))
-		rc = GPUE_HANDLE;
-	if (!rc)
-		rc = rt_kernel_get(g, k, &kernel);
-	if (!rc && (shared > UINT32_MAX ||
-		    (shared + kernel->info.shared_bytes > gpu_info(g)->shared_block &&
-		     shared > (size_t)k->shared_optin)))
-		rc = E_INVALID_VALUE;
+	if (!rc && capture_any()) {
+		rc = graph_kernel(&w, k, grid, block, args, shared, cooperative);
+		if (!rc) {
+			rc = capture_add(s, &w);
+			if (rc != NO_CAPTURE)
+				return rc;
+			graph_work_free(&w);
+			rc = 0;
+		}
+	}
 	if (!rc)
 		rc = gpu_launch_args(g, kernel, &l, args);
 	if (!rc)
 		order_stream_used(s, g);
 	return rc;
+}
+
+int graph_kernel_run(const struct graph_work *w, cudaStream_t s)
+{
+	struct gpu_geometry l = {
+		.grid = {w->kernel.grid.x, w->kernel.grid.y, w->kernel.grid.z},
+		.block = {w->kernel.block.x, w->kernel.block.y, w->kernel.block.z},
+		.cooperative = w->kernel.cooperative,
+	};
+	const struct gpu_kernel *kernel;
+	struct gpu *g;
+	int rc = launch_check(w->kernel.k, w->kernel.shared, s, &l, &g, &kernel);
+
+	return rc ? rc : gpu_launch(g, kernel, &l, w->kernel.params, w->kernel.size);
 }
 
 EXPORT cudaError_t __cudaLaunchKernel(void *kernel, struct dim3 grid, struct dim3 block, void **args, size_t shared,

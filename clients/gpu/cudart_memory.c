@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/gpu/cudart.h"
+#include "clients/gpu/cudart_graph.h"
 
 #define A(p) ((uint64_t)(uintptr_t)(p))
 
@@ -356,7 +356,9 @@ static int copy(void *to, const void *from, size_t size, int kind)
 EXPORT cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind);
 EXPORT cudaError_t cudaMemcpy(void *to, const void *from, size_t size, int kind)
 {
-	return rt_set(copy(to, from, size, kind));
+	int rc = capture_forbids(NULL, true);
+
+	return rt_set(rc ? rc : copy(to, from, size, kind));
 }
 
 EXPORT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, cudaStream_t s);
@@ -364,10 +366,12 @@ EXPORT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, int 
 {
 	struct order_stream stream;
 	struct gpu *g;
-	int rc = order_stream_get(s, &stream, NULL);
+	struct graph_work w = {.kind = GRAPH_COPY, .copy = {to, from, size, size, size, 1, kind}};
+	int rc = order_stream_get(s, &stream, NULL), captured = rc ? rc : capture_add(s, &w);
 
-	if (!rc)
-		rc = copy(to, from, size, kind);
+	if (captured != NO_CAPTURE)
+		return rt_set(captured);
+	rc = copy(to, from, size, kind);
 	if (!rc && order_gpu(&g) == 0)
 		order_stream_used(s, g);
 	return rt_set(rc);
@@ -384,7 +388,7 @@ EXPORT cudaError_t cudaMemcpyPeer(void *to, int to_device, const void *from, int
 }
 
 /* Rows: on a device in one call; else row by row, which may be many messages. */
-static int copy_rows(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+int rt_copy_rows(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
 		     size_t height, int kind)
 {
 	struct gpu *tg, *fg;
@@ -411,7 +415,7 @@ EXPORT cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, siz
 EXPORT cudaError_t cudaMemcpy2D(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
 				size_t height, int kind)
 {
-	return rt_set(copy_rows(to, to_pitch, from, from_pitch, width, height, kind));
+	return rt_set(rt_copy_rows(to, to_pitch, from, from_pitch, width, height, kind));
 }
 
 EXPORT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
@@ -421,10 +425,12 @@ EXPORT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 {
 	struct order_stream stream;
 	struct gpu *g;
-	int rc = order_stream_get(s, &stream, NULL);
+	struct graph_work w = {.kind = GRAPH_COPY, .copy = {to, from, to_pitch, from_pitch, width, height, kind}};
+	int rc = order_stream_get(s, &stream, NULL), captured = rc ? rc : capture_add(s, &w);
 
-	if (!rc)
-		rc = copy_rows(to, to_pitch, from, from_pitch, width, height, kind);
+	if (captured != NO_CAPTURE)
+		return rt_set(captured);
+	rc = rt_copy_rows(to, to_pitch, from, from_pitch, width, height, kind);
 	if (!rc && order_gpu(&g) == 0)
 		order_stream_used(s, g);
 	return rt_set(rc);
@@ -432,7 +438,7 @@ EXPORT cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from
 
 /* ------------------------------------------------------------------ memset */
 
-static int fill(void *p, size_t pitch, int value, size_t width, size_t height)
+int rt_fill(void *p, size_t pitch, unsigned value, unsigned element, size_t width, size_t height)
 {
 	struct gpu *g;
 	int rc = fault();
@@ -440,29 +446,31 @@ static int fill(void *p, size_t pitch, int value, size_t width, size_t height)
 	if (rc || !width || !height)
 		return rc;
 	g = gpu_of_address(A(p), NULL, NULL);
-	return g ? gpu_fill(g, A(p), pitch, (uint32_t)value, 1, width, height) : E_INVALID_VALUE;
+	return g ? gpu_fill(g, A(p), pitch, value, element, width, height) : E_INVALID_VALUE;
 }
 
 EXPORT cudaError_t cudaMemset(void *p, int value, size_t n);
 EXPORT cudaError_t cudaMemset(void *p, int value, size_t n)
 {
-	return rt_set(fill(p, 0, value, n, 1));
+	return rt_set(rt_fill(p, 0, (unsigned)value, 1, n, 1));
 }
 
 EXPORT cudaError_t cudaMemset2D(void *p, size_t pitch, int value, size_t width, size_t height);
 EXPORT cudaError_t cudaMemset2D(void *p, size_t pitch, int value, size_t width, size_t height)
 {
-	return rt_set(fill(p, pitch, value, width, height));
+	return rt_set(rt_fill(p, pitch, (unsigned)value, 1, width, height));
 }
 
 static int fill_in(void *p, size_t pitch, int value, size_t width, size_t height, cudaStream_t s)
 {
 	struct order_stream stream;
 	struct gpu *g;
-	int rc = order_stream_get(s, &stream, NULL);
+	struct graph_work w = {.kind = GRAPH_FILL, .fill = {p, pitch, width, height, (unsigned)value, 1}};
+	int rc = order_stream_get(s, &stream, NULL), captured = rc ? rc : capture_add(s, &w);
 
-	if (!rc)
-		rc = fill(p, pitch, value, width, height);
+	if (captured != NO_CAPTURE)
+		return captured;
+	rc = rt_fill(p, pitch, (unsigned)value, 1, width, height);
 	if (!rc && order_gpu(&g) == 0)
 		order_stream_used(s, g);
 	return rc;
@@ -488,6 +496,8 @@ EXPORT cudaError_t cudaMallocAsync(void **p, size_t size, cudaStream_t s)
 	struct order_stream stream;
 	int rc = order_stream_get(s, &stream, NULL);
 
+	if (!rc)
+		rc = capture_forbids(s, false); /* an allocation that each launch makes */
 	return rc ? rt_set(rc) : cudaMalloc(p, size);
 }
 
@@ -499,6 +509,8 @@ EXPORT cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 
 	if (!rc && !p)
 		rc = E_INVALID_VALUE;
+	if (!rc)
+		rc = capture_forbids(s, false);
 	return rc ? rt_set(rc) : cudaFree(p);
 }
 
@@ -556,6 +568,8 @@ EXPORT cudaError_t cudaMemcpyToSymbolAsync(const void *host, const void *from, s
 	int rc = order_stream_get(s, &stream, NULL);
 
 	if (!rc)
+		rc = capture_forbids(s, false);
+	if (!rc)
 		rc = to_symbol(host, from, size, offset, kind);
 	if (!rc && order_gpu(&g) == 0)
 		order_stream_used(s, g);
@@ -570,6 +584,8 @@ EXPORT cudaError_t cudaMemcpyFromSymbolAsync(void *to, const void *host, size_t 
 	struct order_stream stream;
 	int rc = order_stream_get(s, &stream, NULL);
 
+	if (!rc)
+		rc = capture_forbids(s, false);
 	return rt_set(rc ? rc : from_symbol(to, host, size, offset, kind));
 }
 

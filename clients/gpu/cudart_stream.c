@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libcudart: streams and events, which are in order.c. */
-#include "clients/gpu/cudart.h"
+#include "clients/gpu/cudart_graph.h"
 
 EXPORT cudaError_t cudaStreamCreate(cudaStream_t *s);
 EXPORT cudaError_t cudaStreamCreate(cudaStream_t *s)
@@ -23,19 +23,25 @@ EXPORT cudaError_t cudaStreamDestroy(cudaStream_t s)
 EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t s);
 EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-	return rt_set(order_stream_wait(s));
+	int rc = capture_forbids(s, false);
+
+	return rt_set(rc ? rc : order_stream_wait(s));
 }
 
 EXPORT cudaError_t cudaStreamQuery(cudaStream_t s);
 EXPORT cudaError_t cudaStreamQuery(cudaStream_t s)
 {
-	return rt_set(order_stream_query(s));
+	int rc = capture_forbids(s, false);
+
+	return rt_set(rc ? rc : order_stream_query(s));
 }
 
 EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t ev, unsigned flags);
 EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t ev, unsigned flags)
 {
-	return rt_set(order_stream_wait_event(s, ev, flags));
+	int rc = capture_wait(s, ev);
+
+	return rt_set(rc == NO_CAPTURE ? order_stream_wait_event(s, ev, flags) : rc);
 }
 
 EXPORT cudaError_t cudaEventCreate(cudaEvent_t *ev);
@@ -59,7 +65,9 @@ EXPORT cudaError_t cudaEventDestroy(cudaEvent_t ev)
 EXPORT cudaError_t cudaEventRecord(cudaEvent_t ev, cudaStream_t s);
 EXPORT cudaError_t cudaEventRecord(cudaEvent_t ev, cudaStream_t s)
 {
-	return rt_set(order_event_record(ev, s));
+	int rc = capture_record(ev, s);
+
+	return rt_set(rc == NO_CAPTURE ? order_event_record(ev, s) : rc);
 }
 
 EXPORT cudaError_t cudaEventQuery(cudaEvent_t ev);
@@ -137,25 +145,23 @@ EXPORT cudaError_t cudaStreamGetId(cudaStream_t s, unsigned long long *out)
 	return rt_set(rc);
 }
 
-EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t s, int *out);
-EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t s, int *out)
-{
-	struct order_stream stream;
-	int rc = out ? order_stream_get(s, &stream, NULL) : E_INVALID_VALUE;
-
-	if (!rc)
-		*out = 0; /* capture cannot begin */
-	return rt_set(rc);
-}
-
 /* ------------------------------------------------------------------ functions of the host */
 
 /* They run here and now, once everything before them is done: what comes after them then is later, too. */
 EXPORT cudaError_t cudaLaunchHostFunc(cudaStream_t s, void (*function)(void *), void *user);
 EXPORT cudaError_t cudaLaunchHostFunc(cudaStream_t s, void (*function)(void *), void *user)
 {
-	int rc = function ? order_stream_wait(s) : E_INVALID_VALUE;
+	struct graph_work w = {.kind = GRAPH_HOST};
+	int rc = function ? NO_CAPTURE : E_INVALID_VALUE;
 
+	if (function) {
+		w.host.function = function;
+		w.host.user = user;
+		rc = capture_add(s, &w);
+	}
+	if (rc != NO_CAPTURE)
+		return rt_set(rc);
+	rc = order_stream_wait(s);
 	if (!rc)
 		function(user);
 	return rt_set(rc);
@@ -166,7 +172,11 @@ EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t s, void (*function)(cudaSt
 EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t s, void (*function)(cudaStream_t, cudaError_t, void *),
 					 void *user, unsigned flags)
 {
-	int rc = function && !flags ? order_stream_wait(s) : E_INVALID_VALUE;
+	int rc = function && !flags ? capture_forbids(s, false) : E_INVALID_VALUE;
+
+	if (rc)
+		return rt_set(rc);
+	rc = order_stream_wait(s);
 
 	if (rc == E_INVALID_VALUE || rc == GPUE_HANDLE)
 		return rt_set(rc);
