@@ -74,6 +74,10 @@ _Static_assert(offsetof(struct index_tree_head, version) == 16, "head");
 _Static_assert(offsetof(struct index_tree_head, magic) == 32, "head");
 _Static_assert(offsetof(struct index_tree_head, crc) == 36, "head");
 
+/* In place of a lock's owner: the node is damaged, nobody is to change it, and its lock is never freed. Of no
+ * client: numbers are below INDEX_CLIENTS. */
+#define INDEX_TREE_FENCED ((uint64_t)UINT16_MAX << 48)
+
 /* A cell: 0 (no bound), or a length and the key, or INDEX_TREE_LONG and the word of a block with the key. */
 struct index_tree_fences {
 	uint16_t version;

@@ -46,6 +46,16 @@ static int repair(struct cli *c)
 	return 0;
 }
 
+static void table_print(const struct atoll_index_report *r)
+{
+	printf("table: %" PRIu64 " entries in %" PRIu64 " slots of %" PRIu64 " subtables, %" PRIu64
+	       " more were split\n",
+	       r->entries, r->slots, r->subtables, r->retired);
+	printf("table: torn %" PRIu64 ", duplicate %" PRIu64 ", misplaced %" PRIu64
+	       ", pending %" PRIu64 "\n",
+	       r->torn, r->duplicates, r->misplaced, r->pending);
+}
+
 int cli_fsck(struct cli *c)
 {
 	struct atoll_index_report r;
@@ -59,14 +69,13 @@ int cli_fsck(struct cli *c)
 	rc = atoll_index_check(c->ix, fsck_progress, &p, &r, &a);
 	if (rc)
 		return complain("fsck", rc);
-	printf("table: %" PRIu64 " entries in %" PRIu64 " slots of %" PRIu64 " subtables, %" PRIu64
-	       " more were split\n",
-	       r.entries, r.slots, r.subtables, r.retired);
-	printf("table: torn %" PRIu64 ", duplicate %" PRIu64 ", misplaced %" PRIu64
-	       ", pending %" PRIu64 "\n",
-	       r.torn, r.duplicates, r.misplaced, r.pending);
+	if (atoll_index_type(c->ix) == ATOLL_INDEX_TREE)
+		printf("tree: %" PRIu64 " entries in %" PRIu64 " nodes, %" PRIu64 " damaged\n",
+		       r.entries, r.subtables, r.torn);
+	else
+		table_print(&r);
 	if (r.first_bad)
-		printf("table: the first bad slot is at offset 0x%" PRIx64 " of the table region\n",
+		printf("the first that is damaged is at offset 0x%" PRIx64 " of the table region\n",
 		       r.first_bad);
 	printf("heap: %.2f of %.2f MiB allocated = %.2f logs + %.2f reachable + %.2f free or in "
 	       "flight with "

@@ -101,7 +101,8 @@ static inline int engine_dump(struct engine *e, atoll_entry entry, atoll_progres
 static inline int engine_check(struct engine *e, atoll_progress progress, void *arg,
 			       struct atoll_index_report *report, struct atoll_index_account *out)
 {
-	return e->race ? race_check(e->race, progress, arg, report, out) : -EOPNOTSUPP;
+	return e->race ? race_check(e->race, progress, arg, report, out)
+		       : tree_check(e->tree, progress, arg, report, out);
 }
 
 static inline int engine_repair(struct engine *e, struct atoll_index_repaired *out)

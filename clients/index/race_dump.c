@@ -130,7 +130,7 @@ static int block_take(struct walk *w, unsigned i)
 		return 0;
 	}
 	if (w->r->marks)
-		race_mark(w->r->marks, index_slot_offset(word), index_kv_room(kv->klen, kv->vlen));
+		account_mark(w->r->marks, index_slot_offset(word), index_kv_room(kv->klen, kv->vlen));
 	kv_place(&place, kv_key(kv), kv->klen, w->r->c.groups);
 	if (!belongs(w, &place, at, word)) {
 		bad(w, &w->report->misplaced, at);
@@ -251,7 +251,7 @@ static int sub_take(struct walk *w, struct race_sub sub)
 	}
 	w->report->retired++;
 	if (w->r->marks)
-		race_mark(w->r->marks, head.next, 2 * index_subtable_size(w->r->c.groups));
+		account_mark(w->r->marks, head.next, 2 * index_subtable_size(w->r->c.groups));
 	for (uint32_t i = 0; i < 2 && !rc; i++)
 		rc = sub_take(w, (struct race_sub){
 					 .at = head.next + i * index_subtable_size(w->r->c.groups),

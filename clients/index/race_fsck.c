@@ -11,51 +11,11 @@
 #include <string.h>
 
 enum {
-	UNITS = INDEX_SEGMENT / INDEX_LINE, /* of a segment */
-	WORDS = UNITS / 64,
 	ENTRIES =
 		RACE_DUMP_TABLE / sizeof(struct index_segment), /* of the segment table at a time */
 };
 
-void race_mark(struct race_marks *m, uint64_t at, uint64_t room)
-{
-	uint64_t from = (at - m->heap_offset) / INDEX_LINE;
-	uint64_t to = from + (room + INDEX_LINE - 1) / INDEX_LINE;
-	bool twice = false;
-
-	if (at < m->heap_offset || to > m->units) {
-		m->outside++;
-		return;
-	}
-	for (uint64_t i = from; i < to; i++) {
-		twice |= m->bits[i / 64] >> i % 64 & 1;
-		m->bits[i / 64] |= 1ull << i % 64;
-	}
-	m->overlaps += twice;
-}
-
-static void segment_count(const struct race_marks *m, uint64_t i, const struct index_segment *s,
-			  const uint8_t *lines, struct atoll_index_account *a)
-{
-	uint64_t reachable = 0;
-	struct index_client line;
-
-	for (uint64_t w = 0; w < WORDS; w++)
-		reachable += (uint64_t)__builtin_popcountll(m->bits[i * WORDS + w]) * INDEX_LINE;
-	if (s->cid == 0 || s->cid >= INDEX_CLIENTS || s->run == INDEX_RUN_LOG) {
-		a->log_bytes += s->cid ? (uint64_t)INDEX_SEGMENT : 0;
-		a->bad += reachable != 0; /* where nobody may have put it */
-		return;
-	}
-	memcpy(&line, lines + (size_t)s->cid * INDEX_LINE, sizeof(line));
-	a->reachable_bytes += reachable;
-	if (rtx_is_dead(&line, s->cid, s->epoch))
-		a->left_bytes += INDEX_SEGMENT - reachable;
-	else
-		a->held_bytes += INDEX_SEGMENT - reachable;
-}
-
-static int segments_count(struct race *r, const struct race_marks *m, struct atoll_index_account *a)
+static int segments_count(struct race *r, const struct account_marks *m, struct atoll_index_account *a)
 {
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
 	uint8_t *table = r->c.local_base + after_ops, *lines = table + RACE_DUMP_TABLE;
@@ -77,8 +37,7 @@ static int segments_count(struct race *r, const struct race_marks *m, struct ato
 			struct index_segment s;
 
 			memcpy(&s, table + j * sizeof(s), sizeof(s));
-			a->allocated_bytes += s.cid ? (uint64_t)INDEX_SEGMENT : 0;
-			segment_count(m, i + j, &s, lines, a);
+			account_segment(m, i + j, &s, lines, a);
 		}
 	}
 	return rc;
@@ -87,7 +46,7 @@ static int segments_count(struct race *r, const struct race_marks *m, struct ato
 int race_check(struct race *r, atoll_progress progress, void *arg,
 	       struct atoll_index_report *report, struct atoll_index_account *out)
 {
-	struct race_marks m = {
+	struct account_marks m = {
 		.heap_offset = r->c.heap_offset,
 		.units = r->c.heap_size / INDEX_LINE,
 	};

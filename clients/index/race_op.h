@@ -6,6 +6,7 @@
 #ifndef ATOLL_CLIENTS_INDEX_RACE_OP_H
 #define ATOLL_CLIENTS_INDEX_RACE_OP_H
 
+#include "clients/index/account.h"
 #include "clients/index/heap.h"
 #include "clients/index/kv.h"
 #include "clients/index/race.h"
@@ -190,13 +191,6 @@ struct race_op {
 	uint64_t local_offset;
 };
 
-/* Units of the heap that a walk has met. */
-struct race_marks {
-	uint64_t *bits;
-	uint64_t heap_offset, units;
-	uint64_t overlaps, outside;
-};
-
 enum race_tomb_state {
 	RACE_TOMB_FREE,
 	RACE_TOMB_HELD, /* by a delete; for ever, where the connection was lost */
@@ -232,7 +226,7 @@ struct race {
 	struct reclaim reclaim;
 	struct race_split split;
 	uint64_t spare_pair;
-	struct race_marks *marks; /* where a walk counts, or NULL */
+	struct account_marks *marks; /* where a walk counts, or NULL */
 	bool repairing; /* splits of the dead are finished, none is begun */
 	struct race_cached *cache; /* c.cache places, or NULL */
 	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */
@@ -343,9 +337,6 @@ void race_bad_read(struct race *r, struct race_op *op);
 /* Verbs in chains of at most @each, all of them to their end. 0 or negative errno. */
 int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned each);
 struct verb race_read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local);
-
-/* race_fsck.c */
-void race_mark(struct race_marks *m, uint64_t at, uint64_t room);
 
 /* race_step.c */
 void race_step(struct race *r, struct race_op *op, const struct verb_completion *done);

@@ -68,6 +68,11 @@ bool tree_lost(const struct tree *t)
 	return t->lost || t->gone;
 }
 
+uint64_t tree_bad_at(const struct tree *t)
+{
+	return t->bad_at;
+}
+
 const struct atoll_index_stats *tree_stats(const struct tree *t)
 {
 	return &t->stats;
@@ -244,6 +249,7 @@ static void reclaim_start(struct tree *t)
 
 int tree_open(struct tree **out, const struct tree_config *config)
 {
+	const uint64_t fenced = INDEX_TREE_FENCED;
 	struct tree *t;
 
 	if (!config_good(config))
@@ -278,6 +284,7 @@ int tree_open(struct tree **out, const struct tree_config *config)
 		op->index = (uint8_t)i;
 		op->local = config->local_base + (size_t)i * TREE_LOCAL_OP;
 		op->local_offset = config->local_offset + (uint64_t)i * TREE_LOCAL_OP;
+		memcpy(op->local + TREE_LOCAL_FENCED, &fenced, sizeof(fenced));
 		op->next = t->free;
 		t->free = op;
 	}

@@ -110,6 +110,14 @@ bool tree_lost(const struct tree *t);
 int tree_dump(struct tree *t, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
 
+/* Offset in the table region of the node (or of the node whose block) that was damaged, of the last operation that ended
+ * CORRUPT; 0 none did. */
+uint64_t tree_bad_at(const struct tree *t);
+
+/* See atoll_index_check; of the report `subtables` are nodes, and a damaged one ends the walk. */
+int tree_check(struct tree *t, atoll_progress progress, void *arg,
+	       struct atoll_index_report *report, struct atoll_index_account *out);
+
 /* See atoll_index_repair; of its counts `subtables` are nodes. */
 int tree_repair(struct tree *t, struct atoll_index_repaired *out);
 int tree_deaths(struct tree *t, uint64_t *deaths);

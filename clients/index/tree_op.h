@@ -7,6 +7,7 @@
 #ifndef ATOLL_CLIENTS_INDEX_TREE_OP_H
 #define ATOLL_CLIENTS_INDEX_TREE_OP_H
 
+#include "clients/index/account.h"
 #include "clients/index/heap.h"
 #include "clients/index/kv.h"
 #include "clients/index/reclaim.h"
@@ -19,6 +20,7 @@ enum {
 	TREE_WORD_LOOK = 24 + INDEX_KEY_MAX + 40, /* bytes read of a block for its key */
 	/* local memory of an operation, in bytes from its start */
 	TREE_LOCAL_RTX = 0,
+	TREE_LOCAL_FENCED = TREE_LOCAL_RTX + 16, /* 8 bytes between what rtx.h uses: INDEX_TREE_FENCED */
 	TREE_LOCAL_CLIENT = TREE_LOCAL_RTX + RTX_LOCAL, /* line of the client table */
 	TREE_LOCAL_ROOT = TREE_LOCAL_CLIENT + INDEX_LINE,
 	TREE_LOCAL_NODE = TREE_LOCAL_ROOT + INDEX_LINE,	 /* as read */
@@ -100,7 +102,8 @@ struct tree_scan {
 
 /* A walk, which somebody waits for. */
 struct tree_walk {
-	bool deaths; /* that is all that is asked */
+	bool lines; /* that is all that is asked: something of the control region */
+	bool inner; /* the nodes above the leaves, to be counted */
 	bool ended;
 	enum atoll_result result;
 	struct atoll_index_repaired *out;
@@ -115,6 +118,7 @@ struct tree_op {
 	bool unsent;   /* a chain was made but the provider had no room */
 	int post_rc;   /* why */
 	bool reread;   /* something bad was met and all read again */
+	bool damaged;  /* `at` is a node that makes no sense */
 	bool finished; /* the operation itself; what remains is for others */
 	enum atoll_result result;
 	unsigned status, trips;
@@ -229,6 +233,9 @@ struct tree {
 	struct tree_long *longs[TREE_LONG_HEADS];
 	unsigned nlongs;
 	struct rtx_env env;
+	struct account_marks *marks; /* where a walk counts, or NULL */
+	uint64_t marked; /* nodes */
+	uint64_t bad_at; /* offset of the node or block that was damaged, last */
 	struct tree_view view; /* of the node that is being looked at */
 	struct tree_view left, right; /* of two that are to be merged */
 	uint64_t beat, beat_at;
@@ -271,6 +278,8 @@ const struct tree_child *tree_child_find(const struct tree_inner *node, const ui
 void tree_look(struct tree *t, struct tree_op *op);
 void tree_start(struct tree *t, struct tree_op *op);
 void tree_go(struct tree *t, struct tree_op *op);
+/* The same from the root of now. */
+void tree_root_read(struct tree *t, struct tree_op *op);
 void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion *done);
 /* The phase has ended. */
 void tree_settle(struct tree *t, struct tree_op *op, enum atoll_result result);
@@ -305,7 +314,15 @@ void tree_right_locked(struct tree *t, struct tree_op *op);
 void tree_merge(struct tree *t, struct tree_op *op);
 void tree_merged(struct tree *t, struct tree_op *op);
 
+/* tree_fsck.c */
+/* t->view is a node that is reachable. */
+void tree_mark_node(struct tree *t, uint64_t at);
+
 /* tree_walk.c */
+/* Reads of the control region, waited for. 0 or negative errno. @len: as much as the client table, at most. */
+int tree_control_read(struct tree *t, uint64_t at, void *to, uint32_t len);
+/* Walks through the nodes above the leaves, and counts them. */
+int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out);
 void tree_walk_lines(struct tree *t, struct tree_op *op);
 /* t->view has the head of a node: is its lock the dead's? Then it is taken over. */
 bool tree_walk_claim(struct tree *t, struct tree_op *op);

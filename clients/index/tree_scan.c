@@ -117,6 +117,7 @@ static void next_leaf(struct tree *t, struct tree_op *op)
 	const struct tree_fence *f = s->reverse ? &t->view.low : &t->view.high;
 	uint8_t *key = op->local + TREE_LOCAL_BLOCK + sizeof(struct index_kv);
 
+	tree_mark_node(t, op->at);
 	if (f->none) {
 		tree_settle(t, op, ATOLL_OK);
 		return;
@@ -171,6 +172,9 @@ void tree_scan_look(struct tree *t, struct tree_op *op)
 			}
 			value = kv_value(kv);
 			vlen = kv->vlen;
+			if (t->marks)
+				account_mark(t->marks, index_slot_offset(x->word),
+					     index_kv_room(kv->klen, kv->vlen));
 		}
 		s->n++;
 		s->rc = s->entry(op->arg, x->key, x->klen, value, vlen);

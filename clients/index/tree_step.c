@@ -71,8 +71,19 @@ void tree_release(struct tree *t, struct tree_op *op, enum tree_then then, enum 
 		rtx_unlock(&op->tx, op->right);
 	if (op->left_held)
 		rtx_unlock(&op->tx, op->left);
-	rtx_unlock(&op->tx, op->at);
+	if (op->damaged && op->reread)
+		rtx_write(&op->tx, op->at, op->local_offset + TREE_LOCAL_FENCED, 8);
+	else
+		rtx_unlock(&op->tx, op->at);
 	tree_post(t, op, TREE_RELEASE);
+}
+
+/* The node that was read makes no sense. */
+static void damaged(struct tree *t, struct tree_op *op)
+{
+	op->damaged = op->reread; /* read twice */
+	tree_bad(t, op);
+	op->damaged = false;
 }
 
 void tree_bad(struct tree *t, struct tree_op *op)
@@ -87,6 +98,7 @@ void tree_bad(struct tree *t, struct tree_op *op)
 		op->moved = false;
 		op->gone = 0;
 	}
+	t->bad_at = op->at;
 	if (op->held) {
 		tree_release(t, op, again ? TREE_THEN_GO : TREE_THEN_SETTLE, ATOLL_CORRUPT);
 		op->at = 0;
@@ -105,6 +117,13 @@ static void post_root(struct tree *t, struct tree_op *op)
 	rtx_abort(&op->tx);
 	rtx_read(&op->tx, INDEX_ROOT_OFFSET, op->local_offset + TREE_LOCAL_ROOT, 8);
 	tree_post(t, op, TREE_ROOT);
+}
+
+void tree_root_read(struct tree *t, struct tree_op *op)
+{
+	t->root = 0;
+	op->at = 0;
+	post_root(t, op);
 }
 
 static void post_read(struct tree *t, struct tree_op *op)
@@ -170,6 +189,11 @@ static void wait_lock(struct tree *t, struct tree_op *op, uint64_t lock)
 	uint64_t now = tree_now(t);
 	uint16_t cid = index_lock_cid(lock);
 
+	if (lock == INDEX_TREE_FENCED) {
+		t->bad_at = op->at;
+		tree_settle(t, op, ATOLL_CORRUPT);
+		return;
+	}
 	t->stats.waits++;
 	if (!op->wait_begin)
 		op->wait_begin = now;
@@ -296,7 +320,7 @@ void tree_go(struct tree *t, struct tree_op *op)
 		}
 		if (op->level < op->goal) {
 			op->at = 0;
-			if (op->fixing && op->cur.kind != TREE_FIX_ADD) {
+			if (op->walk || (op->fixing && op->cur.kind != TREE_FIX_ADD)) {
 				tree_settle(t, op, ATOLL_OK);
 			} else if (op->root_seen) {
 				tree_grow(t, op);
@@ -577,12 +601,12 @@ void tree_look(struct tree *t, struct tree_op *op)
 		break;
 	case TREE_TORN:
 		if (op->held)
-			tree_bad(t, op);
+			damaged(t, op);
 		else if (!op->walk || !tree_walk_claim(t, op))
 			torn(t, op);
 		return;
 	case TREE_BAD:
-		tree_bad(t, op);
+		damaged(t, op);
 		return;
 	}
 	op->torn = 0;

@@ -54,17 +54,31 @@ static int begin(struct tree *t, struct tree_walk *w, uint64_t at, uint32_t len,
 	return 0;
 }
 
-int tree_deaths(struct tree *t, uint64_t *deaths)
+int tree_control_read(struct tree *t, uint64_t at, void *to, uint32_t len)
 {
-	struct tree_walk w = {.deaths = true};
+	struct tree_walk w = {.lines = true};
 	struct tree_op *op;
-	int rc = begin(t, &w, INDEX_DEATHS_OFFSET, sizeof(*deaths), &op);
+	int rc = begin(t, &w, at, len, &op);
 
 	if (!rc)
 		rc = run(t, op, &w);
 	if (!rc)
-		memcpy(deaths, op->local + TREE_LOCAL_READ, sizeof(*deaths));
+		memcpy(to, op->local + TREE_LOCAL_READ, len);
 	return rc;
+}
+
+int tree_deaths(struct tree *t, uint64_t *deaths)
+{
+	return tree_control_read(t, INDEX_DEATHS_OFFSET, deaths, sizeof(*deaths));
+}
+
+int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out)
+{
+	struct tree_walk w = {.inner = true, .out = out};
+	struct tree_op *op;
+	int rc = begin(t, &w, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE, &op);
+
+	return rc ? rc : run(t, op, &w);
 }
 
 int tree_repair(struct tree *t, struct atoll_index_repaired *out)
@@ -91,7 +105,7 @@ void tree_walk_lines(struct tree *t, struct tree_op *op)
 {
 	struct tree_walk *w = op->walk;
 
-	if (w->deaths) {
+	if (w->lines) {
 		tree_settle(t, op, ATOLL_OK);
 		return;
 	}
@@ -101,16 +115,16 @@ void tree_walk_lines(struct tree *t, struct tree_op *op)
 		memcpy(&line, op->local + TREE_LOCAL_READ + c * INDEX_LINE, sizeof(line));
 		w->out->dead += line.state == INDEX_CLIENT_DEAD;
 	}
-	t->root = 0; /* from the root of now */
-	op->goal = 0;
-	tree_go(t, op);
+	/* from the root of now */
+	op->goal = w->inner;
+	tree_root_read(t, op);
 }
 
 bool tree_walk_claim(struct tree *t, struct tree_op *op)
 {
 	uint64_t lock = t->view.head.lock;
 
-	if (!lock || !dead(op, lock))
+	if (!lock || op->walk->inner || !dead(op, lock))
 		return false;
 	op->walk->out->locks++;
 	tree_claim(t, op, lock); /* the node is mended, given back, and then read again */
@@ -124,7 +138,10 @@ void tree_walk_look(struct tree *t, struct tree_op *op)
 	if (tree_walk_claim(t, op))
 		return;
 	w->out->open += t->view.head.lock != 0;
+	w->out->bad += t->view.head.lock == INDEX_TREE_FENCED;
 	w->out->subtables++;
+	if (w->inner)
+		tree_mark_node(t, op->at);
 	op->wait_begin = op->wait_word = 0;
 	if (t->view.head.next) {
 		op->at = t->view.head.next;

@@ -43,6 +43,9 @@ class Tree(IndexCase):
             got = [line.split("\t")[0] for line in out.stdout.splitlines()]
             self.assertEqual(got, want[::-1] if more else want)
         self.expect(self.index("dump", "--check"), 0, f"^{LINES} entries, ")
+        self.expect(self.index("fsck", "--repair"), 0,
+                    rf"(?s)^repair: .*tree: {LINES} entries in \d+ nodes, 0 damaged\nheap: .* MiB "
+                    r"allocated = .* left by the dead\nclean\n$")
 
     def test_commands(self):
         self.expect(self.index("--type", "tree", "get", "moon"), 1, "not in the index")

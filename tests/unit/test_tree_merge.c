@@ -303,6 +303,82 @@ static void test_slow_reader(void **state)
 	assert_true(reused > 1 << 20);
 }
 
+static void account(struct rig *g, unsigned client, struct atoll_index_report *r,
+		    struct atoll_index_account *a)
+{
+	memset(r, 0, sizeof(*r));
+	g->w.idle_steps = true;
+	assert_int_equal(tree_check(g->client[client].tree, NULL, NULL, r, a), 0);
+	g->w.idle_steps = false;
+}
+
+/* What was handed out is all accounted for; a damaged leaf is found, and fenced off by who wants to write it. */
+static void test_account(void **state)
+{
+	struct rig *g = &rig;
+	struct atoll_index_report r;
+	struct atoll_index_account a;
+	uint64_t word, lock;
+	struct rig_look l;
+	uint8_t *leaf;
+
+	(void)state;
+	for (unsigned far = 0; far < 2; far++) {
+		rig_reclaim_us = 1;
+		rig_open(g, 11 + far, 2, 2);
+		rig_keys(g, 600, far ? 300 : 0);
+		for (unsigned i = 0; i < 3000; i++) {
+			unsigned key = fake_below(&g->w, 600);
+
+			run(g, i % 2, i % 3 == 2 ? ATOLL_DELETE : ATOLL_PUT, key);
+		}
+		account(g, 1, &r, &a);
+		rig_look(g, &l, NULL);
+		printf("%u entries, %u nodes: %u KiB allocated, %u reachable, %u held\n",
+		       (unsigned)r.entries, (unsigned)r.subtables,
+		       (unsigned)(a.allocated_bytes >> 10), (unsigned)(a.reachable_bytes >> 10),
+		       (unsigned)(a.held_bytes >> 10));
+		assert_int_equal(a.bad, 0);
+		assert_int_equal(r.torn, 0);
+		assert_int_equal(r.entries, l.entries);
+		assert_int_equal(a.allocated_bytes, g->segment * (uint64_t)INDEX_SEGMENT);
+		assert_int_equal(a.allocated_bytes, a.reachable_bytes + a.held_bytes);
+		assert_int_equal(r.subtables, l.nodes[0] + l.nodes[1] + l.nodes[2] + l.nodes[3]);
+		assert_true(a.reachable_bytes >= r.subtables * INDEX_TREE_NODE);
+		fake_fence(g->client[0].fake);
+		rig_bury(g, true);
+		account(g, 1, &r, &a);
+		assert_int_equal(a.allocated_bytes,
+				 a.reachable_bytes + a.held_bytes + a.left_bytes);
+		assert_true(a.left_bytes > 0);
+		rig_reclaim_us = 0;
+		rig_close(g);
+	}
+
+	rig_open(g, 13, 2, 1);
+	keys_ordered(g, 20);
+	g->small = true;
+	for (unsigned k = 0; k < 20; k++)
+		run(g, 0, ATOLL_PUT, k);
+	memcpy(&word, g->w.region[RIG_TABLE].base + INDEX_ROOT_OFFSET, 8);
+	leaf = g->w.region[RIG_TABLE].base + index_tree_root_offset(word);
+	leaf[INDEX_TREE_HEAD + 10] ^= 1;
+	assert_int_equal(run(g, 1, ATOLL_GET, 3), ATOLL_CORRUPT);
+	assert_int_equal(tree_bad_at(g->client[1].tree), index_tree_root_offset(word));
+	assert_int_equal(run(g, 1, ATOLL_PUT, 3), ATOLL_CORRUPT);
+	memcpy(&lock, leaf, 8);
+	assert_true(lock == INDEX_TREE_FENCED);
+	leaf[INDEX_TREE_HEAD + 10] ^= 1; /* though it be whole again: nobody writes it */
+	assert_int_equal(run(g, 0, ATOLL_PUT, 3), ATOLL_CORRUPT);
+	assert_int_equal(tree_bad_at(g->client[0].tree), index_tree_root_offset(word));
+	assert_int_equal(run(g, 0, ATOLL_GET, 3), ATOLL_OK);
+	leaf[INDEX_TREE_HEAD + 10] ^= 1;
+	account(g, 1, &r, &a);
+	assert_int_equal(r.torn, 1);
+	assert_int_equal(r.first_bad, index_tree_root_offset(word));
+	rig_close(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_crowd),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_account),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

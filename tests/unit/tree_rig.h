@@ -357,6 +357,10 @@ static inline bool rig_scan(struct rig *g, unsigned client, struct rig_scan *s, 
 
 static inline void rig_chunk(struct rig *g, unsigned i)
 {
+	struct index_segment s = {.cid = g->client[i].cid, .epoch = g->client[i].epoch, .run = 1};
+
+	memcpy(g->w.region[RIG_CONTROL].base + INDEX_SEGMENT_TABLE_OFFSET + g->segment * sizeof(s), &s,
+	       sizeof(s));
 	tree_chunk_add(g->client[i].tree, RIG_HEAP + g->segment++ * (uint64_t)INDEX_SEGMENT,
 		       INDEX_SEGMENT);
 }
