@@ -45,7 +45,8 @@
  * epoch, state) change with one store. A client is dead when its line says DEAD, or holds a later
  * epoch: the shard writes either only after the client has been fenced off. Numbers are given
  * again, epochs of a number never. The segment table names the owner of each 128 KiB of the heap;
- * segments are handed out in order, in runs ("chunks") of up to 2 MiB.
+ * segments are handed out in order, in runs ("chunks") of up to 2 MiB. A dead client's are handed out again, one
+ * by one, each with a map of what of it is in use: clients/index/race_recycle.c.
  *
  * Reclamation. The epoch is a word of the table region; each client has a pin behind the heap, an epoch before
  * which none of its operations has begun. clients/index/reclaim.h says how they keep blocks from being
@@ -77,6 +78,7 @@ enum {
 	INDEX_CLIENTS = 1024,      /* lines; number 0 is nobody */
 	INDEX_EPOCH_MAX = 65535,   /* a number that had this epoch is not given again */
 	INDEX_SEGMENT = 128 << 10, /* bytes; grain of the heap */
+	INDEX_MAP_SIZE = INDEX_SEGMENT / INDEX_LINE / 8, /* bytes of a map of a segment: a bit a unit, 1 in use */
 	INDEX_CHUNK_MAX = 2 << 20, /* bytes; most that is handed out at once */
 	INDEX_LEN_LONG = 255,      /* slot length: this many units or more */
 };

@@ -282,6 +282,23 @@ struct atoll_index_repaired {
  */
 int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out);
 
+/* What was done about the memory of the dead. */
+struct atoll_index_recycled {
+	uint64_t waiting; /* segments in which something is free, and that others may still look into */
+	uint64_t given;   /* that the shard has taken back */
+	uint64_t later;   /* that it has not: their owner may still ask what became of its operations */
+	uint64_t bytes;   /* free in those that were taken */
+};
+
+/**
+ * atoll_index_recycle - find what dead clients have left in their chunks, and give it back for others to use.
+ * To be called again and again, with polls in between: at first it walks through the table, and when no client
+ * can look at what it found any more, which takes some 200 ms, it tells the shard (@out->waiting is 0 then). No
+ * operation may be in flight. Several clients may do it, and each may die at any time.
+ * Return: 0; -EBADMSG the table is damaged, and nothing is given back; -EBUSY, -ENOTCONN; -EOPNOTSUPP a tree.
+ */
+int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out);
+
 /* How many clients the shard has declared dead so far: when it has risen there is something to repair.
  * One READ, waited for. 0 or negative errno, as atoll_index_repair. */
 int atoll_index_deaths(struct atoll_index *ix, uint64_t *out);
@@ -296,6 +313,7 @@ struct atoll_index_stats {
 	uint64_t leaked_bytes;
 	uint64_t reused_bytes; /* of blocks that left the table, and were free again */
 	uint64_t chunk_bytes; /* received from the shard */
+	uint64_t recycled_bytes; /* of those, free in segments that a dead client has left */
 	uint64_t block_bytes; /* written as blocks: header, key, value */
 	uint64_t log_bytes;   /* written as records and images */
 	uint64_t collisions;  /* blocks read for a fingerprint that was another key's */

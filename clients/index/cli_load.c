@@ -379,6 +379,9 @@ static void summary(const struct load *l, const char *what)
 	if (stats.reused_bytes)
 		printf("%.1f MiB of replaced values were used again\n",
 		       (double)stats.reused_bytes / (1 << 20));
+	if (stats.recycled_bytes)
+		printf("%.1f MiB came from what dead clients had left\n",
+		       (double)stats.recycled_bytes / (1 << 20));
 	if (l->skipped)
 		printf("%" PRIu64 " lines were empty or too long for a key and left out\n",
 		       l->skipped);

@@ -50,6 +50,7 @@ struct atoll_index {
 
 	struct atoll_index_options options;
 	struct atoll_index_stats before; /* of earlier engines */
+	struct race_recycle *recycle;    /* what is to be given back, when it is ripe */
 	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
 	uint64_t doubts;
 	char target[128], socket[108], name[64];
@@ -90,6 +91,7 @@ static void chunk_ask(struct atoll_index *ix)
 	m.arg[ARG_INDEX_CHUNK_CID] = ix->cid;
 	m.arg[ARG_INDEX_CHUNK_EPOCH] = ix->epoch;
 	m.nargs = 2;
+	m.max_reply = INDEX_MAP_SIZE;
 	m.budget_us = ix->options.answer_ms * 1000;
 	rc = atoll_request(ix->ep, ix->shard, &m, NULL, 0);
 	ix->chunk_due = rc == -EAGAIN;
@@ -125,13 +127,20 @@ static void on_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, cons
 	struct atoll_index *ix = ctx;
 
 	(void)cookie;
-	(void)payload;
 	if (m->opcode != OP_INDEX_CHUNK && m->opcode != 0)
 		return;
 	if (engine_none(&ix->engine))
 		return;
 	switch (m->status) {
 	case STATUS_OK:
+		if (m->length == INDEX_MAP_SIZE && ix->engine.race) {
+			uint64_t map[INDEX_MAP_SIZE / 8];
+
+			memcpy(map, payload, sizeof(map));
+			race_chunk_used(ix->engine.race, m->arg[REPLY_INDEX_CHUNK_OFFSET],
+					m->arg[REPLY_INDEX_CHUNK_SIZE], map);
+			break;
+		}
 		engine_chunk_add(&ix->engine, m->arg[REPLY_INDEX_CHUNK_OFFSET],
 			       m->arg[REPLY_INDEX_CHUNK_SIZE]);
 		break;
@@ -222,6 +231,8 @@ static void disconnect(struct atoll_index *ix)
 	if (ix->ep)
 		atoll_detach(ix->ep);
 	ix->ep = NULL;
+	free(ix->recycle);
+	ix->recycle = NULL;
 	ix->chunk_due = ix->chunk_refused = false;
 	memset(ix->grant, 0, sizeof(ix->grant));
 }
@@ -755,6 +766,58 @@ int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 {
 	memset(out, 0, sizeof(*out));
 	return atoll_index_lost(ix) ? -ENOTCONN : engine_repair(&ix->engine, out);
+}
+
+/* 1: taken; 0: not his any more; -EAGAIN: later; or negative errno. */
+static int give_back(struct atoll_index *ix, const struct race_recycled *s)
+{
+	struct proto_msg m, r;
+	int rc;
+
+	proto_request_init(&m, OP_INDEX_RECYCLE);
+	m.arg[ARG_INDEX_RECYCLE_CID] = s->cid;
+	m.arg[ARG_INDEX_RECYCLE_EPOCH] = s->epoch;
+	m.arg[ARG_INDEX_RECYCLE_SEGMENT] = s->number;
+	m.nargs = 3;
+	m.length = INDEX_MAP_SIZE;
+	m.budget_us = ix->options.answer_ms * 1000;
+	rc = atoll_call(ix->ep, ix->shard, &m, s->map, &r, NULL, (int)ix->options.answer_ms);
+	if (rc)
+		return rc;
+	return r.status == STATUS_OK ? 1 : r.status == STATUS_NOT_FOUND ? 0 : atoll_status_errno(r.status);
+}
+
+int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out)
+{
+	int rc = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	if (!ix->engine.race)
+		return -EOPNOTSUPP;
+	if (!ix->recycle)
+		rc = race_recycle_find(ix->engine.race, &ix->recycle);
+	if (rc || !ix->recycle)
+		return rc;
+	out->waiting = ix->recycle->n;
+	if (!race_recycle_ripe(ix->engine.race, ix->recycle))
+		return 0;
+	out->waiting = 0;
+	for (unsigned i = 0; i < ix->recycle->n; i++) {
+		const struct race_recycled *s = &ix->recycle->segment[i];
+
+		rc = give_back(ix, s);
+		if (rc < 0 && rc != -EAGAIN)
+			break;
+		out->later += rc < 0;
+		out->given += rc > 0;
+		for (unsigned w = 0; w < INDEX_MAP_SIZE / 8 && rc > 0; w++)
+			out->bytes += (64 - (unsigned)__builtin_popcountll(s->map[w])) * INDEX_LINE;
+	}
+	free(ix->recycle);
+	ix->recycle = NULL;
+	return rc < 0 && rc != -EAGAIN ? rc : 0;
 }
 
 int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)

@@ -223,6 +223,17 @@ void heap_free(struct heap *h, uint64_t at, uint64_t room)
 		return;
 	}
 	units = *unit & HEAP_UNIT_LEN;
+	if (!units) { /* put there by somebody who is dead, and whose header may be damaged */
+		uint64_t last = at + room - INDEX_LINE;
+
+		if (room == 0 || room > INDEX_KV_ROOM_MAX || !unit_of(h, last) ||
+		    last / INDEX_SEGMENT != at / INDEX_SEGMENT) {
+			h->stats->leaked_blocks++;
+			h->stats->leaked_bytes += room;
+			return;
+		}
+		units = (uint32_t)((room + INDEX_LINE - 1) / INDEX_LINE);
+	}
 	if (h->limbo_n == h->limbo_room) {
 		uint64_t places = h->limbo_room ? 2 * h->limbo_room : POOL_FIRST;
 		struct heap_limbo *more = malloc(places * sizeof(*more));
@@ -274,6 +285,25 @@ bool heap_limbo_drain(struct heap *h, uint64_t epoch, uint64_t grace)
 		any = true;
 	}
 	return any;
+}
+
+bool heap_chunk_used(struct heap *h, uint64_t offset, uint64_t size, const uint64_t *map)
+{
+	const uint64_t units = INDEX_SEGMENT / INDEX_LINE;
+
+	h->chunk_asked = false;
+	if (size != INDEX_SEGMENT || offset < h->offset || (offset - h->offset) % INDEX_SEGMENT ||
+	    offset - h->offset > h->size - size || !own_add(h, offset, size))
+		return false;
+	for (uint64_t i = 0, n; i < units; i += n + 1) {
+		for (n = 0; i + n < units && !(map[(i + n) / 64] >> (i + n) % 64 & 1); n++)
+			;
+		if (n)
+			heap_free_run(h, offset + i * INDEX_LINE, n);
+		h->stats->chunk_bytes += n * INDEX_LINE;
+		h->stats->recycled_bytes += n * INDEX_LINE;
+	}
+	return true;
 }
 
 bool heap_chunk_add(struct heap *h, uint64_t offset, uint64_t size)

@@ -87,6 +87,9 @@ void heap_limbo_tag(struct heap *h, uint64_t n, uint64_t epoch);
 /* It is @epoch: what has rested for @grace epochs is free. Was there any? */
 bool heap_limbo_drain(struct heap *h, uint64_t epoch, uint64_t grace);
 
+/* A segment has come that was a dead client's, with a bit of @map set for each unit that is in use. The same. */
+bool heap_chunk_used(struct heap *h, uint64_t offset, uint64_t size, const uint64_t *map);
+
 /* A chunk has come. False: it makes no sense, or there is no memory. */
 bool heap_chunk_add(struct heap *h, uint64_t offset, uint64_t size);
 

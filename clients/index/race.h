@@ -46,6 +46,7 @@
 
 #include "clients/index/atoll_index.h"
 #include "ipc/verbs.h"
+#include "proto/index_layout.h"
 
 enum {
 	RACE_OPS_MAX = 64,
@@ -97,6 +98,19 @@ struct race_doubt {
 	uint16_t cid, epoch;
 };
 
+enum { RACE_RECYCLE_MAX = 512 }; /* segments at a time */
+
+/* Segments of the dead, and what of them is in use. */
+struct race_recycle {
+	uint64_t epoch; /* of reclamation when they were looked at */
+	unsigned n;
+	struct race_recycled {
+		uint32_t number;
+		uint16_t cid, epoch; /* owner */
+		uint64_t map[INDEX_MAP_SIZE / 8];
+	} segment[RACE_RECYCLE_MAX];
+};
+
 struct race;
 
 /* Bytes of the local region for @ops operations and the walk through the table. */
@@ -120,6 +134,14 @@ void race_abandon(struct race *r);
 
 /* A chunk has come. */
 void race_chunk_add(struct race *r, uint64_t offset, uint64_t size);
+
+/* A segment has come that was a dead client's, and what of it is in use. */
+void race_chunk_used(struct race *r, uint64_t offset, uint64_t size, const uint64_t *map);
+
+/* What can be used again of the memory of the dead, to be freed by the caller; NULL: nothing. 0 or negative
+ * errno, as atoll_index_recycle. The next call says whether it may be given to the shard; poll until then. */
+int race_recycle_find(struct race *r, struct race_recycle **out);
+bool race_recycle_ripe(struct race *r, const struct race_recycle *p);
 
 /* None will: operations that wait for one end with @result and @status. */
 void race_chunk_none(struct race *r, enum atoll_result result, unsigned status);

@@ -219,6 +219,43 @@ static int groups_take(struct walk *w)
 	return rc ? rc : batch_run(w);
 }
 
+/* @head, of a leaf, is locked: marks where its halves will be, if that has been said; looks at it again. */
+static int intent_mark(struct walk *w, const struct race_sub *sub, struct index_subtable *head)
+{
+	uint16_t cid = index_lock_cid(head->lock);
+	uint64_t pair = 2 * index_subtable_size(w->r->c.groups);
+	struct verb v = race_read_verb(w->r, INDEX_CLIENT_TABLE_OFFSET + (uint64_t)cid * INDEX_LINE,
+				       INDEX_LINE, w->table_local);
+	struct index_client line;
+	struct index_log record[2];
+	int rc;
+
+	if (cid == 0 || cid >= INDEX_CLIENTS || index_lock_slot(head->lock) >= INDEX_LOG_SLOTS)
+		return -EBADMSG;
+	v.remote = w->r->c.control;
+	rc = race_verbs_run(w->r, &v, 1, 1);
+	memcpy(&line, w->table, sizeof(line));
+	if (rc || !race_log_good(w->r, line.log_base))
+		return rc ? rc : -EBADMSG;
+	v = race_read_verb(w->r, line.log_base + (uint64_t)index_lock_slot(head->lock) * INDEX_LOG_SLOT,
+			   2 * INDEX_LINE, w->table_local);
+	rc = race_verbs_run(w->r, &v, 1, 1);
+	memcpy(record, w->table, sizeof(record));
+	if (!rc) {
+		v = race_read_verb(w->r, sub->at, INDEX_LINE, w->table_local);
+		rc = race_verbs_run(w->r, &v, 1, 1);
+		memcpy(head, w->table, sizeof(*head));
+	}
+	for (unsigned half = 0; half < 2 && !rc && !head->next; half++) {
+		struct account_marks apart = *w->r->marks; /* met twice: that is no fault here */
+
+		if (record[half].op == INDEX_LOG_HASH_SPLIT && record[half].target == sub->at &&
+		    race_sub_offset_good(w->r, record[half].aux, 2))
+			account_mark(&apart, record[half].aux, pair);
+	}
+	return rc;
+}
+
 /* The leaves below @sub, one after the other. */
 static int sub_take(struct walk *w, struct race_sub sub)
 {
@@ -232,6 +269,11 @@ static int sub_take(struct walk *w, struct race_sub sub)
 	if (head.prefix != sub.prefix || head.depth != sub.depth) {
 		bad(w, &w->report->torn, sub.at);
 		return 0;
+	}
+	if (!head.next && head.lock && w->r->marks && w->r->intents) {
+		rc = intent_mark(w, &sub, &head);
+		if (rc)
+			return rc;
 	}
 	if (!head.next) {
 		w->sub = sub;

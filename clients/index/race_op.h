@@ -227,6 +227,7 @@ struct race {
 	struct race_split split;
 	uint64_t spare_pair;
 	struct account_marks *marks; /* where a walk counts, or NULL */
+	bool intents; /* and what splits that have begun will lead to */
 	bool repairing; /* splits of the dead are finished, none is begun */
 	struct race_cached *cache; /* c.cache places, or NULL */
 	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */

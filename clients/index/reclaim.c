@@ -136,7 +136,7 @@ static void looked(struct reclaim *c)
 		c->c.room(c->c.engine);
 	}
 	c->state = RECLAIM_IDLE;
-	if (!c->c.heap->limbo_n) {
+	if (!c->c.heap->limbo_n && !c->wanted) {
 		over(c);
 		return;
 	}

@@ -82,6 +82,7 @@ struct reclaim {
 	uint64_t tagging; /* blocks in limbo when the epoch was asked for */
 	unsigned laggard;
 	uint64_t laggard_pin;
+	bool wanted;          /* the epoch is to rise though nothing rests in limbo */
 	bool given_up;        /* waiting was in vain, and nothing has become free since */
 	uint64_t hurry_until; /* operations wait for memory until then; 0 none */
 };

@@ -30,6 +30,8 @@ static const char usage[] =
 	"  --clients N     clients at once, up to 1023 (1023)\n"
 	"  --lease-ms N    silence of a client that others wait for, until it is declared dead "
 	"(50); 0: never\n"
+	"  --return-ms N   a client that was declared dead for its silence may come back for so long and ask what\n"
+	"                  became of its operations; then its memory is given to others (10000)\n"
 	"  --state DIR     directory for the file that finds the index again after a restart of "
 	"this\n"
 	"                  process ($ATOLL_STATE; without either, a restart begins with an empty "
@@ -37,7 +39,7 @@ static const char usage[] =
 	"  --help          this text\n";
 
 struct options {
-	uint64_t groups, heap_mib, clients, lease_ms;
+	uint64_t groups, heap_mib, clients, lease_ms, return_ms;
 	uint32_t each; /* groups of a subtable, of which there are 2^depth */
 	unsigned depth;
 	uint32_t type; /* enum index_type */
@@ -64,9 +66,9 @@ static int io_ask(void *ctx, uint16_t opcode, const uint64_t *args, unsigned nar
 }
 
 static void io_reply(void *ctx, const struct proto_msg *request, uint32_t status,
-		     const uint64_t *args, unsigned nargs)
+		     const uint64_t *args, unsigned nargs, const void *payload, uint32_t len)
 {
-	service_reply(ctx, request, status, args, nargs, NULL, 0);
+	service_reply(ctx, request, status, args, nargs, payload, len);
 }
 
 static uint64_t io_random(void *ctx)
@@ -279,12 +281,13 @@ static int options_read(struct options *o, int argc, char **argv)
 	static const struct option list[] = {
 		{"entries", 1, NULL, 'e'}, {"groups", 1, NULL, 'g'},   {"heap-mib", 1, NULL, 'm'},
 		{"clients", 1, NULL, 'c'}, {"lease-ms", 1, NULL, 'l'}, {"state", 1, NULL, 's'},
-		{"type", 1, NULL, 't'},    {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0},
+		{"type", 1, NULL, 't'},    {"return-ms", 1, NULL, 'r'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0},
 	};
 	uint64_t entries = 200000;
 	int c, rc = 0;
 
 	*o = (struct options){.lease_ms = 50,
+			      .return_ms = 10000,
 			      .heap_mib = 256,
 			      .type = INDEX_TYPE_HASH,
 			      .clients = INDEX_CLIENTS - 1,
@@ -305,6 +308,9 @@ static int options_read(struct options *o, int argc, char **argv)
 			break;
 		case 'l':
 			rc = number("lease-ms", optarg, 0, 60000, &o->lease_ms);
+			break;
+		case 'r':
+			rc = number("return-ms", optarg, 0, 3600000, &o->return_ms);
 			break;
 		case 't':
 			o->type = strcmp(optarg, "tree") == 0   ? INDEX_TYPE_TREE
@@ -356,6 +362,7 @@ static int index_init(struct service *s, int argc, char **argv)
 	if (!h->shard)
 		return -ENOMEM;
 	shard_lease_set(h->shard, o.lease_ms * 1000000);
+	shard_return_set(h->shard, o.return_ms * 1000000);
 	handles(s);
 	return 0;
 }
@@ -371,8 +378,7 @@ static void tick_later(struct service *s)
 
 static void index_message(struct service *s, const struct proto_msg *m, const void *payload)
 {
-	(void)payload;
-	shard_message(((struct host *)s->state)->shard, m);
+	shard_message(((struct host *)s->state)->shard, m, payload);
 	tick_later(s);
 }
 
@@ -389,8 +395,8 @@ static void index_reply(struct service *s, uint64_t cookie, const struct proto_m
 
 static void index_peer_gone(struct service *s, uint32_t source, uint32_t epoch, uint32_t why)
 {
-	(void)why;
-	shard_peer_gone(((struct host *)s->state)->shard, source, epoch);
+	/* Of a node that is silent the client may live. */
+	shard_peer_gone(((struct host *)s->state)->shard, source, epoch, why == GONE_NODE);
 	tick_later(s);
 }
 

@@ -33,6 +33,13 @@ struct client {
 	struct proto_msg open;
 };
 
+/* A dead client's segment, to be handed out again. */
+struct used {
+	uint64_t segment;
+	uint16_t cid, epoch;
+	uint8_t map[INDEX_MAP_SIZE];
+};
+
 struct shard {
 	struct store store;
 	const struct shard_io *io;
@@ -40,6 +47,10 @@ struct shard {
 	struct shard_handles handles;
 	unsigned limit, alive, dead, suspected;
 	uint64_t lease_ns;
+	uint64_t return_ns;
+	uint64_t returns_ns[INDEX_CLIENTS]; /* until then the dead one may come back and ask */
+	struct used *used;
+	unsigned nused, used_room;
 	bool short_of_heap; /* said so */
 	struct client client[INDEX_CLIENTS];
 };
@@ -62,12 +73,22 @@ struct shard *shard_new(const struct store *store, unsigned clients, const struc
 
 void shard_free(struct shard *s)
 {
+	if (s)
+		free(s->used);
 	free(s);
 }
 
 void shard_lease_set(struct shard *s, uint64_t lease_ns)
 {
 	s->lease_ns = lease_ns;
+}
+
+void shard_return_set(struct shard *s, uint64_t return_ns)
+{
+	s->return_ns = return_ns;
+	for (unsigned c = 1; c < INDEX_CLIENTS && return_ns; c++) /* of an earlier life of ours */
+		if (s->store.client[c].state == INDEX_CLIENT_DEAD)
+			s->returns_ns[c] = s->io->now_ns(s->ctx) + return_ns;
 }
 
 void shard_handles_set(struct shard *s, const struct shard_handles *h)
@@ -110,7 +131,7 @@ static uint64_t secret_make(struct shard *s)
 
 static void reply(struct shard *s, const struct proto_msg *m, uint32_t status)
 {
-	s->io->reply(s->ctx, m, status, NULL, 0);
+	s->io->reply(s->ctx, m, status, NULL, 0, NULL, 0);
 }
 
 /* ------------------------------------------------------------------ steps */
@@ -168,7 +189,7 @@ static void pump(struct shard *s, unsigned c)
 	}
 }
 
-static void fence(struct shard *s, unsigned c);
+static void fence(struct shard *s, unsigned c, bool may_return);
 
 /* Are those who are suspected silent for a lease? */
 static void leases_check(struct shard *s)
@@ -184,7 +205,7 @@ static void leases_check(struct shard *s)
 		    store_beat(&s->store, (uint16_t)c) == k->beat) {
 			if (now - k->suspect_ns < s->lease_ns)
 				continue;
-			fence(s, c);
+			fence(s, c, true);
 		}
 		k->suspect_ns = 0;
 		s->suspected--;
@@ -220,13 +241,14 @@ bool shard_tick(struct shard *s)
 
 /* ------------------------------------------------------------------ death */
 
-static void fence(struct shard *s, unsigned c)
+static void fence(struct shard *s, unsigned c, bool may_return)
 {
 	struct client *k = &s->client[c];
 
 	if (state_of(s, c) != INDEX_CLIENT_ALIVE)
 		return;
 	state_set(s, c, INDEX_CLIENT_FENCING);
+	s->returns_ns[c] = may_return && s->return_ns ? s->io->now_ns(s->ctx) + s->return_ns : 0;
 	k->behind = 0;
 	k->todo = STEP_FENCE;
 	pump(s, c);
@@ -268,7 +290,7 @@ static void opened(struct shard *s, unsigned c)
 	};
 
 	k->opening = false;
-	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 11);
+	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 11, NULL, 0);
 }
 
 void shard_answer(struct shard *s, uint64_t cookie, uint32_t status)
@@ -298,20 +320,20 @@ void shard_answer(struct shard *s, uint64_t cookie, uint32_t status)
 		k->todo |= step;
 	} else if (status != STATUS_OK) {
 		k->failed = (uint8_t)status;
-		fence(s, c);
+		fence(s, c, false);
 	} else if (k->opening && !k->asked && !k->todo) {
 		opened(s, c);
 	}
 }
 
-void shard_peer_gone(struct shard *s, uint32_t source, uint32_t epoch)
+void shard_peer_gone(struct shard *s, uint32_t source, uint32_t epoch, bool may_return)
 {
 	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
 		struct client *k = &s->client[c];
 
 		if (state_of(s, c) == INDEX_CLIENT_ALIVE && k->source == source &&
 		    (int32_t)(k->src_epoch - epoch) <= 0)
-			fence(s, c);
+			fence(s, c, may_return);
 	}
 }
 
@@ -322,6 +344,7 @@ void shard_restarted(struct shard *s)
 		if (state_of(s, c) == INDEX_CLIENT_ALIVE || state_of(s, c) == INDEX_CLIENT_FENCING)
 			state_set(s, c, INDEX_CLIENT_DEAD);
 	}
+	shard_return_set(s, s->return_ns);
 }
 
 /* ------------------------------------------------------------------ requests */
@@ -329,12 +352,14 @@ void shard_restarted(struct shard *s)
 /* A number that is free, or failing that one whose client is dead and which has epochs left. */
 static unsigned number_take(const struct shard *s)
 {
+	uint64_t now = s->io->now_ns(s->ctx);
 	unsigned best = 0;
 
 	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
 		if (state_of(s, c) == INDEX_CLIENT_FREE)
 			return c;
 		if (state_of(s, c) == INDEX_CLIENT_DEAD && epoch_of(s, c) < INDEX_EPOCH_MAX &&
+		    s->returns_ns[c] <= now &&
 		    !store_log_open(&s->store, (uint16_t)c) &&
 		    (!best || epoch_of(s, c) < epoch_of(s, best)))
 			best = c;
@@ -414,8 +439,86 @@ static void open_client(struct shard *s, const struct proto_msg *m)
 	store_client_set(&s->store, (uint16_t)c, (uint16_t)(epoch_of(s, c) + 1),
 			 INDEX_CLIENT_ALIVE);
 	if (behind)
-		fence(s, behind);
+		fence(s, behind, true);
 	pump(s, c);
+}
+
+/* May segment @i of client @cid and @epoch be handed out again? A status. */
+static uint32_t used_check(const struct shard *s, uint64_t i, uint64_t cid, uint64_t epoch)
+{
+	const struct index_segment *e;
+
+	if (i >= s->store.used || cid == 0 || cid >= INDEX_CLIENTS)
+		return STATUS_NOT_FOUND;
+	e = &s->store.segment[i];
+	if (e->cid != cid || e->epoch != epoch || e->run == INDEX_RUN_LOG ||
+	    epoch > epoch_of(s, (unsigned)cid))
+		return STATUS_NOT_FOUND;
+	if (epoch == epoch_of(s, (unsigned)cid)) {
+		if (state_of(s, (unsigned)cid) != INDEX_CLIENT_DEAD)
+			return STATUS_NOT_FOUND;
+		if (s->io->now_ns(s->ctx) < s->returns_ns[cid])
+			return STATUS_AGAIN;
+	}
+	return STATUS_OK;
+}
+
+/* Hands a segment of the dead out, if there is one. */
+static bool used_give(struct shard *s, const struct proto_msg *m, unsigned c)
+{
+	while (s->nused && s->store.table->type == INDEX_TYPE_HASH && m->max_reply >= INDEX_MAP_SIZE) {
+		const struct used *u = &s->used[--s->nused];
+		const uint64_t args[2] = {
+			s->store.table->heap_offset + u->segment * INDEX_SEGMENT,
+			INDEX_SEGMENT,
+		};
+
+		if (used_check(s, u->segment, u->cid, u->epoch) != STATUS_OK)
+			continue; /* it was given twice */
+		s->store.segment[u->segment] =
+			(struct index_segment){.cid = (uint16_t)c, .epoch = epoch_of(s, c), .run = 1};
+		s->io->reply(s->ctx, m, STATUS_OK, args, 2, u->map, INDEX_MAP_SIZE);
+		return true;
+	}
+	return false;
+}
+
+static void recycle(struct shard *s, const struct proto_msg *m, const void *payload)
+{
+	uint64_t cid = m->arg[ARG_INDEX_RECYCLE_CID], epoch = m->arg[ARG_INDEX_RECYCLE_EPOCH];
+	uint64_t segment = m->arg[ARG_INDEX_RECYCLE_SEGMENT];
+	uint32_t status = used_check(s, segment, cid, epoch);
+	bool known = false;
+
+	for (unsigned i = 1; i < INDEX_CLIENTS; i++)
+		known |= s->client[i].source == m->src && s->client[i].src_epoch == m->src_epoch &&
+			 state_of(s, i) == INDEX_CLIENT_ALIVE && !s->client[i].opening;
+	if (!known)
+		status = STATUS_DENIED;
+	else if (m->length != INDEX_MAP_SIZE)
+		status = STATUS_BAD_MESSAGE;
+	for (unsigned i = 0; i < s->nused && status == STATUS_OK; i++)
+		if (s->used[i].segment == segment)
+			status = STATUS_NOT_FOUND; /* another worker was earlier */
+	if (status == STATUS_OK && s->nused == s->used_room) {
+		unsigned room = s->used_room ? 2 * s->used_room : 16;
+		struct used *more = realloc(s->used, room * sizeof(*more));
+
+		if (more) {
+			s->used = more;
+			s->used_room = room;
+		} else {
+			status = STATUS_AGAIN;
+		}
+	}
+	if (status == STATUS_OK) {
+		struct used *u = &s->used[s->nused++];
+
+		*u = (struct used){.segment = segment, .cid = (uint16_t)cid, .epoch = (uint16_t)epoch};
+		memcpy(u->map, payload, sizeof(u->map));
+		s->short_of_heap = false;
+	}
+	reply(s, m, status);
 }
 
 static void chunk(struct shard *s, const struct proto_msg *m)
@@ -438,6 +541,8 @@ static void chunk(struct shard *s, const struct proto_msg *m)
 		reply(s, m, STATUS_DENIED);
 		return;
 	}
+	if (used_give(s, m, c))
+		return;
 	/* Small at first: somebody who writes one key should not take megabytes with him. */
 	segments = 1u << (k->chunks / CHUNK_DOUBLE < 4 ? k->chunks / CHUNK_DOUBLE : 4);
 	args[1] = store_chunk(&s->store, (uint16_t)c, epoch_of(s, c), segments, &args[0]);
@@ -451,7 +556,7 @@ static void chunk(struct shard *s, const struct proto_msg *m)
 		return;
 	}
 	k->chunks++;
-	s->io->reply(s->ctx, m, STATUS_OK, args, 2);
+	s->io->reply(s->ctx, m, STATUS_OK, args, 2, NULL, 0);
 }
 
 static void suspect(struct shard *s, const struct proto_msg *m)
@@ -478,10 +583,10 @@ static void suspect(struct shard *s, const struct proto_msg *m)
 			suspect_begin(s, c);
 		}
 	}
-	s->io->reply(s->ctx, m, STATUS_OK, &state, 1);
+	s->io->reply(s->ctx, m, STATUS_OK, &state, 1, NULL, 0);
 }
 
-void shard_message(struct shard *s, const struct proto_msg *m)
+void shard_message(struct shard *s, const struct proto_msg *m, const void *payload)
 {
 	const uint64_t stat[4] = {
 		[REPLY_INDEX_STAT_CLIENTS] = s->alive,
@@ -500,8 +605,11 @@ void shard_message(struct shard *s, const struct proto_msg *m)
 	case OP_INDEX_SUSPECT:
 		suspect(s, m);
 		break;
+	case OP_INDEX_RECYCLE:
+		recycle(s, m, payload);
+		break;
 	case OP_INDEX_STAT:
-		s->io->reply(s->ctx, m, STATUS_OK, stat, 4);
+		s->io->reply(s->ctx, m, STATUS_OK, stat, 4, NULL, 0);
 		break;
 	default:
 		reply(s, m, STATUS_UNSUPPORTED);

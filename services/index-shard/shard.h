@@ -26,6 +26,10 @@
  * An open that names an identity of another index, which this one has taken the place of, ends with
  * NOT_FOUND: its client must learn that what it wrote is gone.
  *
+ * Memory of the dead comes back by index.recycle, a segment and a map of it at a time, from whoever has
+ * looked; it is handed out before what is new. Between the two it stays the dead one's in the segment table, so a
+ * restart of the shard forgets the map and nothing else.
+ *
  * The engine does no I/O of its own. What cannot be sent for lack of room is sent from shard_tick.
  */
 #ifndef ATOLL_SERVICES_INDEX_SHARD_SHARD_H
@@ -43,7 +47,7 @@ struct shard_io {
 	int (*ask)(void *ctx, uint16_t opcode, const uint64_t *args, unsigned nargs,
 		   uint64_t cookie);
 	void (*reply)(void *ctx, const struct proto_msg *request, uint32_t status,
-		      const uint64_t *args, unsigned nargs);
+		      const uint64_t *args, unsigned nargs, const void *payload, uint32_t len);
 	uint64_t (*random)(void *ctx);
 	uint64_t (*now_ns)(void *ctx); /* monotonic */
 	/* Something that an operator wants to know. */
@@ -65,14 +69,17 @@ void shard_free(struct shard *s);
 /* Silence of a suspected client after which it is declared dead; 0 (at first): its end alone
  * decides. */
 void shard_lease_set(struct shard *s, uint64_t lease_ns);
+/* How long after its fence one may come back who has not ended, and ask what became of its operations:
+ * until then its memory is not given to others. 0 at first. */
+void shard_return_set(struct shard *s, uint64_t return_ns);
 void shard_handles_set(struct shard *s, const struct shard_handles *h);
 
 /* A request has come. */
-void shard_message(struct shard *s, const struct proto_msg *m);
+void shard_message(struct shard *s, const struct proto_msg *m, const void *payload);
 /* An own request has been answered. */
 void shard_answer(struct shard *s, uint64_t cookie, uint32_t status);
-/* A client has ended. */
-void shard_peer_gone(struct shard *s, uint32_t source, uint32_t epoch);
+/* A client has ended, or, if it @may_return, was lost sight of. */
+void shard_peer_gone(struct shard *s, uint32_t source, uint32_t epoch, bool may_return);
 /* The dataplane was restarted: all clients are dead, unanswered requests have gone. */
 void shard_restarted(struct shard *s);
 /* Sends what had no room. Returns whether there is still something: call again in a millisecond. */

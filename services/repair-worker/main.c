@@ -21,11 +21,13 @@
 
 enum {
 	AGAIN_NS = 50000000, /* between tries to connect */
+	LATER_NS = 1000000000, /* and to give back what the shard did not yet take */
 };
 
 static const char usage[] =
 	"usage: repair-worker [OPTION...]\n"
-	"Repairs what dead clients leave in a hash index. Started by svcctl, as a service of any node.\n"
+	"Repairs what dead clients leave in a hash index, and gives their memory back. Started by svcctl, as a\n"
+	"service of any node.\n"
 	"  --target NAME    the shard, NODE/SERVICE or SERVICE on this node (index-shard)\n"
 	"  --interval-ms N  between looks whether somebody has died, 1 to 60000 (2)\n"
 	"  --help           this text\n";
@@ -36,6 +38,7 @@ struct worker {
 	uint64_t interval_ns;
 	uint64_t seen; /* deaths, when the last walk began that came to its end */
 	bool walked;   /* one has, on this connection */
+	uint64_t recycle_at; /* memory of the dead is to be looked for, or to be given back; 0 not */
 	bool said;     /* that the index is not reached */
 };
 
@@ -60,6 +63,30 @@ static void connect_to(struct worker *w)
 	w->said = w->walked = false;
 }
 
+/* Gives back what is free in the chunks of the dead. 0 or negative errno. */
+static int recycle(struct worker *w)
+{
+	struct atoll_index_recycled r;
+	int rc;
+
+	if (!w->recycle_at || clock_now_ns() < w->recycle_at)
+		return 0;
+	rc = atoll_index_recycle(w->ix, &r);
+	if (rc == -EBADMSG)
+		printf("repair-worker: %s: the table is damaged, so no memory of the dead is given back\n",
+		       w->target);
+	if (rc == -EBADMSG || rc == -EOPNOTSUPP)
+		w->recycle_at = 0; /* a tree does not know how */
+	if (rc || r.waiting)
+		return w->recycle_at ? rc : 0;
+	w->recycle_at = r.later ? clock_now_ns() + LATER_NS : 0;
+	if (r.given)
+		printf("repair-worker: %s: %" PRIu64 " segments of the dead given back, %" PRIu64
+		       " KiB of them free\n",
+		       w->target, r.given, r.bytes >> 10);
+	return 0;
+}
+
 /* Has somebody died since the last walk? Then walk. 0 or negative errno. */
 static int look(struct worker *w)
 {
@@ -68,13 +95,14 @@ static int look(struct worker *w)
 	int rc = atoll_index_deaths(w->ix, &deaths);
 
 	if (rc || (w->walked && deaths == w->seen))
-		return rc;
+		return rc ? rc : recycle(w);
 	from = clock_now_ns();
 	rc = atoll_index_repair(w->ix, &r);
 	if (rc)
 		return rc;
 	w->seen = deaths;
 	w->walked = true;
+	w->recycle_at = 1;
 	if (r.inserts + r.splits + r.locks + r.bad)
 		printf("repair-worker: %s: %" PRIu64 " inserts taken back, %" PRIu64 " splits finished, %" PRIu64
 		       " locks freed, %" PRIu64 " places damaged, in %.1f ms\n",

@@ -114,6 +114,12 @@ class Resize(IndexCase):
         self.assertTrue(wait_for(lambda: "reached" in svcctl("logs", "--dir", self.dir.path,
                                                              "b/worker").stdout, 10, 0.1))
         self.assertTrue(wait_for(lambda: "pending 0" in self.index("dump", "--check").stdout, 10, 0.1))
+        # and their memory is given back, and used again
+        self.assertTrue(wait_for(lambda: "given back" in "".join(
+            svcctl("logs", "--dir", self.dir.path, f"{n}/worker").stdout for n in "ab"), 10, 0.1))
+        out = self.index("load", self.words)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIn("came from what dead clients had left", out.stdout)
         self.assert_whole()
 
 

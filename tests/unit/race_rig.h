@@ -11,6 +11,7 @@
 
 #include "clients/index/kv.h"
 #include "clients/index/race.h"
+#include "clients/index/rtx.h"
 #include "proto/index_layout.h"
 #include "tests/sim/linearize.h"
 #include "tests/unit/fake_verbs.h"
@@ -64,6 +65,9 @@ struct rig {
 	uint16_t suspected;
 	uint64_t failures; /* what no run may show */
 	uint32_t suspect_us, busy_us, cache;
+	/* segments of the dead that were given back */
+	unsigned nused;
+	struct race_recycled used[RIG_SEGMENTS];
 };
 
 /* Clients that are opened from here on do without fault tolerance. */
@@ -327,6 +331,42 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	return call;
 }
 
+static inline struct index_segment *rig_segment(struct rig *g, unsigned n)
+{
+	return (struct index_segment *)(void *)(g->w.region[RIG_CONTROL].base +
+						INDEX_SEGMENT_TABLE_OFFSET) + n;
+}
+
+/* As a shard does with what is given back. How many it took. */
+static inline unsigned rig_recycle(struct rig *g, const struct race_recycle *p)
+{
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		const struct race_recycled *s = &p->segment[i];
+		const struct index_segment *e = rig_segment(g, s->number);
+		bool good = e->cid == s->cid && e->epoch == s->epoch &&
+			    rtx_is_dead(rig_line(g, s->cid), s->cid, s->epoch);
+
+		for (unsigned k = 0; k < g->nused; k++)
+			good &= g->used[k].number != s->number;
+		if (good)
+			g->used[g->nused++] = *s;
+		taken += good;
+	}
+	return taken;
+}
+
+static inline void rig_chunk_used(struct rig *g, unsigned i)
+{
+	const struct race_recycled *s = &g->used[--g->nused];
+
+	*rig_segment(g, s->number) = (struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
+	race_chunk_used(g->client[i].race,
+			index_heap_offset(g->groups, 0) + s->number * (uint64_t)INDEX_SEGMENT,
+			INDEX_SEGMENT, s->map);
+}
+
 static inline void rig_chunk(struct rig *g, unsigned i)
 {
 	uint64_t heap = index_heap_offset(g->groups, 0);
@@ -345,7 +385,10 @@ static inline int rig_poll(struct rig *g, unsigned i)
 
 	if (c->dead || c->paused)
 		return 0;
-	if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
+	if (c->wants_chunk && g->nused) {
+		c->wants_chunk = false;
+		rig_chunk_used(g, i);
+	} else if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
 		c->wants_chunk = false;
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {

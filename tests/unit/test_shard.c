@@ -28,6 +28,7 @@ struct replied {
 	uint32_t status;
 	uint64_t args[11];
 	unsigned nargs;
+	uint32_t len; /* of the payload */
 };
 
 static struct world {
@@ -41,6 +42,7 @@ static struct world {
 	int room; /* requests that the ring takes; negative: any number */
 	uint64_t random, now_ns;
 	unsigned said;
+	uint8_t map[INDEX_MAP_SIZE], map_out[INDEX_MAP_SIZE];
 } w;
 
 static int fake_ask(void *ctx, uint16_t opcode, const uint64_t *args, unsigned nargs,
@@ -63,7 +65,7 @@ static int fake_ask(void *ctx, uint16_t opcode, const uint64_t *args, unsigned n
 }
 
 static void fake_reply(void *ctx, const struct proto_msg *request, uint32_t status,
-		       const uint64_t *args, unsigned nargs)
+		       const uint64_t *args, unsigned nargs, const void *payload, uint32_t len)
 {
 	struct replied *r = &w.replied[w.nreplied++];
 
@@ -72,6 +74,9 @@ static void fake_reply(void *ctx, const struct proto_msg *request, uint32_t stat
 	*r = (struct replied){.req_id = request->req_id, .status = status, .nargs = nargs};
 	if (nargs)
 		memcpy(r->args, args, nargs * sizeof(*args));
+	r->len = len;
+	if (len)
+		memcpy(w.map_out, payload, len);
 }
 
 static uint64_t fake_random(void *ctx)
@@ -146,7 +151,9 @@ static uint64_t send(uint16_t opcode, uint32_t src, const uint64_t *args, unsign
 	m.req_id = ++id;
 	memcpy(m.arg, args, n * sizeof(*args));
 	m.nargs = (uint8_t)n;
-	shard_message(w.shard, &m);
+	m.length = opcode == OP_INDEX_RECYCLE ? INDEX_MAP_SIZE : 0;
+	m.max_reply = INDEX_MAP_SIZE;
+	shard_message(w.shard, &m, w.map);
 	return id;
 }
 
@@ -217,7 +224,7 @@ static void test_open_refused(void **state)
 	assert_int_equal(open_as(4, NULL)->status, STATUS_OK);
 	assert_int_equal(open_as(5, NULL)->status, STATUS_OK);
 	assert_int_equal(open_as(6, NULL)->status, STATUS_LIMIT);
-	shard_peer_gone(w.shard, 4, 40);
+	shard_peer_gone(w.shard, 4, 40, false);
 	answer_all(STATUS_OK);
 	assert_int_equal(open_as(6, NULL)->status, STATUS_OK);
 }
@@ -228,10 +235,10 @@ static void test_death(void **state)
 {
 	(void)state;
 	open_as(3, NULL);
-	shard_peer_gone(w.shard, 9, 90);
-	shard_peer_gone(w.shard, 3, 29); /* an earlier life of the endpoint */
+	shard_peer_gone(w.shard, 9, 90, false);
+	shard_peer_gone(w.shard, 3, 29, false); /* an earlier life of the endpoint */
 	assert_int_equal(line(1)->state, INDEX_CLIENT_ALIVE);
-	shard_peer_gone(w.shard, 3, 30);
+	shard_peer_gone(w.shard, 3, 30, false);
 	assert_int_equal(line(1)->state, INDEX_CLIENT_FENCING);
 	assert_int_equal(w.asked[w.nasked - 1].opcode, OP_DP_FENCE);
 	assert_int_equal(w.asked[w.nasked - 1].args[0], 3);
@@ -334,7 +341,7 @@ static void test_no_room(void **state)
 	answer_all(STATUS_OK);
 	assert_int_equal(last()->status, STATUS_OK);
 	w.room = 0;
-	shard_peer_gone(w.shard, 3, 30);
+	shard_peer_gone(w.shard, 3, 30, false);
 	assert_int_equal(line(1)->state, INDEX_CLIENT_FENCING);
 	w.room = -1;
 	assert_false(shard_tick(w.shard));
@@ -372,7 +379,7 @@ static void test_chunks(void **state)
 	assert_int_equal(w.store.segment[0].run, 1);
 	assert_int_equal(w.store.segment[SEGMENTS - 2].cid, 1);
 	assert_int_equal(w.store.segment[SEGMENTS - 1].run, INDEX_RUN_LOG);
-	shard_peer_gone(w.shard, 3, 30);
+	shard_peer_gone(w.shard, 3, 30, false);
 	send(OP_INDEX_CHUNK, 3, args, 2);
 	assert_int_equal(last()->status, STATUS_FENCED);
 }
@@ -389,7 +396,7 @@ static void test_suspect(void **state)
 	assert_int_equal(last()->args[0], CLIENT_STATE_ALIVE);
 	assert_int_equal(w.asked[w.nasked - 1].opcode, OP_DP_WATCH);
 	answer_all(STATUS_OK);
-	shard_peer_gone(w.shard, 3, 30);
+	shard_peer_gone(w.shard, 3, 30, false);
 	send(OP_INDEX_SUSPECT, 9, args, 2);
 	assert_int_equal(last()->args[0], CLIENT_STATE_FENCING);
 	answer_all(STATUS_OK);
@@ -533,6 +540,61 @@ static void test_adopt_tree(void **state)
 	assert_null(store_adopt(&s, w.table, ts, w.control, cs));
 }
 
+/* A dead client's segment is handed out again, once, with the map that came with it. */
+static void test_recycle(void **state)
+{
+	uint64_t take[2] = {1, 1}, give[3] = {1, 1, 0}, other[2] = {2, 1};
+
+	(void)state;
+	shard_return_set(w.shard, 1000);
+	open_as(3, NULL);
+	open_as(4, NULL);
+	send(OP_INDEX_CHUNK, 3, take, 2);
+	assert_int_equal(last()->status, STATUS_OK);
+	assert_int_equal(last()->len, 0);
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* it lives */
+	shard_peer_gone(w.shard, 3, 30, true);
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* not fenced off yet */
+	answer_all(STATUS_OK);
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_AGAIN); /* it may come back */
+	w.now_ns += 1000;
+	for (unsigned i = 0; i < INDEX_MAP_SIZE; i++)
+		w.map[i] = (uint8_t)(i * 7);
+	send(OP_INDEX_RECYCLE, 9, give, 3);
+	assert_int_equal(last()->status, STATUS_DENIED); /* who is that? */
+	give[2] = 1;
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* nobody's */
+	give[2] = UINT64_MAX;
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND);
+	give[2] = 0;
+	give[1] = 2;
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* a life that it has not had */
+	give[1] = 1;
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_OK);
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* a second worker */
+	assert_int_equal(w.store.segment[0].cid, 1);
+	send(OP_INDEX_CHUNK, 4, other, 2);
+	assert_int_equal(last()->status, STATUS_OK);
+	assert_int_equal(last()->args[0], w.store.table->heap_offset);
+	assert_int_equal(last()->args[1], INDEX_SEGMENT);
+	assert_int_equal(last()->len, INDEX_MAP_SIZE);
+	assert_memory_equal(w.map_out, w.map, INDEX_MAP_SIZE);
+	assert_int_equal(w.store.segment[0].cid, 2);
+	send(OP_INDEX_RECYCLE, 4, give, 3);
+	assert_int_equal(last()->status, STATUS_NOT_FOUND); /* one that comes late */
+	send(OP_INDEX_CHUNK, 4, other, 2);
+	assert_int_equal(last()->args[0], w.store.table->heap_offset + INDEX_SEGMENT);
+	assert_int_equal(last()->len, 0);
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -560,7 +622,7 @@ int main(void)
 		TEST(test_reopen),    TEST(test_numbers_again), TEST(test_open_dies),
 		TEST(test_no_room),   TEST(test_chunks),        TEST(test_suspect),
 		TEST(test_restarted), TEST(test_adopt), TEST(test_adopt_tree),       TEST(test_sizes),
-		TEST(test_lease),
+		TEST(test_lease), TEST(test_recycle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the dead leave of their chunks: found here, given back to the shard, and by it to others.
+ *
+ * A walk marks what is reachable. What lies in a dead client's segment and is not can become reachable no more:
+ * the dead link nothing, and nobody else takes blocks from there. There is one exception, a pair of subtables
+ * that the dead has begun and another one is finishing; the record of whoever holds that subtable's lock names
+ * it, and it is marked, too. What others may still hold in their hands, or in their slot caches, they hold
+ * for RECLAIM_GRACE epochs at most (reclaim.h). After that time the segments go back, each with a map of what is
+ * in use: the shard takes one only as long as it is the dead one's (services/index-shard), so who comes late, or
+ * twice, does no harm, and who dies on the way leaves nothing.
+ */
+#include "clients/index/race_op.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	UNITS = INDEX_SEGMENT / INDEX_LINE,
+	WORDS = UNITS / 64,
+	WORTH = UNITS / 16, /* free units that are worth it */
+};
+_Static_assert(WORDS * 8 == INDEX_MAP_SIZE, "a bit a unit");
+
+static int control_read(struct race *r, uint64_t at, uint32_t len, void *out)
+{
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
+	struct verb v = race_read_verb(r, at, len, r->c.local_offset + after_ops);
+	int rc;
+
+	v.remote = r->c.control;
+	rc = race_verbs_run(r, &v, 1, 1);
+	memcpy(out, r->c.local_base + after_ops, len);
+	return rc;
+}
+
+/* Segments of the dead, as the tables say now, without maps. */
+static int dead_find(struct race *r, struct race_recycle *p)
+{
+	uint64_t n = r->c.heap_size / INDEX_SEGMENT, each = RACE_DUMP_TABLE / sizeof(struct index_segment);
+	struct index_client *lines = malloc(INDEX_CLIENTS * sizeof(*lines));
+	struct index_segment *s = malloc(each * sizeof(*s));
+	int rc = lines && s ? control_read(r, INDEX_CLIENT_TABLE_OFFSET,
+					   INDEX_CLIENTS * sizeof(*lines), lines)
+			    : -ENOMEM;
+
+	for (uint64_t i = 0; i < n && !rc; i += each) {
+		uint64_t k = n - i < each ? n - i : each;
+
+		rc = control_read(r, INDEX_SEGMENT_TABLE_OFFSET + i * sizeof(*s),
+				  (uint32_t)(k * sizeof(*s)), s);
+		for (uint64_t j = 0; j < k && !rc && p->n < RACE_RECYCLE_MAX; j++) {
+			if (s[j].cid == 0 || s[j].cid >= INDEX_CLIENTS || s[j].run == INDEX_RUN_LOG ||
+			    !rtx_is_dead(&lines[s[j].cid], s[j].cid, s[j].epoch))
+				continue;
+			p->segment[p->n].number = (uint32_t)(i + j);
+			p->segment[p->n].cid = s[j].cid;
+			p->segment[p->n++].epoch = s[j].epoch;
+		}
+	}
+	free(s);
+	free(lines);
+	return rc;
+}
+
+/* Copies the marks, and drops segments of which too little is free. */
+static void maps_take(struct race_recycle *p, const struct account_marks *m)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		struct race_recycled *s = &p->segment[kept];
+		unsigned used = 0;
+
+		*s = p->segment[i];
+		memcpy(s->map, m->bits + (uint64_t)s->number * WORDS, sizeof(s->map));
+		for (unsigned w = 0; w < WORDS; w++)
+			used += (unsigned)__builtin_popcountll(s->map[w]);
+		kept += used <= UNITS - WORTH;
+	}
+	p->n = kept;
+}
+
+int race_recycle_find(struct race *r, struct race_recycle **out)
+{
+	struct account_marks m = {
+		.heap_offset = r->c.heap_offset,
+		.units = r->c.heap_size / INDEX_LINE,
+	};
+	struct atoll_index_report report;
+	struct race_recycle *p;
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
+	struct verb v = race_read_verb(r, INDEX_RECLAIM_OFFSET, 8, r->c.local_offset + after_ops);
+	int rc;
+
+	*out = NULL;
+	if (r->active || r->split.state != RACE_SPLIT_IDLE)
+		return -EBUSY;
+	if (race_lost(r))
+		return -ENOTCONN;
+	p = calloc(1, sizeof(*p));
+	m.bits = calloc(m.units / 64, sizeof(*m.bits));
+	rc = p && m.bits ? dead_find(r, p) : -ENOMEM;
+	if (!rc && p->n) {
+		r->marks = &m;
+		r->intents = true;
+		rc = race_dump(r, NULL, NULL, NULL, &report);
+		r->intents = false;
+		r->marks = NULL;
+		/* What cannot be followed may lead anywhere. */
+		if (!rc && (report.torn || m.outside || m.overlaps))
+			rc = -EBADMSG;
+		if (!rc)
+			rc = race_verbs_run(r, &v, 1, 1);
+		if (!rc) {
+			memcpy(&p->epoch, r->c.local_base + after_ops, sizeof(p->epoch));
+			maps_take(p, &m);
+		}
+	}
+	free(m.bits);
+	if (rc || !p->n) {
+		free(p);
+		return rc;
+	}
+	r->reclaim.wanted = true;
+	*out = p;
+	return 0;
+}
+
+bool race_recycle_ripe(struct race *r, const struct race_recycle *p)
+{
+	bool ripe = r->reclaim.epoch >= p->epoch + RECLAIM_GRACE;
+
+	if (ripe)
+		r->reclaim.wanted = false;
+	return ripe;
+}
+
+void race_chunk_used(struct race *r, uint64_t offset, uint64_t size, const uint64_t *map)
+{
+	if (heap_chunk_used(&r->heap, offset, size, map))
+		race_room_made(r);
+	else
+		race_chunk_none(r, ATOLL_CORRUPT, 0);
+}
