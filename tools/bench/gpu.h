@@ -22,6 +22,12 @@ void work_end(struct work *w);
 int work_ask(struct work *w, double *out, unsigned n, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* gpu_netreq.c: how near netreq's predictions come; @dir: for recordings. 0 or negative errno. */
+int gpu_netreq(struct bench *b, const char *dir);
+
+/* gpu_rpc.c: @n launches, each a SunRPC call on a unix socket in @dir: how many a second. 0 or negative errno. */
+int gpu_rpc_rate(struct bench *b, const char *dir, unsigned n, double *rate);
+
 /* ipc.c: one round of the raw round trip of a cache line between the two cores, p50 in ns. */
 int ipc_raw(struct bench *b, double *ns);
 
