@@ -247,6 +247,17 @@ enum atoll_index_type atoll_index_type(const struct atoll_index *ix);
 int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
 		     uint64_t limit, atoll_entry entry, void *arg);
 
+/* How a scan ended: @rc is what @entry returned last, @entries were handed over. From inside poll; it may submit. */
+typedef void (*atoll_scan_done)(void *arg, enum atoll_result result, int rc, uint64_t entries);
+
+/**
+ * atoll_index_scan_submit - start a scan, which counts as an operation; see atoll_index_scan.
+ * @entry: called from inside poll; what it is given is valid until it returns.
+ * Return: as atoll_index_submit, or -EOPNOTSUPP: it is no tree.
+ */
+int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
+			    uint64_t limit, atoll_entry entry, atoll_scan_done done, void *arg);
+
 /* What became of the heap, in bytes: allocated = logs + reachable + held + left. */
 struct atoll_index_account {
 	uint64_t heap_bytes;

@@ -697,59 +697,13 @@ enum atoll_index_type atoll_index_type(const struct atoll_index *ix)
 								    : ix->options.type;
 }
 
-struct scan_wait {
-	bool done;
-	enum atoll_result result;
-	int rc;
-	atoll_entry entry;
-	void *arg;
-};
-
-static int scan_entry(void *arg, const void *key, size_t klen, const void *value, size_t vlen)
+int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
+			    uint64_t limit, atoll_entry entry, atoll_scan_done done, void *arg)
 {
-	struct scan_wait *w = arg;
-
-	return w->entry(w->arg, key, klen, value, vlen);
-}
-
-static void scan_done(void *arg, enum atoll_result result, int rc, uint64_t entries)
-{
-	struct scan_wait *w = arg;
-
-	(void)entries;
-	w->done = true;
-	w->result = result;
-	w->rc = rc;
-}
-
-int atoll_index_scan(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
-		     uint64_t limit, atoll_entry entry, void *arg)
-{
-	struct scan_wait w = {.entry = entry, .arg = arg};
-	int rc;
-
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (!ix->engine.tree)
-		return -EOPNOTSUPP;
-	while ((rc = tree_scan(ix->engine.tree, from, flen, reverse, limit, scan_entry, scan_done,
-			       &w)) == -EAGAIN)
-		if (atoll_index_poll(ix) == 0)
-			atoll_index_idle(ix);
-	if (rc)
-		return rc;
-	while (!w.done) {
-		rc = atoll_index_poll(ix);
-		if (rc == 0)
-			atoll_index_idle(ix);
-		else if (rc < 0)
-			break;
-	}
-	if (!w.done)
-		return -ENOTCONN;
-	if (w.result == ATOLL_OK)
-		return w.rc;
-	return w.result == ATOLL_CORRUPT ? -EBADMSG : w.result == ATOLL_BUSY ? -EBUSY : -ENOTCONN;
+	return ix->engine.tree ? tree_scan(ix->engine.tree, from, flen, reverse, limit, entry, done, arg)
+			       : -EOPNOTSUPP;
 }
 
 int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,

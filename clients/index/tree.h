@@ -76,9 +76,6 @@ void tree_close(struct tree *t);
 int tree_submit(struct tree *t, enum atoll_op op, const void *key, size_t klen, const void *value,
 		size_t vlen, atoll_done done, void *arg);
 
-/* How a scan ended: @rc is what @entry returned last, @entries were handed over. */
-typedef void (*tree_scan_done)(void *arg, enum atoll_result result, int rc, uint64_t entries);
-
 /**
  * tree_scan - hand over the entries from a key on, in order; see atoll_index_scan.
  * @from: first key, or where there is none the one that would follow; @flen 0: from the end.
@@ -87,7 +84,7 @@ typedef void (*tree_scan_done)(void *arg, enum atoll_result result, int rc, uint
  * Return: as tree_submit.
  */
 int tree_scan(struct tree *t, const void *from, size_t flen, bool reverse, uint64_t limit,
-	      atoll_entry entry, tree_scan_done done, void *arg);
+	      atoll_entry entry, atoll_scan_done done, void *arg);
 
 /* See atoll_index_poll. */
 int tree_poll(struct tree *t);

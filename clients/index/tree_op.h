@@ -97,7 +97,7 @@ struct tree_scan {
 	unsigned batch, nbatch;	     /* blocks in TREE_LOCAL_READ: those of entries from `batch` on */
 	uint32_t pos[VERB_CHAIN_MAX + 1]; /* where each begins, and the end */
 	atoll_entry entry;
-	tree_scan_done done;
+	atoll_scan_done done;
 };
 
 /* A walk, which somebody waits for. */

@@ -15,7 +15,7 @@
 #include "clients/index/tree_op.h"
 
 int tree_scan(struct tree *t, const void *from, size_t flen, bool reverse, uint64_t limit,
-	      atoll_entry entry, tree_scan_done done, void *arg)
+	      atoll_entry entry, atoll_scan_done done, void *arg)
 {
 	struct tree_op *op;
 	uint8_t *key;

@@ -68,8 +68,7 @@ class Bench(unittest.TestCase):
 
     def test_index(self):
         index = self.run_one("index")
-        self.assertLessEqual({"A", "B", "C", "D", "F", "insert"}, set(index["ft_overhead"]))
-        self.assertNotIn("E", index["ft_overhead"])
+        self.assertLessEqual({"A", "B", "C", "D", "E", "F", "insert"}, set(index["ft_overhead"]))
         trips = index["rtts_cached"]
         self.assertEqual([trips[op] for op in ("get", "update", "insert", "delete")], [1, 2, 3, 2])
         trips = index["rtts"]

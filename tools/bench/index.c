@@ -325,32 +325,42 @@ static int ycsb_round(struct bench *b, struct ycsb_table t[2], const struct ycsb
 	return 0;
 }
 
-/* @t: with fault tolerance, without. */
-static int ycsb_measure(struct bench *b, struct ycsb_table t[2])
+/* The rounds of one workload, NULL: inserts; and what is lost by fault tolerance, at most. */
+static int ycsb_workload(struct bench *b, struct ycsb_table t[2], const struct ycsb_workload *w,
+			 double goal)
+{
+	struct rounds rate[2] = {0}, lost = {0};
+	const char *name = w ? w->name : "insert";
+	char key[64];
+	int rc = 0;
+
+	for (unsigned k = 0; k < b->rounds && !rc; k++)
+		rc = ycsb_round(b, t, w, k, rate, &lost);
+	if (rc)
+		return rc;
+	snprintf(key, sizeof(key), "index.ft_overhead.%s", name);
+	result(key, &lost, "of the rate", goal);
+	snprintf(key, sizeof(key), "index.ycsb_rate.%s", name);
+	result(key, &rate[0], "op/s", 0);
+	snprintf(key, sizeof(key), "index.ycsb_rate_ft_off.%s", name);
+	result(key, &rate[1], "op/s", 0);
+	return 0;
+}
+
+/* @t: with fault tolerance, without. @scans: the workloads with scans, of a tree; else the others, and inserts. */
+static int ycsb_measure(struct bench *b, struct ycsb_table t[2], bool scans)
 {
 	struct atoll_index_stats stats;
 	int rc = 0;
 
 	for (unsigned side = 0; side < 2 && !rc; side++)
 		rc = ycsb_load(&t[side], YCSB_RECORDS, IN_FLIGHT);
-	for (unsigned i = 0; i <= YCSB_WORKLOADS && !rc; i++) {
-		const struct ycsb_workload *w = i < YCSB_WORKLOADS ? &ycsb_workloads[i] : NULL;
-		struct rounds rate[2] = {0}, lost = {0};
-		char key[64];
-
-		if (w && w->percent[YCSB_SCAN])
-			continue;
-		for (unsigned k = 0; k < b->rounds && !rc; k++)
-			rc = ycsb_round(b, t, w, k, rate, &lost);
-		if (rc)
-			return rc;
-		snprintf(key, sizeof(key), "index.ft_overhead.%s", w ? w->name : "insert");
-		result(key, &lost, "of the rate", w ? 0.10 : 0.20);
-		snprintf(key, sizeof(key), "index.ycsb_rate.%s", w ? w->name : "insert");
-		result(key, &rate[0], "op/s", 0);
-		snprintf(key, sizeof(key), "index.ycsb_rate_ft_off.%s", w ? w->name : "insert");
-		result(key, &rate[1], "op/s", 0);
-	}
+	for (unsigned i = 0; i < YCSB_WORKLOADS && !rc; i++)
+		if ((ycsb_workloads[i].percent[YCSB_SCAN] != 0) == scans)
+			rc = ycsb_workload(b, t, &ycsb_workloads[i], scans ? 0.15 : 0.10);
+	if (rc || scans)
+		return rc;
+	rc = ycsb_workload(b, t, NULL, 0.20);
 	if (rc)
 		return rc;
 	atoll_index_stats(t[0].ix, &stats);
@@ -361,12 +371,30 @@ static int ycsb_measure(struct bench *b, struct ycsb_table t[2])
 	return 0;
 }
 
+/* On two indexes, whose shards are named. */
+static int ycsb_pair(struct bench *b, struct atoll_index_options *o, const char *ft,
+		     const char *ft_off, bool scans)
+{
+	struct ycsb_table t[2] = {{.name = ft}, {.name = ft_off}};
+	int rc = open_table(&t[0].ix, ft, o);
+
+	o->ft_off = true;
+	if (!rc)
+		rc = open_table(&t[1].ix, ft_off, o);
+	o->ft_off = false;
+	if (!rc)
+		rc = ycsb_measure(b, t, scans);
+	for (unsigned side = 0; side < 2; side++)
+		if (t[side].ix)
+			atoll_index_close(t[side].ix);
+	return rc;
+}
+
 /* ---------------------------------------------------------------- nodes */
 
 int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
-	struct ycsb_table t[2] = {{.name = "ft"}, {.name = "ft off"}};
 	bool shm = nodes_shm_works(b);
 	char services[1024];
 	struct atoll_index *ix = NULL;
@@ -381,8 +409,10 @@ int bench_index(struct bench *b)
 		 "\n[service cached]\nexec = index-shard\nargs = --entries 100000 --heap-mib 64\ncore = %d\n"
 		 "\n[service tree]\nexec = index-shard\nargs = --type tree --heap-mib 64\ncore = %d\n"
 		 "\n[service ft]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
-		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n",
-		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
+		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
+		 "\n[service tree-ft]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
+		 "\n[service tree-ft-off]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n",
+		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -402,15 +432,9 @@ int bench_index(struct bench *b)
 	if (!rc)
 		rc = measure_more(b, &options);
 	if (!rc)
-		rc = open_table(&t[0].ix, "b/ft", &options);
-	options.ft_off = true;
+		rc = ycsb_pair(b, &options, "b/ft", "b/ft-off", false);
 	if (!rc)
-		rc = open_table(&t[1].ix, "b/ft-off", &options);
-	if (!rc)
-		rc = ycsb_measure(b, t);
-	for (unsigned side = 0; side < 2; side++)
-		if (t[side].ix)
-			atoll_index_close(t[side].ix);
+		rc = ycsb_pair(b, &options, "b/tree-ft", "b/tree-ft-off", true);
 	nodes_down(&n);
 	return rc;
 }

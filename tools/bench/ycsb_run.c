@@ -49,6 +49,14 @@ static void acknowledge(struct ycsb_table *t, uint64_t record)
 	}
 }
 
+static void end(struct slot *s)
+{
+	s->next = s->run->free;
+	s->run->free = s;
+	s->run->running--;
+	s->run->done++;
+}
+
 static void on_done(void *arg, const struct atoll_outcome *o);
 
 static int give(struct slot *s, enum atoll_op op)
@@ -80,10 +88,40 @@ static void on_done(void *arg, const struct atoll_outcome *o)
 			return;
 		wrong(r, s, "the put behind a get was not taken");
 	}
-	s->next = r->free;
-	r->free = s;
-	r->running--;
-	r->done++;
+	end(s);
+}
+
+static int on_entry(void *arg, const void *key, size_t klen, const void *value, size_t vlen)
+{
+	struct slot *s = arg;
+	char want[YCSB_KEY_MAX];
+	uint64_t record;
+
+	memcpy(&record, value, vlen < sizeof(record) ? 0 : sizeof(record));
+	if (vlen != YCSB_VALUE || ycsb_key(record, want) != klen || memcmp(key, want, klen) != 0)
+		wrong(s->run, s, "a scan met the value of another record");
+	return 0;
+}
+
+static void on_scanned(void *arg, enum atoll_result result, int rc, uint64_t entries)
+{
+	struct slot *s = arg;
+
+	(void)rc;
+	if (result != ATOLL_OK)
+		wrong(s->run, s, atoll_result_text(result));
+	else if (entries == 0) /* it begins at a record that is there */
+		wrong(s->run, s, "a scan met nothing");
+	end(s);
+}
+
+static int give_scan(struct slot *s, uint32_t length)
+{
+	char key[YCSB_KEY_MAX];
+	size_t klen = ycsb_key(s->record, key);
+
+	return atoll_index_scan_submit(s->run->t->ix, key, klen, false, length, on_entry, on_scanned,
+				       s);
 }
 
 static int start(struct run *r, struct ycsb *y, const struct ycsb_workload *w)
@@ -92,17 +130,18 @@ static int start(struct run *r, struct ycsb *y, const struct ycsb_workload *w)
 	struct slot *s = r->free;
 	int rc;
 
-	if (op == YCSB_SCAN)
-		return -EOPNOTSUPP;
 	if (op == YCSB_INSERT && r->t->next - r->t->records >= YCSB_WINDOW_MAX)
 		return -EAGAIN; /* the oldest is not acknowledged yet */
 	y->records = r->t->records;
 	s->insert = op == YCSB_INSERT;
 	s->modify = op == YCSB_RMW;
 	s->record = s->insert ? r->t->next : ycsb_record(y);
-	rc = give(s, op == YCSB_INSERT	 ? ATOLL_INSERT
-		     : op == YCSB_UPDATE ? ATOLL_PUT
-					 : ATOLL_GET);
+	if (op == YCSB_SCAN)
+		rc = give_scan(s, ycsb_scan_length(y));
+	else
+		rc = give(s, op == YCSB_INSERT	 ? ATOLL_INSERT
+			     : op == YCSB_UPDATE ? ATOLL_PUT
+						 : ATOLL_GET);
 	if (rc)
 		return rc;
 	r->free = s->next;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ycsb_run.h - YCSB's workloads on a hash index.
+ * ycsb_run.h - YCSB's workloads on an index.
  *
  * Records have the standard size, 1,000 bytes (ten fields of a hundred, here one value), and there are
  * `window` operations in flight. A read is a get, an update a put of the whole record, a
  * read-modify-write a get and, when its value has come, a put. As in the original, only records whose
- * insert has been acknowledged are read. Workload E scans ranges, which a hash table does not have.
+ * insert has been acknowledged are read. Workload E scans ranges of 1 to 100 records, uniformly, and needs a tree.
  */
 #ifndef ATOLL_TOOLS_BENCH_YCSB_RUN_H
 #define ATOLL_TOOLS_BENCH_YCSB_RUN_H
