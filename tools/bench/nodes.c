@@ -244,24 +244,53 @@ static bool field(const char *text, const char *name, double *out)
 	return true;
 }
 
-static int raw_dpdk(struct bench *b, double seconds, struct latency *out)
+static int raw_dpdk_text(struct bench *b, double seconds, unsigned size, char *text, size_t room)
 {
-	char command[800], text[2048];
+	char command[800];
 	size_t len;
 	FILE *f;
 
 	snprintf(command, sizeof(command),
-		 "'%s/tools/bench/raw_dpdk' --json --seconds %.2f --cores %d,%d 2>/dev/null", b->build,
-		 seconds, b->core[0], b->core[1]);
+		 "'%s/tools/bench/raw_dpdk' --json --size %u --seconds %.2f --cores %d,%d 2>/dev/null", b->build,
+		 size, seconds, b->core[0], b->core[1]);
 	f = popen(command, "re");
 	if (!f)
 		return -errno;
-	len = fread(text, 1, sizeof(text) - 1, f);
+	len = fread(text, 1, room - 1, f);
 	text[len] = 0;
-	if (pclose(f) || !field(text, "\"p50\"", &out->p50) || !field(text, "\"p99\"", &out->p99) ||
+	return pclose(f) ? -ENODEV : 0;
+}
+
+static int raw_dpdk(struct bench *b, double seconds, struct latency *out)
+{
+	char text[2048];
+	int rc = raw_dpdk_text(b, seconds, 64, text, sizeof(text));
+
+	if (rc || !field(text, "\"p50\"", &out->p50) || !field(text, "\"p99\"", &out->p99) ||
 	    !field(text, "\"p99_9\"", &out->p999))
 		return -ENODEV;
 	return 0;
+}
+
+int nodes_raw_limit(struct bench *b, struct nodes_limit *out)
+{
+	enum { HEADERS = 14 + 20 + 8 + 12, AETH = 4, ICRC = 4 };
+	double seconds = b->quick ? 0.05 : 0.1, packets;
+	char text[2048];
+	int rc = raw_dpdk_text(b, seconds, HEADERS + 64 + ICRC, text, sizeof(text));
+
+	if (!rc && !field(text, "\"p50\"", &out->ping_ns))
+		rc = -ENODEV;
+	if (!rc)
+		rc = raw_dpdk_text(b, seconds, HEADERS + AETH + 64 + ICRC, text, sizeof(text));
+	if (!rc && !field(text, "\"window_per_s\"", &out->window))
+		rc = -ENODEV;
+	if (!rc)
+		rc = raw_dpdk_text(b, seconds, HEADERS + AETH + 4096 + ICRC, text, sizeof(text));
+	if (!rc && !field(text, "\"packets_per_s\"", &packets))
+		rc = -ENODEV;
+	out->bytes = packets * 4096;
+	return rc;
 }
 
 static int udp_open(unsigned side)

@@ -35,4 +35,12 @@ bool nodes_shm_works(struct bench *b);
 /* One run of the raw probe of the link. p50 of a small frame's round trip in ns. 0 or negative errno. */
 int nodes_raw(struct bench *b, bool shm, struct latency *out);
 
+/* What the bare shared-memory link does with frames of the sizes that ours have. */
+struct nodes_limit {
+	double ping_ns; /* round trip of a frame of a message of one slot, p50 */
+	double window;	/* round trips a second of READ responses of 64 bytes, 32 under way */
+	double bytes;	/* one way, of READ responses of 4096 bytes: of the READ */
+};
+int nodes_raw_limit(struct bench *b, struct nodes_limit *out);
+
 #endif

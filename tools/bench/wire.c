@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dataplane/roce/icrc.h"
 #include "ipc/endpoint.h"
 #include "tools/bench/beside.h"
 #include "tools/bench/loops.h"
@@ -348,19 +349,44 @@ static int detects(struct bench *b, const struct nodes *n, struct client *k)
 	return 0;
 }
 
+/* Of the four ICRCs of a round trip: each message's is computed by the one and checked by the other. */
+static double icrc_ns(void)
+{
+	enum { TIMES = 20000, BYTES = 40 + 64 };
+	uint8_t packet[BYTES] = {0x45};
+	uint64_t t;
+
+	icrc_init();
+	t = bench_ticks();
+	for (unsigned i = 0; i < TIMES; i++) {
+		uint32_t crc = icrc_compute(packet, sizeof(packet));
+
+		/* the next waits for this one, as the packet's sender does */
+		memcpy(packet + BYTES - sizeof(crc), &crc, sizeof(crc));
+	}
+	return 4.0 * (double)(bench_ticks() - t) * bench_tick_ns / TIMES;
+}
+
 static int latencies(struct bench *b, const struct nodes *n, bool shm)
 {
 	struct latency_rounds raw = {0}, ping = {0}, read8 = {0};
-	struct rounds ping_over = {0}, read_over = {0};
+	struct rounds ping_over = {0}, read_over = {0}, same = {0}, window = {0}, bytes = {0}, icrc = {0};
 
 	for (unsigned i = 0; i < b->rounds; i++) {
+		struct nodes_limit limit = {0};
 		struct latency r, p, d;
 		int rc = nodes_raw(b, shm, &r);
 
 		if (!rc)
 			rc = loops_round(b, n, shm, &p, &d);
+		if (!rc && shm)
+			rc = nodes_raw_limit(b, &limit);
 		if (rc)
 			return rc;
+		rounds_add(&same, limit.ping_ns);
+		rounds_add(&window, limit.window);
+		rounds_add(&bytes, limit.bytes);
+		rounds_add(&icrc, icrc_ns());
 		latency_add(&raw, r);
 		latency_add(&ping, p);
 		latency_add(&read8, d);
@@ -371,6 +397,13 @@ static int latencies(struct bench *b, const struct nodes *n, bool shm)
 	result("wire.read8_over_port", &read_over, "", 1.7);
 	result("wire.raw_ns", &raw.p50, "ns", 0);
 	result_latency("wire.raw", &raw);
+	/* what no RoCEv2 in software can be faster than: the same frames by the bare device, and their ICRCs */
+	result("wire.icrc_ns", &icrc, "ns", 0);
+	if (shm) {
+		result("wire.raw_same_ns", &same, "ns", 0);
+		result("wire.raw_packets_rate", &window, "round trips/s", 0);
+		result("wire.raw_bytes", &bytes, "bytes/s", 0);
+	}
 	result("wire.rtt_ns", &ping.p50, "ns", 0);
 	result_latency("wire.rtt", &ping);
 	result("wire.read8_ns", &read8.p50, "ns", 0);
