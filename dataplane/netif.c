@@ -574,6 +574,8 @@ unsigned netif_rx(struct netif *nif, uint64_t now_ns, struct pkt **pkts, unsigne
 	unsigned kept = 0;
 
 	n = nif->port->ops->rx_burst(nif->port, pkts, n < PORT_BURST_MAX ? n : PORT_BURST_MAX);
+	if (!n)
+		return 0;
 	for (unsigned i = 0; nif->tap && i < n; i++)
 		nif->tap(nif->tap_arg, false, pkts[i]);
 	for (unsigned i = 0; i < n; i++)

@@ -439,14 +439,12 @@ bool roce_output_pending(const struct roce_dev *dev)
 	return dev->run[RUN_FRESH].first || dev->run[RUN_BULK].first;
 }
 
-unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
+/* Apart, so that a turn without work does not pay for the registers that this one needs. */
+static __attribute__((noinline)) unsigned output(struct roce_dev *dev, unsigned budget)
 {
 	unsigned sent = 0;
 	int n = 0;
 
-	dev->now = now_ns;
-	if (!roce_output_pending(dev))
-		return 0;
 	while (sent < budget && n >= 0 && netif_backlog(dev->nif) < OUTPUT_BATCH) {
 		struct roce_qp *qp = next_turn(dev);
 		unsigned packets = 0;
@@ -474,6 +472,12 @@ unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
 	}
 	flush(dev);
 	return sent;
+}
+
+unsigned roce_output(struct roce_dev *dev, uint64_t now_ns, unsigned budget)
+{
+	dev->now = now_ns;
+	return roce_output_pending(dev) ? output(dev, budget) : 0;
 }
 
 /* ------------------------------------------------------------------ packets in */
@@ -582,13 +586,10 @@ uint64_t roce_next_timer(const struct roce_dev *dev)
 	return dev->timer_count ? dev->timers[1]->timer_key : UINT64_MAX;
 }
 
-void roce_timers(struct roce_dev *dev, uint64_t now_ns)
+static __attribute__((noinline)) void timers_run(struct roce_dev *dev, uint64_t now_ns)
 {
 	struct roce_qp *qp;
 
-	dev->now = now_ns;
-	if (roce_next_timer(dev) > now_ns)
-		return;
 	while ((qp = timer_take(dev, now_ns, qp_deadline))) {
 		uint64_t due = requester_deadline(qp);
 
@@ -603,3 +604,9 @@ void roce_timers(struct roce_dev *dev, uint64_t now_ns)
 	}
 }
 
+void roce_timers(struct roce_dev *dev, uint64_t now_ns)
+{
+	dev->now = now_ns;
+	if (roce_next_timer(dev) <= now_ns)
+		timers_run(dev, now_ns);
+}
