@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "services/fork-pager/pages/places.h"
+#include "services/fork-pager/pages/space_impl.h"
 #include "services/fork-pager/pages/store.h"
 
 enum {
@@ -285,6 +286,71 @@ static void test_store_damaged(void **state)
 	munmap(m.memory, m.size);
 }
 
+/* ------------------------------------------------------------------ reads ahead */
+
+enum { WINDOW = 32, SPACE_PAGES = 1000 };
+
+struct asked {
+	unsigned n;
+	uint64_t next, token[FETCHES_MAX];
+	unsigned room;
+};
+
+static int read_later(void *ctx, uint64_t store, uint32_t count, uint64_t token)
+{
+	struct asked *a = ctx;
+
+	if (a->n == a->room)
+		return -EAGAIN;
+	assert_int_equal(store, a->next);
+	assert_true(count > 0 && count <= WINDOW);
+	a->next = store + count;
+	a->token[a->n++] = token;
+	return 0;
+}
+
+/* In order, each page once, no more at once than there is room for, and nothing is lost by that. */
+static void test_ahead(void **state)
+{
+	static uint8_t data[WINDOW * PAGES_SIZE];
+	struct asked a = {.room = FETCHES_MAX};
+	const struct space_source source = {read_later, &a};
+	struct page_range range = {.start = 1 << 20, .length = SPACE_PAGES * PAGES_SIZE, .kind = PAGES_ANON};
+	struct store_extent extent[2] = {{.page = 10, .count = 100}, {.page = 200, .count = 800, .store = 100}};
+	const struct store_header h = {.magic = STORE_MAGIC, .version = STORE_VERSION, .nranges = 1, .nextents = 2,
+				       .npages = 900, .cache_size = range.length};
+	struct store_index x;
+	struct space *s;
+	const char *why;
+	unsigned arrived = 0;
+	uint64_t run;
+
+	(void)state;
+	assert_int_equal(store_index_make(&x, &h, &range, extent, &why), 0);
+	assert_int_equal(space_new(&s, &x, &source, WINDOW), 0);
+	space_ask_ahead(s, 0, SPACE_PAGES);
+	assert_int_equal(a.n, AHEAD_FETCHES);
+	space_ask_ahead(s, 0, SPACE_PAGES);
+	assert_int_equal(a.n, AHEAD_FETCHES);
+	a.room = a.n;
+	while (arrived < a.n) {
+		space_arrived(s, a.token[arrived++], data, 0);
+		space_ask_ahead(s, 0, SPACE_PAGES); /* no room */
+		a.room++;
+		space_again(s);
+		space_ask_ahead(s, 0, SPACE_PAGES);
+	}
+	assert_int_equal(a.next, 900);
+	assert_int_equal(space_stats(s)->fetched, 900);
+	assert_int_equal(space_stats(s)->ahead, a.n);
+	for (uint64_t page = 0; page < SPACE_PAGES; page += run) {
+		bool zero = page < 10 || (page >= 110 && page < 200);
+
+		assert_int_equal(space_state(s, page, SPACE_PAGES - page, &run), zero ? STATE_ZERO : STATE_PRESENT);
+	}
+	space_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_store),
 		cmocka_unit_test(test_store_damaged),
+		cmocka_unit_test(test_ahead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

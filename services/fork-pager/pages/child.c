@@ -158,12 +158,46 @@ static int put(struct space_child *c, put_fn fn, uint64_t addr, uint64_t before,
 	}
 }
 
+/* The sequence that a fault belongs to: again the same one, the next one of it, or the first of a new one. */
+static struct stream *stream_of(struct space_child *c, uint64_t page)
+{
+	struct stream *t;
+
+	for (unsigned i = 0; i < STREAMS; i++) {
+		t = &c->stream[i];
+		if (page >= t->from && page < t->end)
+			return t;
+	}
+	for (unsigned i = 0; i < STREAMS; i++) {
+		t = &c->stream[i];
+		if (page >= t->end && page < t->end + c->s->window) {
+			t->ahead = t->ahead == 0 ? 1 : t->ahead * 2 < AHEAD_MAX ? t->ahead * 2 : AHEAD_MAX;
+			t->from = page;
+			t->end = page + 1;
+			return t;
+		}
+	}
+	t = &c->stream[c->stream_next++ % STREAMS];
+	*t = (struct stream){.from = page, .end = page + 1};
+	return t;
+}
+
+static void ask_ahead(struct space_child *c, const struct stream *t, const struct place *p, uint64_t page)
+{
+	uint64_t window = c->s->window, from = page - page % window + window;
+	uint64_t end = p->page + (p->end - p->start) / PAGES_SIZE, to = from + t->ahead * window;
+
+	if (t->ahead && from < end)
+		space_ask_ahead(c->s, from, to < end ? to : end);
+}
+
 /* 1: answered; 0: it waits for pages; -EAGAIN: try later; -ESRCH: the memory is gone. */
 static int resolve(struct space_child *c, const struct fault *f)
 {
 	struct space *s = c->s;
 	uint64_t next, page, run, before, most, low;
 	const struct place *p = places_find(&c->places, f->addr, &next);
+	struct stream *t;
 	int rc;
 
 	if (!p || p->state == PLACE_ZERO) {
@@ -175,6 +209,7 @@ static int resolve(struct space_child *c, const struct fault *f)
 		return lose(c, f->addr, 0, "it emptied changed pages of a mapped file");
 	page = p->page + (f->addr - p->start) / PAGES_SIZE;
 	most = (p->end - f->addr) / PAGES_SIZE;
+	t = stream_of(c, page);
 	for (int i = 0; i < FAULT_ROUNDS; i++) {
 		switch (space_state(s, page, most, &run)) {
 		case STATE_ZERO:
@@ -185,10 +220,12 @@ static int resolve(struct space_child *c, const struct fault *f)
 			low = page % s->window;
 			most = (f->addr - p->start) / PAGES_SIZE;
 			before = space_present_before(s, page, low < most ? low : most);
-			most = s->window - low;
+			most = s->window * (1 + t->ahead) - low;
+			most = run < most ? run : most;
 			s->stats.cached += i == 0;
-			return put(c, put_cached, f->addr, before, run < most ? run : most,
-				   &s->stats.mapped);
+			t->end = page + most;
+			ask_ahead(c, t, p, page + most - 1);
+			return put(c, put_cached, f->addr, before, most, &s->stats.mapped);
 		case STATE_COMING:
 			return 0;
 		case STATE_ABSENT:
@@ -198,6 +235,7 @@ static int resolve(struct space_child *c, const struct fault *f)
 				return rc;
 			if (rc)
 				return lose(c, f->addr, rc, "a page cannot be had");
+			ask_ahead(c, t, p, page);
 			break;
 		}
 	}

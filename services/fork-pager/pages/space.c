@@ -202,6 +202,29 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 	return rc;
 }
 
+static unsigned fetches(const struct space *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < FETCHES_MAX; i++)
+		n += s->fetch[i].busy;
+	return n;
+}
+
+void space_ask_ahead(struct space *s, uint64_t from, uint64_t to)
+{
+	uint64_t run;
+
+	for (uint64_t p = from; p < to && fetches(s) < AHEAD_FETCHES;) {
+		if (space_state(s, p, to - p, &run) != STATE_ABSENT)
+			p += run;
+		else if (space_ask(s, p, from, to))
+			break;
+		else
+			s->stats.ahead++;
+	}
+}
+
 static int cache_write(struct space *s, uint64_t page, const void *data, uint32_t count)
 {
 	size_t len = (size_t)count * PAGES_SIZE;

@@ -28,6 +28,7 @@ struct space_stats {
 	uint64_t faults;  /* messages of a userfaultfd that asked for memory */
 	uint64_t fetched; /* pages that came from the source */
 	uint64_t reads;	  /* of runs of pages */
+	uint64_t ahead;	  /* of these reads, such that no fault had asked for */
 	uint64_t mapped;  /* pages put into children, shared */
 	uint64_t cached;  /* faults whose page was there already */
 	uint64_t zero;	  /* pages put into children that are zero */

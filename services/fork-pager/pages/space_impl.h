@@ -11,6 +11,15 @@
 enum {
 	FETCHES_MAX = 64, /* reads of a space under way */
 	ZERO_WINDOW = 64, /* pages */
+	STREAMS = 4,	  /* sequences of faults of one child that are told apart: its threads, say */
+	AHEAD_MAX = 4,	  /* windows */
+	AHEAD_FETCHES = 8, /* reads under way beyond which nothing is asked for ahead */
+};
+
+/* Faults that follow each other through the cache. */
+struct stream {
+	uint64_t from, end; /* what the last one has brought */
+	unsigned ahead;	    /* windows to have on their way; 0 until a second fault has followed the first */
 };
 
 struct fault {
@@ -24,6 +33,8 @@ struct space_child {
 	struct space_child *next;
 	int uffd;
 	struct places places, due;
+	struct stream stream[STREAMS];
+	unsigned stream_next;
 	struct fault *faults; /* not answered yet */
 	size_t nfaults, room;
 	bool again; /* a fault met a change, or the source had no room */
@@ -86,6 +97,8 @@ enum page_state space_state(const struct space *s, uint64_t page, uint64_t max, 
 uint64_t space_present_before(const struct space *s, uint64_t page, uint64_t max);
 /* Ask for the window round @page, which is ABSENT, not beyond [low, high). 0, -EAGAIN, or the reason. */
 int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high);
+/* Ask for what is absent of [from, to), which nobody waits for yet, as far as there is room. */
+void space_ask_ahead(struct space *s, uint64_t from, uint64_t to);
 /* One round of what waits: of @first alone, or of all, and again while pages come. */
 void space_serve(struct space *s, struct space_child *first);
 void space_child_serve(struct space_child *c);
