@@ -33,13 +33,18 @@ static uint32_t own_mtu(const struct dp *dp)
 	return mtu;
 }
 
+static uint32_t own_features(const struct dp *dp)
+{
+	return dp->conf.features ? dp->conf.features : PROTO_FEATURES;
+}
+
 static void hello_fill(const struct dp *dp, const struct dp_link *l, void *out)
 {
 	struct proto_link_hello h = {
 		.magic = PROTO_LINK_HELLO_MAGIC,
 		.major = PROTO_MAJOR,
 		.node = dp->conf.node,
-		.features = PROTO_FEATURES,
+		.features = own_features(dp),
 		.incarnation = dp->incarnation,
 		.predecessor = l->peer_incarnation,
 		.heartbeat_ms = dp->conf.heartbeat_ms,
@@ -96,7 +101,7 @@ static int qp_start(struct dp *dp, struct dp_link *l, uint32_t qpn, uint32_t psn
 	qc.mtu = l->mtu;
 	l->peer_qpn = qpn;
 	l->peer_incarnation = h->incarnation;
-	l->peer_features = h->features;
+	l->features = h->features & own_features(dp);
 	l->peer_heartbeat_ms = h->heartbeat_ms ? h->heartbeat_ms : dp->conf.heartbeat_ms;
 	return roce_qp_ready(l->q.qp, &qc);
 }

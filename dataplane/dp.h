@@ -49,6 +49,7 @@ struct dp_conf {
 	struct ip_addr address; /* the peers' are of its family */
 	uint16_t udp_port; /* 0: 4791 */
 	uint32_t heartbeat_ms;
+	uint32_t features; /* that it says it has and uses, 0: all; an earlier minor version has fewer */
 	uint64_t seed;	      /* randomness: incarnation, generations, QPNs, keys */
 	uint32_t epoch;	      /* endpoints' epochs begin after it: must rise over restarts; 0: from now_ns */
 	uint32_t mtu;	      /* largest RoCE payload, 0: what the port carries */

@@ -254,7 +254,8 @@ struct dp_link {
 	uint64_t next_ns;  /* next REQ or heartbeat */
 	uint64_t heard_ns; /* last packet of the peer's */
 	uint64_t beat;
-	uint32_t peer_heartbeat_ms, peer_features;
+	uint32_t peer_heartbeat_ms;
+	uint32_t features; /* that both ends have */
 	struct link_buf *bufs;
 	uint32_t free_buf, nfree;
 	uint32_t open_buf; /* being filled */

@@ -234,7 +234,7 @@ static void op_grant(struct dp *dp, struct dp_endpoint *ep, const struct proto_m
 	g.arg[ARG_LINK_GRANT_TAG] = m->arg[ARG_DP_GRANT_TAG];
 	g.arg[ARG_LINK_GRANT_OWNER] = h->node;
 	g.nargs = 8;
-	if (!(l->peer_features & FEATURE_GRANT_ANSWER)) {
+	if (!(l->features & FEATURE_GRANT_ANSWER)) {
 		g.flags = MESSAGE_FLAG_ASYNC;
 	} else if (!ask_node(dp, ep, m, l, JOB_GRANT, &g.req_id)) {
 		done(dp, ep, m, STATUS_LIMIT);

@@ -48,12 +48,22 @@ static struct ip_addr address_of(const struct world *w, unsigned node)
 	return w->v6 ? v6 : ip_addr_v4(0x0a000000u + node);
 }
 
+/* Minor versions differ in feature bits. One node of the version before this one, one of the next, which says that it
+ * can do what nobody here has heard of; the others of this one. */
+static uint32_t features_of(const struct world *w, unsigned node)
+{
+	if (!w->mixed || node > 2)
+		return 0;
+	return node == 1 ? PROTO_FEATURES & ~(uint32_t)FEATURE_GRANT_ANSWER : PROTO_FEATURES | 1u << 30;
+}
+
 static void node_start(struct world *w, unsigned n)
 {
 	struct dp_peer_conf peers[NODES_MAX];
 	struct dp_conf conf = {.node = (uint8_t)n,
 			       .address = address_of(w, n),
 			       .heartbeat_ms = 10,
+			       .features = features_of(w, n),
 			       /* no two lives of an endpoint number have one epoch */
 			       .epoch = w->lives += 4096,
 			       .seed = draw(w),
@@ -427,6 +437,7 @@ const char *sim_run(uint64_t seed, int verbose, struct sim_totals *totals)
 	w->verbose = verbose;
 	w->totals = totals;
 	w->v6 = seed % 4 == 3;
+	w->mixed = seed % 3 == 2;
 	setup(w);
 	while (!w->broken && steps < STEPS_MAX &&
 	       (w->messages < MESSAGES_MIN || w->verbs < VERBS_MIN) && w->next_id < IDS)

@@ -164,6 +164,7 @@ struct world {
 	uint32_t track_at;
 	bool draining, calm, narrow;
 	bool v6; /* the nodes' addresses */
+	bool mixed; /* the nodes' minor versions */
 	int verbose;
 	const char *broken;
 	char text[256];
