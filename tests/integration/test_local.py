@@ -156,6 +156,16 @@ class Local(unittest.TestCase):
         out = svcctl("up", "--local", "2", "--dir", self.dir.path, "--while-pid", "me")
         self.assertIn("write a number", out.stderr)
 
+    def test_all_services(self):
+        out = svcctl("up", "--local", "1", "--dir", self.dir.path, "--services", "all",
+                     "--udp-port", str(random.randrange(20000, 60000)))
+        self.assertEqual(out.returncode, 0, out.stderr)
+        processes = self.node("a")["processes"]
+        self.assertLessEqual({"keeper", "dataplane", "echo", "index-shard", "repair-worker"}, set(processes))
+        self.assertEqual({p["state"] for p in processes.values()}, {"ready"}, processes)
+        out = svcctl("down", "--dir", self.dir.path)
+        self.assertEqual(out.stdout, "node a is down\n")
+
     def test_unprivileged(self):
         if os.getuid() != 0:
             self.skipTest("the other tests are unprivileged already")

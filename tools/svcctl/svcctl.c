@@ -33,7 +33,7 @@ static const char usage_text[] =
 	"  up --local N           N nodes on this machine (1 to 16), with a configuration made for them\n"
 	"      --port uring|shm   kernel UDP (default), or the DPDK shared-memory link (two nodes)\n"
 	"      --dir DIR          where; default: the user's run-time directory\n"
-	"      --services A,B     on each node; default: those of echo and index-shard that are built\n"
+	"      --services A,B     on each node; all: every one that is built; default: echo and index-shard\n"
 	"      --udp-port N       default 4791\n"
 	"      --heartbeat-ms N   default 50\n"
 	"      --idle MODE        auto (default), spin, yield or block\n"
@@ -344,14 +344,14 @@ static int options_read(int argc, char **argv, struct options *o)
 	return rc;
 }
 
-/* Without --services: what there is. */
-static const char *services_default(void)
+/* Those that are built: @all, or the two that cost nothing while nobody uses them. */
+static const char *services_built(bool all)
 {
-	static const char *const names[] = {"echo", "index-shard"};
-	static char list[64];
+	static const char *const names[] = {"echo", "index-shard", "repair-worker", "gpu-exec", "fork-pager"};
+	static char list[96];
 	char path[CONF_TEXT_MAX + 1];
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	for (unsigned i = 0; i < (all ? sizeof(names) / sizeof(names[0]) : 2); i++)
 		if (program_find(names[i], path, sizeof(path)) == 0) {
 			strcat(list, list[0] ? "," : "");
 			strcat(list, names[i]);
@@ -384,7 +384,8 @@ static int run_up(struct options *o, int argc, char **argv)
 				   .port = o->port,
 				   .udp_port = o->udp_port,
 				   .heartbeat_ms = o->heartbeat_ms,
-				   .services = o->services ? o->services : services_default(),
+				   .services = !o->services ? services_built(false)
+					    : !strcmp(o->services, "all") ? services_built(true) : o->services,
 				   .idle = o->idle,
 				   .keep = o->keep};
 	char dir[128], *real = NULL;
