@@ -496,6 +496,25 @@ static bool admin_read(struct control *c)
 
 /* ---------------------------------------------------------------- the thread */
 
+/* Packets are lost while it is down; what is outstanding over it ends when heartbeats are missed. */
+static void port_watch(struct control *c)
+{
+	bool up;
+
+	if (!c->conf.port)
+		return;
+	up = c->conf.port->ops->link_up(c->conf.port);
+	if (up == c->port_up)
+		return;
+	if (!up)
+		control_count(c, CC_PORT_DOWNS);
+	c->port_up = up;
+	counter_set(&c->page->value[c->counters + CC_PORT_UP], up);
+	fprintf(stderr, up ? "dataplane: the port's link is up, %u bytes a packet\n"
+			   : "dataplane: the port's link is down: requests to other nodes end as unreachable\n",
+		c->conf.port->mtu);
+}
+
 static void *control_thread(void *arg)
 {
 	struct control *c = arg;
@@ -517,6 +536,7 @@ static void *control_thread(void *arg)
 		if (poll(p, 3 + top, growing ? 0 : 50) < 0 && errno != EINTR)
 			break;
 		lost_close(c);
+		port_watch(c);
 		garbage_collect(c);
 		regions_expire(c);
 		if ((p[1].revents && !admin_read(c)) || (p[2].revents & (POLLHUP | POLLIN)))
@@ -552,6 +572,10 @@ static const struct counter_info control_counter_info[CC_COUNT] = {
 	[CC_QUOTA_CONNECTIONS] = {"quota.connections", "connections", "beyond the user's quota, or all", COUNTER_SUM},
 	[CC_QUOTA_ENDPOINTS] = {"quota.endpoints", "requests", "for endpoints beyond the user's quota", COUNTER_SUM},
 	[CC_QUOTA_RINGS] = {"quota.rings", "requests", "for ring memory beyond the user's quota", COUNTER_SUM},
+	[CC_PORT_UP] = {"port.up", "ports", "1 while the link is up: a peer, or a carrier",
+			COUNTER_LEVEL},
+	[CC_PORT_DOWNS] = {"port.downs", "times", "the port's link has gone down", COUNTER_SUM},
+	[CC_PORT_MTU] = {"port.mtu", "bytes", "largest IP packet that the port carries", COUNTER_LEVEL},
 	[CC_QUOTA_REGIONS] = {"quota.regions", "requests", "for regions beyond the user's quota", COUNTER_SUM},
 };
 
@@ -609,6 +633,8 @@ int control_start(struct control *c, struct dp *dp)
 	c->incarnation = dp_incarnation(dp);
 	c->node = c->conf.node->id;
 	dp_counters_move(dp, c->page->value);
+	if (c->conf.port)
+		counter_set(&c->page->value[c->counters + CC_PORT_MTU], c->conf.port->mtu);
 	rc = recorder_start(c);
 	if (rc)
 		fprintf(stderr, "dataplane: no flight recorder: %s\n", strerror(-rc));

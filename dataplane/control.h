@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "dataplane/dp.h"
+#include "dataplane/port.h"
 #include "ipc/conf.h"
 #include "ipc/counters.h"
 
@@ -22,6 +23,7 @@ struct control;
 struct control_conf {
 	const struct node_conf *node;
 	const char *socket; /* path to listen on */
+	struct port *port; /* NULL: none; its link is watched */
 	int keeper, admin, lifeline;
 	int wake; /* event descriptor that wakes the loop */
 	int epoll; /* the loop's: processes' wakes are added to it */

@@ -73,7 +73,7 @@ struct command {
 /* Counted by this thread alone; on the page behind the counters of the core. */
 enum control_counter {
 	CC_REQUESTS, CC_MALFORMED, CC_REFUSED, CC_QUOTA_CONNECTIONS, CC_QUOTA_ENDPOINTS, CC_QUOTA_RINGS,
-	CC_QUOTA_REGIONS, CC_LOST, CC_COUNT
+	CC_QUOTA_REGIONS, CC_LOST, CC_PORT_UP, CC_PORT_DOWNS, CC_PORT_MTU, CC_COUNT
 };
 
 struct control {
@@ -102,6 +102,7 @@ struct control {
 	size_t trace_size;
 	int trace_fd;
 	unsigned tracers, packet_tracers;
+	bool port_up;
 
 	struct command command;
 	atomic_int wanted;

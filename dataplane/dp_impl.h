@@ -55,7 +55,7 @@ enum dp_counter {
 	DPC_GRANTS_LOST, DPC_LIMIT, DPC_QUOTA_LANES, DPC_QUOTA_REQUESTS, DPC_QUOTA_CHAINS,
 	DPC_QUOTA_CREDITS, DPC_STALLS, DPC_EVENTS_LATE, DPC_WAKES, DPC_CM_REJECTS, DPC_MAX_TURN_NS,
 	DPC_OWN_COUNT,
-	DPC_COUNT = DPC_OWN_COUNT + ROCE_C_COUNT,
+	DPC_COUNT = DPC_OWN_COUNT + ROCE_C_COUNT + (int)NETIF_STATS,
 };
 
 /* ---------------------------------------------------------------- handles and regions */

@@ -152,6 +152,7 @@ int main(int argc, char **argv)
 		if (port->ops->wait_fd(port) >= 0)
 			epoll_ctl(epoll, EPOLL_CTL_ADD, port->ops->wait_fd(port), &ev);
 	}
+	cc.port = port;
 	rc = control_new(&control, &cc);
 	if (rc)
 		return 1;

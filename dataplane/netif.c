@@ -72,6 +72,15 @@ struct netif {
 	struct neighbour neighbours[NEIGHBOURS];
 };
 
+const char *const netif_stat_names[NETIF_STATS] = {
+	"rx_not_ip", "rx_not_ours", "rx_malformed", "rx_echo", "tx_no_neighbour", "tx_overrun", "rx_discovery",
+	"tx_discovery"};
+const char *const netif_stat_help[NETIF_STATS] = {
+	"frames of another type than the port's address has", "to another address, port or protocol",
+	"with wrong lengths or checksums", "pings that were answered",
+	"that found no MAC for their address; the first waits, the others are lost", "lost because the port took none",
+	"ARP or neighbour discovery that came", "ARP or neighbour discovery that was sent"};
+
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 struct netif *netif_new(struct port *port, struct ip_addr address, uint16_t udp_port)

@@ -23,6 +23,12 @@ struct netif_stats {
 	uint64_t rx_arp, tx_arp; /* and neighbour discovery */
 };
 
+enum {
+	NETIF_STATS = sizeof(struct netif_stats) / sizeof(uint64_t)
+};
+/* Of each, in the order of struct netif_stats. */
+extern const char *const netif_stat_names[NETIF_STATS], *const netif_stat_help[NETIF_STATS];
+
 struct netif;
 
 /* Wraps @port (borrowed, must outlive it). Return: the interface, or NULL without memory. */

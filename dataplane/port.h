@@ -70,7 +70,8 @@ struct port_stats {
  * @wait_fd: a descriptor that polls readable when packets may be there, or -1 if the port must be
  *	polled.
  * @arm: ask that wait_fd wake once; returns 1 if packets are already there (do not sleep).
- * @link_up: 1 when a peer is attached or the carrier is up.
+ * @link_up: 1 when a peer is attached or the carrier is up. Any thread but the polled one: it may ask the
+ *	kernel.
  * @stats: totals since open.
  * @close: stop and free everything. Buffers still held by the caller become invalid.
  */

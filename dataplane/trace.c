@@ -230,6 +230,12 @@ uint32_t dp_counter_describe(struct counter_info *out)
 		strcpy(out->unit, "packets");
 		snprintf(out->help, sizeof(out->help), "%s", roce_counter_help[i]);
 	}
+	for (unsigned i = 0; i < NETIF_STATS; i++, out++) {
+		memset(out, 0, sizeof(*out));
+		snprintf(out->name, sizeof(out->name), "net.%s", netif_stat_names[i]);
+		strcpy(out->unit, "packets");
+		snprintf(out->help, sizeof(out->help), "%s", netif_stat_help[i]);
+	}
 	return DPC_COUNT;
 }
 
@@ -244,6 +250,9 @@ const uint64_t *dp_counters(struct dp *dp)
 	if (dp->roce)
 		memcpy(dp->counters + DPC_OWN_COUNT, roce_counters(dp->roce),
 		       ROCE_C_COUNT * sizeof(*dp->counters));
+	if (dp->nif)
+		memcpy(dp->counters + DPC_OWN_COUNT + ROCE_C_COUNT, netif_stats(dp->nif),
+		       sizeof(struct netif_stats));
 	return dp->counters;
 }
 

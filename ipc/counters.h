@@ -56,6 +56,12 @@ static inline uint64_t counters_read(const struct counters_page *page, uint32_t 
 	return __atomic_load_n(&page->value[i], __ATOMIC_RELAXED);
 }
 
+/* Of a level. */
+static inline void counter_set(uint64_t *value, uint64_t n)
+{
+	__atomic_store_n(value, n, __ATOMIC_RELAXED);
+}
+
 static inline void counter_add(uint64_t *value, uint64_t n)
 {
 	__atomic_store_n(value, *value + n, __ATOMIC_RELAXED);

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,8 @@ static void dpdk_close(struct port *p)
 		close(d->wait);
 	if (d->wake >= 0)
 		close(d->wake);
+	if (d->ask >= 0)
+		close(d->ask);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
@@ -217,7 +220,7 @@ static struct dpdk_port *port_new(const struct port_ops *ops)
 	if (!d)
 		return NULL;
 	d->port.ops = ops;
-	d->wait = d->wake = -1;
+	d->wait = d->wake = d->ask = -1;
 	pthread_mutex_init(&d->lock, NULL);
 	return d;
 }
@@ -258,6 +261,23 @@ static int server_path(struct dpdk_port *d)
 	memcpy(d->serves, path, len);
 	d->serves[len] = 0;
 	return 0;
+}
+
+/* "iface=" of a packet socket's arguments: DPDK says of these that they are up, whatever they are. */
+static void iface_watch(struct dpdk_port *d)
+{
+	const char *at = strstr(d->args, "iface=");
+	size_t len;
+
+	if (!at)
+		return;
+	at += 6;
+	len = strcspn(at, ",");
+	if (!len || len >= sizeof(d->iface) || memchr(at, '/', len)) /* vhost: a socket's path */
+		return;
+	memcpy(d->iface, at, len);
+	d->iface[len] = 0;
+	d->ask = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 
 static int open_end(struct dpdk_port *d, int rc, struct port **out)
@@ -315,6 +335,8 @@ static int dpdk_open(struct port **out, const struct port_conf *conf, char *err,
 		rc = device_open(d, conf, &o, err, errlen);
 	if (!rc && d->own_mac)
 		d->port.mtu = d->mtu_wanted;
+	if (!rc)
+		iface_watch(d);
 	free(text);
 	return open_end(d, rc, out);
 }

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "dataplane/ports/dpdk_port.h"
+#include "dataplane/ports/iface.h"
 
 static struct rte_mbuf *mbuf_of(struct pkt *pkt)
 {
@@ -177,7 +178,10 @@ unsigned dpdk_tx(struct port *p, struct pkt **pkts, unsigned n)
 
 int dpdk_link_up(struct port *p)
 {
-	return atomic_load_explicit(&dpdk_from(p)->link, memory_order_acquire);
+	struct dpdk_port *d = dpdk_from(p);
+
+	return atomic_load_explicit(&d->link, memory_order_acquire) &&
+	       (d->ask < 0 || iface_running(d->ask, d->iface));
 }
 
 void dpdk_stats(struct port *p, struct port_stats *out)

@@ -46,6 +46,8 @@ struct dpdk_port {
 	unsigned nstash;
 
 	char name[64];  /* of the device */
+	char iface[16]; /* kernel interface that it sends by and does not watch; empty: none */
+	int ask;        /* a socket to ask the kernel by; -1 */
 	char args[256]; /* of a virtual one */
 	bool pci, probed, begun;
 	char serves[sizeof(

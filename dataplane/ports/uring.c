@@ -34,6 +34,7 @@
 #include <unistd.h>
 
 #include "dataplane/ports/drivers.h"
+#include "dataplane/ports/iface.h"
 
 enum {
 	BUFFERS = 4096,
@@ -84,6 +85,7 @@ struct uring_port {
 	bool v6;
 	uint32_t headers, front, name_len;
 	struct ip_addr address;
+	char iface[IFNAMSIZ]; /* that has it; empty: not known */
 	uint16_t udp_port;
 	uint32_t nbuffers, free_buffer;
 	struct buffer *buffers;
@@ -372,8 +374,9 @@ static int uring_arm(struct port *p)
 
 static int uring_link_up(struct port *p)
 {
-	(void)p;
-	return 1;
+	struct uring_port *u = from(p);
+
+	return !u->iface[0] || iface_running(u->sock, u->iface);
 }
 
 static void uring_stats(struct port *p, struct port_stats *out)
@@ -500,6 +503,7 @@ static uint32_t interface_mtu(struct uring_port *u)
 		if (!interface_has(u, i))
 			continue;
 		strncpy(req.ifr_name, i->ifa_name, sizeof(req.ifr_name) - 1);
+		memcpy(u->iface, req.ifr_name, sizeof(u->iface));
 		if (!ioctl(u->sock, SIOCGIFMTU, &req) && req.ifr_mtu > 0)
 			mtu = (uint32_t)req.ifr_mtu;
 	}

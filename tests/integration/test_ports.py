@@ -3,6 +3,7 @@
 """Nodes on other ports than kernel UDP over IPv4, in a network namespace of the test's own: IPv6 over kernel UDP,
 over packet sockets by DPDK on a veth pair; the kernel pings a node there."""
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -130,6 +131,38 @@ class Ports(unittest.TestCase):
             self.assertEqual(ping.returncode, 0, ping.stdout + ping.stderr)
         near = subprocess.run(["ip", "-6", "neigh", "show", "fd00:1::2"], capture_output=True, text=True, check=True)
         self.assertRegex(near.stdout, "lladdr")
+
+    def test_link_down_and_up(self):
+        """A cable that is pulled and put in again: said, counted, and every request ends."""
+        if "dpdk" not in drivers():
+            self.skipTest("built without DPDK")
+        self.veth()
+        self.up([f"dpdk:net_af_packet0,iface=v{i};huge=off;memory_mb=160" for i in range(2)],
+                ["10.77.0.1", "10.77.0.2"])
+        port = lambda: [self.counters(i).get("port.up") for i in range(2)]  # noqa: E731
+        self.assertTrue(wait_for(lambda: port() == [1, 1]), self.counters(0))
+        self.assertEqual([self.counters(i)["port.mtu"] for i in range(2)], [1500, 1500])
+        client = self.client()
+        self.addCleanup(client.kill)
+        self.assertTrue(wait_for(lambda: self.counters(0)["links.tx"] > 200))
+        for count in (1, 2):
+            ip("link", "set", "v0", "down")  # and so v1 has no carrier
+            self.assertTrue(wait_for(lambda: port() == [0, 0]), port())
+            self.assertTrue(wait_for(lambda: self.links() == [0, 0]), self.links())
+            self.assertEqual([self.counters(i)["port.downs"] for i in range(2)], [count, count])
+            ip("link", "set", "v0", "up")
+            self.assertTrue(wait_for(lambda: port() == [1, 1]), port())
+            self.assertTrue(wait_for(lambda: self.links() == [1, 1]), self.links())
+            before = self.counters(0)["links.rx"]
+            self.assertTrue(wait_for(lambda: self.counters(0)["links.rx"] > before + 200), self.counters(0))
+        client.terminate()
+        text = client.communicate(timeout=30)[0]
+        self.assertEqual(client.returncode, 0, text)  # each request has ended, once
+        sent = re.search(r"(?m)^sent (\d+) ended (\d+) wrong 0$", text)
+        self.assertTrue(sent and sent.group(1) == sent.group(2), text)
+        self.assertRegex(text, r"(?m)^(UNREACHABLE|IN_DOUBT|NOT_SENT) ")
+        self.assertRegex(self.log("a"), r"the port's link is down: requests to other nodes end as unreachable\n")
+        self.assertIn("the port's link is up, 1500 bytes a packet", self.log("a"))
 
     def has_ping(self):
         return subprocess.run(["sh", "-c", "command -v ping"], capture_output=True, check=False).returncode == 0
