@@ -35,6 +35,7 @@ enum {
 	BUFFER_CACHE = 256,
 	MTU_DEFAULT = 4352, /* 4096 of RoCE payload and every header */
 	MTU_MAX = 9000,
+	MTU_AF_XDP = 3456, /* a buffer with all that is before its packet lies in one page */
 	ETHER_ROOM = 14 + 8 + 4, /* header, two VLAN tags, check sequence */
 	EAL_WORDS = 24,
 };
@@ -167,6 +168,8 @@ static int device_open(struct dpdk_port *d, const struct port_conf *conf, struct
 	if (buffers > BUFFERS_MAX)
 		buffers = BUFFERS_MAX;
 	d->mtu_wanted = conf->mtu && conf->mtu < MTU_MAX ? conf->mtu : MTU_DEFAULT;
+	if (!strncmp(d->name, "net_af_xdp", 10) && d->mtu_wanted > MTU_AF_XDP)
+		d->mtu_wanted = MTU_AF_XDP;
 	if (d->mtu_wanted < DPDK_MTU_MIN)
 		d->mtu_wanted = DPDK_MTU_MIN;
 	room += RTE_ALIGN_CEIL(d->mtu_wanted + ETHER_ROOM, 64);

@@ -59,8 +59,8 @@ class Ports(unittest.TestCase):
                 name=name, id=i + 1, dir=self.dir.path, port=ports[i], address=addresses[i], peer="ba"[i],
                 peer_id=2 - i, peer_address=addresses[1 - i]) + ("[service echo]\nexec = echo\n" if i else "")))
             out = svcctl("up", "-d", self.confs[i])
-            if out.returncode and "no device came of" in out.stderr:
-                self.skipTest(out.stderr.strip())
+            if out.returncode and "no device came of" in out.stderr + self.log(name):
+                self.skipTest(f"no such driver of DPDK here, or the kernel refuses it: {self.log(name).strip()}")
             self.assertEqual(out.returncode, 0, out.stderr + self.log(name))
         self.assertTrue(wait_for(lambda: self.links() == [1, 1], 10), self.log("a") + self.log("b"))
 
@@ -115,6 +115,20 @@ class Ports(unittest.TestCase):
         self.assertEqual(set(ended), {"OK"}, ended)
         # 1500 less IPv6's headers
         self.assertIn("link to b is up, 1024 bytes a packet", self.log("a"))
+
+    def test_af_xdp(self):
+        if "dpdk" not in drivers():
+            self.skipTest("built without DPDK")
+        if os.getuid():
+            self.skipTest("the driver loads a program into the kernel: only root may")
+        self.veth()
+        for name in ("v0", "v1"):  # room for what XDP puts before a frame in a page
+            ip("link", "set", name, "mtu", "3498")
+        self.up([f"dpdk:net_af_xdp{i},iface=v{i};huge=off;memory_mb=160" for i in range(2)], ["10.78.0.1", "10.78.0.2"])
+        ended = self.talk()
+        self.assertGreater(ended["OK"], 100, ended)
+        self.assertEqual(set(ended), {"OK"}, ended)
+        self.assertIn("link to b is up, 2048 bytes a packet", self.log("a"))
 
     def test_the_kernel_pings_a_node(self):
         """One end of the cable is the kernel's: it finds the node by neighbour discovery, and the node finds it."""
