@@ -86,16 +86,16 @@ static void print_text(const char *name, const struct state *s)
 	       s->leased >> 20, s->memory >> 20, s->sessions, s->sessions == 1 ? "" : "s",
 	       (double)s->round_trip_ns / 1e3);
 	if (s->count)
-		printf("  %-8s %-20s %-10s %10s %12s %12s %8s %6s %9s\n", "session", "program", "client", "MiB used",
-		       "calls", "launches", "queued", "error", "age s");
+		printf("  %-8s %-20s %-10s %10s %12s %12s %8s %6s %9s %9s\n", "session", "program", "client", "MiB used",
+		       "calls", "launches", "queued", "error", "busy s", "age s");
 	for (unsigned k = 0; k < s->count; k++) {
 		const struct gpu_stat_record *r = &s->list[k];
 		char client[24];
 
 		snprintf(client, sizeof(client), "%u/%u", r->source >> 24, r->source & 0xffffff);
-		printf("  %-8u %-20s %-10s %10.1f %12" PRIu64 " %12" PRIu64 " %8" PRIu64 " %6u %9.1f\n", r->session,
+		printf("  %-8u %-20s %-10s %10.1f %12" PRIu64 " %12" PRIu64 " %8" PRIu64 " %6u %9.1f %9.1f\n", r->session,
 		       r->program, client, (double)r->used / 1048576.0, r->calls, r->launches, r->queued, r->error,
-		       (double)r->age_ms / 1e3);
+		       (double)r->busy_ns / 1e9, (double)r->age_ms / 1e3);
 	}
 }
 
@@ -110,9 +110,11 @@ static void print_json(const char *name, const struct state *s, bool first)
 		printf("%s{\"session\": %u, \"program\": \"%s\", \"node\": %u, \"endpoint\": %u, \"pid\": %u, "
 		       "\"error\": %u, \"leased_bytes\": %" PRIu64 ", \"used_bytes\": %" PRIu64 ", \"calls\": %" PRIu64
 		       ", \"launches\": %" PRIu64 ", \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64
-		       ", \"queued\": %" PRIu64 ", \"age_ms\": %" PRIu64 "}",
+		       ", \"queued\": %" PRIu64 ", \"age_ms\": %" PRIu64
+		       ", \"busy_ms\": %.3f}",
 		       k ? ", " : "", r->session, r->program, r->source >> 24, r->source & 0xffffff, r->pid, r->error,
-		       r->leased, r->used, r->calls, r->launches, r->bytes_in, r->bytes_out, r->queued, r->age_ms);
+		       r->leased, r->used, r->calls, r->launches, r->bytes_in, r->bytes_out, r->queued, r->age_ms,
+		       (double)r->busy_ns / 1e6);
 	}
 	printf("]}");
 }

@@ -21,6 +21,7 @@ static const char usage[] =
 	"                      compiler; null, where kernels only take time (cpu)\n"
 	"  --memory-mib N      memory of the device, for all sessions (1024)\n"
 	"  --session-mib N     memory that one session may have at most (all of it)\n"
+	"  --share-percent N   a session may keep the device busy so much of the time (100)\n"
 	"  --sessions N        sessions at once, each a process, up to 48 (16)\n"
 	"  --cores N           threads that run a session's kernels (1)\n"
 	"  --capability N      compute capability that it says it has, 10 * major + minor (90)\n"
@@ -46,10 +47,10 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 	static const struct option list[] = {
 		{"device", 1, NULL, 'd'},   {"memory-mib", 1, NULL, 'm'}, {"session-mib", 1, NULL, 'q'},
 		{"sessions", 1, NULL, 's'}, {"cores", 1, NULL, 'c'},	  {"capability", 1, NULL, 'a'},
-		{"kernel-ns", 1, NULL, 'k'},
+		{"kernel-ns", 1, NULL, 'k'},  {"share-percent", 1, NULL, 'p'},
 		{NULL, 0, NULL, 0},
 	};
-	uint64_t memory = 1024, quota = 0, sessions = 16, cores = 1, capability = 90, kernel_ns = 0;
+	uint64_t memory = 1024, quota = 0, sessions = 16, cores = 1, capability = 90, kernel_ns = 0, share = 100;
 	const char *device = "cpu";
 	int c, rc = 0;
 
@@ -73,6 +74,9 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 		case 'a':
 			rc = number("capability", optarg, 50, 129, &capability);
 			break;
+		case 'p':
+			rc = number("share-percent", optarg, 1, 100, &share);
+			break;
 		case 'k':
 			rc = number("kernel-ns", optarg, 0, 1000000000, &kernel_ns);
 			break;
@@ -95,6 +99,7 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 	e->cores = (unsigned)cores;
 	e->capability = (unsigned)capability;
 	e->kernel_ns = kernel_ns;
+	e->share = (unsigned)share;
 	return rc;
 }
 

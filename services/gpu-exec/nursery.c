@@ -114,6 +114,7 @@ static void child(const struct nursery_birth *b, const int *fds)
 			   .compute_capability = b->capability,
 			   .kernel_ns = b->kernel_ns},
 		.socket = FD_KEPT,
+		.share = b->share,
 		.bounce_size = b->bounce_size,
 	};
 	sigset_t none;

@@ -16,7 +16,7 @@
 
 struct nursery_birth {
 	char device[16];
-	uint32_t cores, capability;
+	uint32_t cores, capability, share;
 	uint64_t limit, window_base, window_size, bounce_size, kernel_ns;
 };
 

@@ -183,6 +183,7 @@ static int worker_start(struct service *s, struct session *k, uint64_t base, uin
 	struct epoll_event ev = {.events = EPOLLIN, .data.u32 = k->number};
 	struct nursery_birth b = {.cores = e->cores,
 				  .capability = e->capability,
+				  .share = e->share,
 				  .limit = k->leased,
 				  .window_base = base,
 				  .window_size = size,
@@ -401,6 +402,7 @@ static void stat_fill(struct gpu_stat_record *r, const struct session *k, uint64
 		.bytes_in = atomic_load(&p->bytes_in),
 		.bytes_out = atomic_load(&p->bytes_out),
 		.queued = k->count,
+		.busy_ns = atomic_load(&p->busy_ns),
 		.age_ms = (now_ns - k->opened_ns) / 1000000,
 	};
 	memcpy(r->program, k->program, sizeof(r->program));

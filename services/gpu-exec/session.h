@@ -66,7 +66,7 @@ struct gpu_exec {
 	const struct gpu_device_ops *ops;
 	uint64_t memory, session_memory; /* bytes */
 	uint64_t kernel_ns;		 /* of the null device */
-	unsigned sessions_max, cores, capability;
+	unsigned sessions_max, cores, capability, share;
 	int epoll, nursery;
 	uint64_t leased;
 	uint32_t life;

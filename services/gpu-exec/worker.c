@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/gpu_dispatch.h"
@@ -28,6 +29,42 @@ static void answer(const struct gpu_worker *w, struct worker_head *h, const void
 	atomic_fetch_add_explicit(&w->conf.page->answers, 1, memory_order_release);
 }
 
+enum { BUCKET_NS = 20000000 }; /* a session that was idle may have so much at once, beyond its share */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * A token bucket of device time: @from to @to was used, the share of the time since the last look has come
+ * in. Who has used more than there was waits until that is made up for.
+ */
+static void share_take(struct gpu_worker *w, uint64_t from, uint64_t to)
+{
+	static int64_t tokens = BUCKET_NS;
+	static uint64_t looked;
+	int64_t in = looked ? (int64_t)((to - looked) * w->conf.share / 100) : 0;
+	uint64_t wait;
+	struct timespec ts;
+
+	atomic_fetch_add_explicit(&w->conf.page->busy_ns, to - from, memory_order_relaxed);
+	if (!w->conf.share || w->conf.share >= 100)
+		return;
+	looked = to;
+	tokens = tokens + in > BUCKET_NS ? BUCKET_NS : tokens + in;
+	tokens -= (int64_t)(to - from);
+	if (tokens >= 0)
+		return;
+	wait = (uint64_t)-tokens * 100 / w->conf.share;
+	ts = (struct timespec){.tv_sec = (time_t)(wait / 1000000000u), .tv_nsec = (long)(wait % 1000000000u)};
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
 /* Does a batch. What of it is wrong ends nothing but the call. */
 static void batch(struct gpu_worker *w, const uint8_t *calls, struct worker_head *h)
 {
@@ -35,6 +72,7 @@ static void batch(struct gpu_worker *w, const uint8_t *calls, struct worker_head
 	static char text[GPU_TEXT_MAX];
 	struct worker_page *page = w->conf.page;
 	uint32_t at = 0, size, n = 0;
+	uint64_t from = now_ns();
 	int rc = 0, first = 0;
 
 	text[0] = 0;
@@ -70,6 +108,7 @@ static void batch(struct gpu_worker *w, const uint8_t *calls, struct worker_head
 		memcpy(out, text, h->length);
 	}
 	atomic_store_explicit(&page->used, w->ops->used(w->dev), memory_order_relaxed);
+	share_take(w, from, now_ns());
 	answer(w, h, out);
 }
 

@@ -39,6 +39,7 @@ struct worker_head {
 struct worker_page {
 	_Atomic uint64_t answers; /* written to the socket so far */
 	_Atomic uint64_t used, calls, launches, bytes_in, bytes_out, error;
+	_Atomic uint64_t busy_ns; /* of the device, for kernels and copies */
 };
 
 struct worker_conf {
@@ -47,6 +48,7 @@ struct worker_conf {
 	int socket;
 	void *bounce;
 	uint64_t bounce_size;
+	unsigned share; /* percent of the time that its device may be busy; 0 or 100: all of it */
 	struct worker_page *page;
 };
 
