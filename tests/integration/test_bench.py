@@ -21,7 +21,7 @@ KEYS = {
     "gpu": ["gpu.launch.rate", "gpu.launch.client_ns", "gpu.launch.client_ns_over_raw", "gpu.sync.rtts", "gpu.read.rtts",
             "gpu.better_than_local", "gpu.overhead.chatty", "gpu.sync_ns", "gpu.module.again_us", "gpu.copy.h2d",
             "gpu.copy.d2h", "gpu.copy.h2d_pageable", "gpu.copy.d2h_pageable", "gpu.cpu.interp_over_jit.vadd",
-            "gpu.netreq.error_median", "gpu.netreq.error_worst", "gpu.netreq.gbps_min"],
+            "gpu.netreq.error_median", "gpu.netreq.error_worst"],
     "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
              "wire.detect_ms.node", "wire.trace_off", "wire.trace_on",
              "wire.read64_rate", "wire.read1m_bytes"],

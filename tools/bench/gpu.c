@@ -351,7 +351,7 @@ static int executors(struct bench *b, struct work *local)
 	char key[64];
 	int rc = work_start(b, &interpreter, "gpu_work_local", b->core[1], "interpreter", NULL);
 
-	for (unsigned k = 0; k < 5 && !rc; k++) {
+	for (unsigned k = 0; k < (b->quick ? 1 : 5) && !rc; k++) {
 		struct rounds ratio = {0};
 		double slow, fast;
 
