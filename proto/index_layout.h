@@ -117,6 +117,10 @@ _Static_assert(offsetof(struct index_super, root) == 56, "superblock");
 /* Table region, second line: the epoch of reclamation, 8 bytes, changed by clients with CAS. */
 #define INDEX_RECLAIM_OFFSET 64
 
+/* Table region, third line: everything has been repaired that the first so many of the deaths left, 8 bytes.
+ * Raised, with CAS, by who has walked through all of the table. */
+#define INDEX_REPAIRED_OFFSET 128
+
 /* The pin of client @cid: its epoch as a client 16 | the epoch that it is pinned at 48; 0 none. The first one
  * is written by the shard when it admits the client, all others by the client. */
 #define INDEX_PIN_EPOCH_MASK ((1ull << 48) - 1)

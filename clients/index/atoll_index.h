@@ -273,6 +273,10 @@ struct atoll_index_account {
 int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,
 		      struct atoll_index_report *report, struct atoll_index_account *out);
 
+/* How many of the deaths have been repaired by somebody who walked through the whole table, as
+ * atoll_index_repair does. One READ, waited for. 0; -EOPNOTSUPP a tree; or negative errno, as atoll_index_repair. */
+int atoll_index_repairs(struct atoll_index *ix, uint64_t *out);
+
 /* What a repair found and did. */
 struct atoll_index_repaired {
 	uint64_t subtables; /* looked at, those that were split included; nodes of a tree */

@@ -779,6 +779,13 @@ int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
 	return atoll_index_lost(ix) ? -ENOTCONN : engine_deaths(&ix->engine, out);
 }
 
+int atoll_index_repairs(struct atoll_index *ix, uint64_t *out)
+{
+	if (atoll_index_lost(ix))
+		return -ENOTCONN;
+	return ix->engine.race ? race_repairs(ix->engine.race, out) : -EOPNOTSUPP;
+}
+
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
 {
 	*out = ix->before;

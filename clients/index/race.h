@@ -165,6 +165,7 @@ int race_check(struct race *r, atoll_progress progress, void *arg, struct atoll_
 /* See atoll_index_repair. */
 int race_repair(struct race *r, struct atoll_index_repaired *out);
 int race_deaths(struct race *r, uint64_t *out);
+int race_repairs(struct race *r, uint64_t *out);
 
 /* Operations that have ended in doubt so far; valid until the engine is closed. */
 unsigned race_doubts(const struct race *r, const struct race_doubt **out);

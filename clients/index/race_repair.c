@@ -230,7 +230,7 @@ static int sub_take(struct repair *p, struct race_sub sub)
 	return rc;
 }
 
-int race_repair(struct race *r, struct atoll_index_repaired *out)
+static int walk(struct race *r, struct atoll_index_repaired *out)
 {
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
 	struct repair p = {
@@ -241,11 +241,6 @@ int race_repair(struct race *r, struct atoll_index_repaired *out)
 	};
 	int rc;
 
-	memset(out, 0, sizeof(*out));
-	if (r->active || r->split.state != RACE_SPLIT_IDLE)
-		return -EBUSY;
-	if (race_lost(r))
-		return -ENOTCONN;
 	p.lines = p.table + RACE_DUMP_TABLE;
 	p.lines_at = p.table_at + RACE_DUMP_TABLE;
 	p.blocks = p.lines + INDEX_CLIENTS * INDEX_LINE;
@@ -265,18 +260,59 @@ int race_repair(struct race *r, struct atoll_index_repaired *out)
 	return rc;
 }
 
-int race_deaths(struct race *r, uint64_t *out)
+/* 8 bytes of either region, waited for. */
+static int word_read(struct race *r, struct atoll_handle region, uint64_t at, uint64_t *out)
 {
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
-	struct verb v = race_read_verb(r, INDEX_DEATHS_OFFSET, 8, r->c.local_offset + after_ops);
+	struct verb v = race_read_verb(r, at, 8, r->c.local_offset + after_ops);
 	int rc;
 
 	if (r->active || r->split.state != RACE_SPLIT_IDLE)
 		return -EBUSY;
 	if (race_lost(r))
 		return -ENOTCONN;
-	v.remote = r->c.control;
+	v.remote = region;
 	rc = race_verbs_run(r, &v, 1, 1);
 	memcpy(out, r->c.local_base + after_ops, sizeof(*out));
 	return rc;
+}
+
+int race_deaths(struct race *r, uint64_t *out)
+{
+	return word_read(r, r->c.control, INDEX_DEATHS_OFFSET, out);
+}
+
+int race_repairs(struct race *r, uint64_t *out)
+{
+	return word_read(r, r->c.table, INDEX_REPAIRED_OFFSET, out);
+}
+
+/* The first @deaths have been repaired. */
+static int repairs_raise(struct race *r, uint64_t deaths)
+{
+	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP, old;
+	struct verb v = race_read_verb(r, INDEX_REPAIRED_OFFSET, 8, r->c.local_offset + after_ops);
+	int rc = race_repairs(r, &old);
+
+	v.op = VERB_CAS;
+	while (!rc && old < deaths) {
+		v.compare = old;
+		v.swap = deaths;
+		rc = race_verbs_run(r, &v, 1, 1);
+		memcpy(&old, r->c.local_base + after_ops, sizeof(old));
+		if (old == v.compare)
+			break;
+	}
+	return rc;
+}
+
+int race_repair(struct race *r, struct atoll_index_repaired *out)
+{
+	uint64_t deaths;
+	int rc = race_deaths(r, &deaths); /* before the client table is read */
+
+	memset(out, 0, sizeof(*out));
+	if (!rc)
+		rc = walk(r, out);
+	return rc ? rc : repairs_raise(r, deaths);
 }

@@ -29,6 +29,7 @@ KEYS = {
               "index.get_rate", "index.load_factor", "index.log_bytes", "index.rtts_cached.get", "index.splits", "index.ycsb_rate.A",
               "index.ycsb_rate_ft_off.A", "index.ycsb_rate.insert",
               "index.tree_rtts.get", "index.tree_rtts.put"],
+    "repair": ["repair.recovery_ms"],
 }
 
 
@@ -74,6 +75,11 @@ class Bench(unittest.TestCase):
         trips = index["rtts"]
         self.assertEqual([trips[op] for op in ("get", "put", "insert", "delete")], [2, 3, 3, 3])
 
+    def test_repair(self):
+        repair = self.run_one("repair")
+        self.assertLess(repair["recovery_ms"], 4000)
+        self.assertEqual(repair.get("failures", 0), 0)
+
     def test_ops(self):
         # Memory that nobody has used yet is none: a heap of 256 MiB is there, and empty.
         self.assertLess(self.run_one("ops")["idle_mib"], 150)
@@ -94,7 +100,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(bench().returncode, 2)
         out = bench("moon")
         self.assertEqual((out.returncode, out.stdout), (2, ""))
-        self.assertIn("ipc, wire, index, ops and rivals", out.stderr)
+        self.assertIn("ipc, wire, index, repair, gpu, ops and rivals", out.stderr)
 
 
 if __name__ == "__main__":

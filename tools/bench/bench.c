@@ -169,6 +169,9 @@ static const struct {
 	{"ipc", bench_ipc},
 	{"wire", bench_wire},
 	{"index", bench_index},
+#ifdef ATOLL_HAVE_INDEX
+	{"repair", bench_repair},
+#endif
 #ifdef ATOLL_HAVE_GPU
 	{"gpu", bench_gpu},
 #endif
@@ -178,11 +181,12 @@ static const struct {
 
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index|gpu|ops|rivals [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|repair|gpu|ops|rivals [--json] [--quick] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
 	      "  index    the remote index\n"
+	      "  repair   what a dead client leaves in it: how soon it is repaired\n"
 	      "  gpu      CUDA calls on a device of the other node\n"
 	      "  ops      start, restart and idle cost of a whole node\n"
 	      "  rivals   other programs beside this one; those that are installed\n"
@@ -252,7 +256,7 @@ int main(int argc, char **argv)
 		results_print(&b);
 		return 0;
 	}
-	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, gpu, ops and rivals\n",
+	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, repair, gpu, ops and rivals\n",
 		argv[optind]);
 	return 2;
 }
