@@ -315,6 +315,9 @@ struct rig_scan {
 	uint32_t klen;
 	uint8_t key[RIG_KEY_MAX];
 	unsigned seen[RIG_KEYS];
+	uint64_t value[RIG_KEYS]; /* of those */
+	uint64_t called;
+	struct rig_client *client;
 };
 
 static inline int rig_scan_entry(void *arg, const void *key, size_t klen, const void *value,
@@ -332,7 +335,10 @@ static inline int rig_scan_entry(void *arg, const void *key, size_t klen, const 
 	s->klen = (uint32_t)klen;
 	g->failures += rig_value_read(g, value, (uint32_t)vlen) == UINT64_MAX;
 	for (unsigned k = 0; k < g->nkeys; k++)
-		s->seen[k] += g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0;
+		if (g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0) {
+			s->seen[k]++;
+			s->value[k] = rig_value_read(g, value, (uint32_t)vlen);
+		}
 	return 0;
 }
 
@@ -351,8 +357,31 @@ static inline bool rig_scan(struct rig *g, unsigned client, struct rig_scan *s, 
 	memset(s, 0, sizeof(*s));
 	s->rig = g;
 	s->reverse = reverse;
+	s->client = &g->client[client];
+	s->called = ++g->tick;
 	return tree_scan(g->client[client].tree, NULL, 0, reverse, 0, rig_scan_entry, rig_scan_done,
 			 s) == 0;
+}
+
+/* A scan that has ended, in the history: of each key it has seen the value, or that it is not there, at one instant. */
+static inline void rig_scan_record(struct rig *g, const struct rig_scan *s)
+{
+	uint64_t returned = ++g->tick;
+
+	for (unsigned k = 0; k < g->nkeys && g->ncalls < RIG_HISTORY; k++)
+		g->call[g->ncalls++] = (struct rig_call){
+			.rig = g,
+			.client = s->client,
+			.finished = true,
+			.op = {
+				.key = k,
+				.called = s->called,
+				.returned = returned,
+				.value = s->value[k],
+				.kind = LIN_GET,
+				.result = s->seen[k] ? LIN_OK : LIN_ABSENT,
+			},
+		};
 }
 
 static inline void rig_chunk(struct rig *g, unsigned i)
