@@ -41,8 +41,11 @@ int gpu_attribute(const struct gpu_result_info *i, int a)
 		return (int)i->l2_bytes;
 	case 39:
 		return (int)i->threads_multiprocessor;
+	case 19: /* memory of the host can be mapped */
 	case 41: /* unified addressing */
+	case 83: /* managed memory; but not with both sides at once */
 	case 95: /* cooperative launch */
+	case 115: /* pools of memory */
 		return 1;
 	case 51:
 		return 32;

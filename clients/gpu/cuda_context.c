@@ -349,9 +349,17 @@ API(cuCtxCreate_v3(struct context **c, const void *affinity, int n, unsigned fla
 	return affinity || n ? GPUE_NOT_SUPPORTED : cuCtxCreate_v2(c, flags, device);
 }
 
-API(cuCtxCreate_v4(struct context **c, const void *params, unsigned flags, int device))
+struct context_params { /* affinities, and graphics that share the device */
+	const void *affinity;
+	int count;
+	const void *graphics;
+};
+
+API(cuCtxCreate_v4(struct context **c, const struct context_params *p, unsigned flags, int device))
 {
-	return params ? GPUE_NOT_SUPPORTED : cuCtxCreate_v2(c, flags, device);
+	if (p && (p->affinity || p->count || p->graphics))
+		return GPUE_NOT_SUPPORTED;
+	return cuCtxCreate_v2(c, flags, device);
 }
 
 API(cuCtxDestroy_v2(struct context *c))

@@ -165,7 +165,7 @@ enum {
 };
 
 /* What the devices have: they are not to be changed, so that less may be asked for and more may not. */
-static const size_t limits[LIMITS] = {1024, 1 << 20, 8 << 20};
+static const size_t limits[LIMITS] = {16 << 10, 1 << 20, 64 << 20};
 
 EXPORT cudaError_t cudaDeviceGetLimit(size_t *value, int limit);
 EXPORT cudaError_t cudaDeviceGetLimit(size_t *value, int limit)

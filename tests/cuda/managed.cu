@@ -61,7 +61,10 @@ int main()
 	const int n = 1 << 20;
 	int failures = 0;
 	float *x, *y;
+	cudaDeviceProp prop;
 
+	CUDA(cudaGetDeviceProperties(&prop, 0));
+	CHECK(prop.managedMemory && prop.canMapHostMemory && !prop.concurrentManagedAccess);
 	CUDA(cudaMallocManaged(&x, n * sizeof(float)));
 	CUDA(cudaMallocManaged(&y, n * sizeof(float)));
 	for (int i = 0; i < n; i++) {

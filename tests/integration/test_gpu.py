@@ -211,6 +211,29 @@ class Gpu(unittest.TestCase):
             self.assertEqual(out.returncode, 1)
             self.assertIn(why, out.stderr)
 
+    def test_nvml(self):
+        """What monitors ask: devices, names, memory; and a question that is not answered."""
+        code = """
+import ctypes
+n = ctypes.CDLL("libnvidia-ml.so.1")
+count, device, name, memory = ctypes.c_uint(), ctypes.c_void_p(), ctypes.create_string_buffer(96), (ctypes.c_ulonglong * 3)()
+assert n.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 1  # not begun
+assert n.nvmlInit_v2() == 0 and n.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 and count.value == 1
+assert n.nvmlDeviceGetHandleByIndex_v2(1, ctypes.byref(device)) == 2
+assert n.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(device)) == 0
+assert n.nvmlDeviceGetName(device, name, 4) == 7
+assert n.nvmlDeviceGetName(device, name, 96) == 0
+assert n.nvmlDeviceGetMemoryInfo(device, memory) == 0 and memory[0] == memory[1] + memory[2] > 0
+assert n.nvmlDeviceGetTemperature(device, 0, ctypes.byref(count)) == 3
+assert n.nvmlDeviceGetName(ctypes.c_void_p(8), name, 96) == 2
+assert n.nvmlShutdown() == 0
+print(name.value.decode())
+"""
+        out = subprocess.run([AGPU, "run", sys.executable, "-c", code], env=self.env, capture_output=True, text=True,
+                             timeout=60, check=False)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIn("Atoll", out.stdout)
+
     @unittest.skipUnless(NVCC, "nvcc is not installed: no CUDA programs to run")
     def test_programs(self):
         """CUDA programs as their users compile them."""

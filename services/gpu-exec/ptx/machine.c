@@ -10,7 +10,7 @@
 #define THREADS_OF_A_MULTIPROCESSOR 2048u
 #define BLOCKS_OF_A_MULTIPROCESSOR  32u
 #define SHARED_OF_A_BLOCK	    (227u << 10)
-#define HEAP_BYTES		    (8u << 20)
+#define HEAP_BYTES		    (64u << 20)
 #define DYNAMIC_ALIGN		    128u /* what TMA and vectors may ask of dynamic shared memory */
 
 /* ------------------------------------------------------------------------------ ranges */

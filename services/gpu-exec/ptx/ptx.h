@@ -94,7 +94,7 @@ struct ptx_machine_config {
 	unsigned cores;		     /* threads that run blocks, the caller's among them; 0: one */
 	unsigned multiprocessors;    /* %nsmid, and bound of cooperative launches; 0: cores */
 	unsigned compute_capability; /* as 10 * major + minor: 90; 0: 90 */
-	uint64_t heap_bytes;	     /* for malloc in kernels; 0: 8 MiB */
+	uint64_t heap_bytes;	     /* for malloc in kernels; 0: 64 MiB */
 	uint64_t stack_bytes;	     /* a thread's stack for calls, on top of frames; 0: 1 KiB */
 	uint32_t shared_bytes_max;   /* of a block, static and dynamic; 0: 227 KiB */
 	enum ptx_executor executor;
