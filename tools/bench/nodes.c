@@ -275,7 +275,7 @@ static int raw_dpdk(struct bench *b, double seconds, struct latency *out)
 int nodes_raw_limit(struct bench *b, struct nodes_limit *out)
 {
 	enum { HEADERS = 14 + 20 + 8 + 12, AETH = 4, ICRC = 4 };
-	double seconds = b->quick ? 0.05 : 0.1, packets;
+	double seconds = b->quick ? 0.05 : 0.1, packets = 0;
 	char text[2048];
 	int rc = raw_dpdk_text(b, seconds, HEADERS + 64 + ICRC, text, sizeof(text));
 
