@@ -160,6 +160,41 @@ class Metrics(unittest.TestCase):
         out = svcctl("down", "--json", "/nonexistent")
         self.assertEqual(out.returncode, 1)
 
+    def test_ends_at_once(self):
+        for _ in range(10):
+            p = subprocess.Popen([SVCCTL, "metrics", "--http-port", "0", "--dir", self.dir.path],
+                                 stdout=subprocess.PIPE, text=True)
+            self.addCleanup(p.kill)
+            self.assertIn("http://", p.stdout.readline())
+            p.terminate()  # it may be just about to wait
+            self.assertEqual(p.wait(5), 0)
+            p.stdout.close()
+
+    def test_a_node_that_is_somebody_elses(self):
+        """What it says goes to our terminal, but cannot command it."""
+        path = os.path.join(self.dir.path, "evil")
+        os.mkdir(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.bind(f"{path}/svcctl.sock")
+            s.listen(8)
+
+            def answer():
+                for _ in range(3):
+                    c, _ = s.accept()
+                    with c:
+                        c.recv(64)
+                        c.send(b"0node\tevil\t\x1b]0;owned\x07\t5\nprocess\techo\t\x1b[2J\x7f\t1\t0\t0\n")
+
+            t = threading.Thread(target=answer)
+            t.start()
+            for command in (["status"], ["top", "--once", "--interval-ms", "10"]):
+                out = svcctl(*command, path).stdout
+                self.assertIn("evil", out)
+                self.assertNotRegex(out, r"[\x00-\x08\x0b-\x1f\x7f]")
+            t.join(10)
+        os.remove(f"{path}/svcctl.sock")
+        os.rmdir(path)
+
     def test_down(self):
         """What is down is shown as such, and is no error to ask for."""
         path = os.path.join(self.dir.path, "c")

@@ -152,6 +152,10 @@ int client_ask(const struct target *t, const char *request, char **text)
 		return rc ? rc : n == 0 ? -ECONNRESET : -ETIMEDOUT;
 	}
 	buf[n] = 0;
+	/* it may be somebody else's node, and goes to this one's terminal */
+	for (char *c = buf; *c; c++)
+		if (((unsigned char)*c < ' ' && *c != '\n' && *c != '\t') || *c == 127)
+			*c = '?';
 	*text = buf;
 	return buf[0] == '0' ? 0 : 1;
 }

@@ -162,6 +162,7 @@ char *metrics_text(int n, const struct target *targets)
 /* ---------------------------------------------------------------- the server */
 
 static volatile sig_atomic_t over;
+static sigset_t waiting_mask; /* signals come while something is waited for, and at no other time: none is missed */
 
 static void on_signal(int sig)
 {
@@ -173,9 +174,10 @@ static void on_signal(int sig)
 static bool wait_until(int fd, short events, uint64_t until)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	uint64_t now = clock_now_ns();
+	uint64_t now = clock_now_ns(), left = now < until ? until - now : 0;
+	struct timespec t = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
 
-	return now < until && poll(&p, 1, (int)((until - now) / 1000000) + 1) == 1;
+	return left && ppoll(&p, 1, &t, &waiting_mask) == 1;
 }
 
 static void send_all(int fd, const char *text, size_t len, uint64_t until)
@@ -249,9 +251,10 @@ int metrics_serve(int n, const struct target *targets, uint16_t port)
 	struct sockaddr_in here = {.sin_family = AF_INET,
 				   .sin_port = htons(port),
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sigaction sa = {.sa_handler = on_signal}; /* no SA_RESTART: accept returns */
+	struct sigaction sa = {.sa_handler = on_signal};
+	sigset_t ending;
 	socklen_t len = sizeof(here);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -263,13 +266,21 @@ int metrics_serve(int n, const struct target *targets, uint16_t port)
 			close(fd);
 		return 1;
 	}
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ending, &waiting_mask);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	printf("http://127.0.0.1:%u/metrics\n", ntohs(here.sin_port));
 	fflush(stdout);
 	while (!over) {
-		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		int client;
 
+		if (ppoll(&p, 1, NULL, &waiting_mask) != 1)
+			continue;
+		client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 		if (client < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 				poll(NULL, 0, 100); /* it stays in the queue: do not spin on it */
