@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Others' programs and this one, turn by turn on the same two cores: UCX and libfabric over TCP and over
- * shared memory, sockperf, Redis. Where theirs is a library that a client calls in its own process and ours is
+ * shared memory, sockperf, Redis, DPDK's testpmd. Where theirs is a library that a client calls in its own process and ours is
  * a process that serves several, ours has a hand-over more; that is part of what is compared.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/bench/beside.h"
 #include "tools/bench/loops.h"
@@ -30,7 +31,8 @@ static struct rival ucx = {"ucx_perftest", "ucx-utils", false, false};
 static struct rival fabric = {"fi_pingpong", "libfabric-bin", false, false};
 static struct rival sockperf = {"sockperf", "sockperf", false, false};
 static struct rival redis = {"redis-benchmark", "redis-server", false, false};
-static struct rival *const all[] = {&ucx, &fabric, &sockperf, &redis};
+static struct rival testpmd = {"dpdk-testpmd", "dpdk-dev", false, false};
+static struct rival *const all[] = {&ucx, &fabric, &sockperf, &redis, &testpmd};
 
 /* Failed once: left out from then on, and said to be. */
 static void rival_lost(struct rival *r, const char *what, int rc)
@@ -172,6 +174,38 @@ static int sockperf_run(struct bench *b, double *ns)
 	return 0;
 }
 
+/* Frames a second that testpmd forwards and does nothing else with, on the devices of the shared-memory link: one
+ * of them at each end sends back what it gets, as many under way as our messages have. It goes on until its time is
+ * up, and says each second how many they were: the best of those. */
+static int testpmd_run(struct bench *b, const struct nodes *n, double *rate)
+{
+	static const char common[] = "--no-huge --no-shconf --no-telemetry --no-pci -m 128";
+	static const char forward[] = "--forward-mode=io --port-topology=loop --no-mlockall --disable-link-check"
+				      " --total-num-mbufs=4096 --burst=64 --stats-period 1";
+	char path[128], server[640], client[640], text[RIVAL_TEXT_MAX];
+	struct rival_pair p = {.server = server, .client = client, .path = path, .patience_ms = b->quick ? 3500 : 5000};
+	double pps;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/testpmd.sock", n->dir);
+	snprintf(server, sizeof(server),
+		 "dpdk-testpmd --lcores 0@%d,1@%d %s --vdev virtio_user0,path=%s,queues=1,server=1 -- %s --tx-first",
+		 b->core[1], b->core[1], common, path, forward);
+	snprintf(client, sizeof(client),
+		 "dpdk-testpmd --lcores 0@%d,1@%d %s --vdev net_vhost0,iface=%s,queues=1,client=1 -- %s --auto-start",
+		 b->core[0], b->core[0], common, path, forward);
+	unlink(path);
+	rc = rival_run(b, &p, text);
+	unlink(path);
+	if (rc != -ETIMEDOUT)
+		return rc ? rc : -EPROTO;
+	*rate = 0;
+	for (const char *at = text; (at = strstr(at, "Rx-pps:")) != NULL; at++)
+		if (number_after(at, "Rx-pps:", &pps) && pps > *rate)
+			*rate = pps;
+	return *rate > 0 ? 0 : -EPROTO;
+}
+
 /* ---------------------------------------------------------------- Redis */
 
 static pid_t redis_pid;
@@ -218,7 +252,7 @@ struct figures {
 	struct rounds line, ucx_rate, ucx_1m, ucx_get, ucx_rtt, shm_rate, shm_1m, shm_rtt, fabric_tcp,
 		fabric_shm, sockperf, redis;
 	struct rounds rate, large, read64, rtt, gets;
-	struct rounds over_rate, over_1m, over_get, over_rtt, over_redis;
+	struct rounds forward, testpmd, over_rate, over_1m, over_get, over_rtt, over_redis, over_testpmd;
 };
 
 /* Between dataplanes in loops of their own; the nodes are not there yet. */
@@ -226,13 +260,23 @@ static int round_loops(struct bench *b, const struct nodes *n, bool shm, struct 
 {
 	struct latency ping, read8;
 	struct ucx_result u;
-	double ns;
+	double ns, forward;
 	int rc = loops_round(b, n, shm, &ping, &read8);
 
 	if (rc)
 		return rc;
 	rounds_add(&f->line, line_trip(b));
 	rounds_add(&f->rtt, ping.p50);
+	rc = loops_forward(b, n, shm, &forward);
+	if (rc)
+		return rc;
+	rounds_add(&f->forward, forward);
+	if (shm && testpmd.there && (rc = testpmd_run(b, n, &ns)) != 0)
+		rival_lost(&testpmd, "io-forward", rc);
+	if (shm && testpmd.there) {
+		rounds_add(&f->testpmd, ns);
+		rounds_add(&f->over_testpmd, forward / ns);
+	}
 	if (ucx.there && (rc = ucx_run(b, false, "ucp_am_lat -s 64", b->quick ? 2000 : 10000, &u)) != 0)
 		rival_lost(&ucx, "am_lat over TCP", rc);
 	if (ucx.there) {
@@ -350,12 +394,14 @@ static void say_all(struct bench *b, const struct figures *f)
 	say("rivals.client_read64_over_ucx_tcp", &f->over_get, "", idle_few_cores() ? 2 : 1);
 	say("rivals.message_rtt_over_ucx_tcp", &f->over_rtt, "", 0.25);
 	say("rivals.index_get_over_redis", &f->over_redis, "", -1.5);
+	say("rivals.port_forward_over_testpmd", &f->over_testpmd, "", -0.3);
 	say("rivals.machine.cache_line_ns", &f->line, "ns", 0);
 	say("rivals.atoll.read64_rate", &f->rate, "reads/s", 0);
 	say("rivals.atoll.read1m_bytes", &f->large, "bytes/s", 0);
 	say("rivals.atoll.client_read64_ns", &f->read64, "ns", 0);
 	say("rivals.atoll.message_rtt_ns", &f->rtt, "ns", 0);
 	say("rivals.atoll.index_get_rate", &f->gets, "gets/s", 0);
+	say("rivals.atoll.forward_rate", &f->forward, "messages/s", 0);
 	say("rivals.ucx_tcp.get64_rate", &f->ucx_rate, "gets/s", 0);
 	say("rivals.ucx_tcp.get1m_bytes", &f->ucx_1m, "bytes/s", 0);
 	say("rivals.ucx_tcp.get64_ns", &f->ucx_get, "ns", 0);
@@ -367,6 +413,7 @@ static void say_all(struct bench *b, const struct figures *f)
 	say("rivals.libfabric_shm.rtt_ns", &f->fabric_shm, "ns", 0);
 	say("rivals.sockperf_tcp.rtt_ns", &f->sockperf, "ns", 0);
 	say("rivals.redis.get_rate", &f->redis, "gets/s", 0);
+	say("rivals.testpmd.forward_rate", &f->testpmd, "packets/s", 0);
 }
 
 int bench_rivals(struct bench *b)
