@@ -30,6 +30,108 @@ KERNEL_TEST(cub, "cub.ptx")
 	assert_memory_equal(sorted, want, sizeof(want));
 }
 
+/* Small numbers that a half and a bf16 have exactly, and so their sums. */
+static float small(int k)
+{
+	return (float)((k * 7 + k / 16 * 3) % 17 - 8) / 4;
+}
+
+static uint16_t half_of(float f, bool bf16)
+{
+	_Float16 h = (_Float16)f;
+	uint32_t u;
+	uint16_t bits;
+
+	memcpy(&u, &f, 4);
+	memcpy(&bits, &h, 2);
+	return bf16 ? (uint16_t)(u >> 16) : bits;
+}
+
+static float of_half(uint16_t bits)
+{
+	_Float16 h;
+
+	memcpy(&h, &bits, 2);
+	return (float)h;
+}
+
+KERNEL_TEST(wmma, "matrix.ptx")
+{
+	static const char *const kernels[] = {"wmma_half", "wmma_bf16", "wmma_half_sums"};
+
+	for (int which = 0; which < 3; which++) {
+		uint16_t *a = rig_buffer(r, 512), *b = rig_buffer(r, 512), *ch = rig_buffer(r, 512);
+		float *c = rig_buffer(r, 1024);
+
+		for (int k = 0; k < 256; k++) {
+			a[k] = half_of(small(k), which == 1);
+			b[k] = half_of(small(k + 5), which == 1);
+			c[k] = (float)(k % 5);
+			ch[k] = half_of((float)(k % 5), false);
+		}
+		RUN(r, kernels[which], G(1, 1, 1), G(32, 1, 1), 0, P(a), P(b), which == 2 ? P(ch) : P(c));
+		for (int i = 0; i < 16; i++)
+			for (int j = 0; j < 16; j++) {
+				float want = (float)((i * 16 + j) % 5);
+
+				for (int k = 0; k < 16; k++)
+					want += small(which == 1 ? i + k * 16 : i * 16 + k) *
+						small((which == 0 ? j * 16 + k : k * 16 + j) + 5);
+				assert_true((which == 2 ? of_half(ch[i * 16 + j]) : c[i * 16 + j]) == 2 * want);
+			}
+	}
+}
+
+KERNEL_TEST(mma, "matrix.ptx")
+{
+	uint16_t *a = rig_buffer(r, 512), *b = rig_buffer(r, 256);
+	float *c = rig_buffer(r, 512), *fa = rig_buffer(r, 512), *fb = rig_buffer(r, 256);
+
+	for (int k = 0; k < 256; k++)
+		a[k] = half_of(small(k), false);
+	for (int k = 0; k < 128; k++) {
+		b[k] = half_of(small(k + 3), false);
+		fa[k] = small(k + 1);
+	}
+	for (int k = 0; k < 64; k++)
+		fb[k] = small(k + 2);
+	RUN(r, "mma_half", G(1, 1, 1), G(32, 1, 1), 0, P(a), P(b), P(c));
+	for (int i = 0; i < 16; i++)
+		for (int j = 0; j < 8; j++) {
+			float want = (float)(1 + j % 2 + i / 8 * 2);
+
+			for (int k = 0; k < 16; k++)
+				want += small(i * 16 + k) * small(j * 16 + k + 3);
+			assert_true(c[i * 8 + j] == want);
+		}
+	RUN(r, "mma_tf32", G(1, 1, 1), G(32, 1, 1), 0, P(fa), P(fb), P(c));
+	for (int i = 0; i < 16; i++)
+		for (int j = 0; j < 8; j++) {
+			float want = 0;
+
+			for (int k = 0; k < 8; k++)
+				want += small(i * 8 + k + 1) * small(k * 8 + j + 2);
+			assert_true(c[i * 8 + j] == want);
+		}
+}
+
+/* A warp that has lost lanes cannot multiply: an error, and nobody waits for ever. */
+static void test_mma_alone(void **state)
+{
+	(void)state;
+	for (unsigned e = 0; e < 2; e++) {
+		static const uint32_t few[3] = {20, 1, 1};
+		struct rig r;
+		uint64_t args[3];
+
+		rig_open(&r, e ? PTX_EXEC_JIT : PTX_EXEC_INTERPRETER, "matrix.ptx");
+		for (unsigned k = 0; k < 3; k++)
+			args[k] = P(rig_buffer(&r, 1024));
+		assert_int_equal(rig_try(&r, "wmma_half", G(1, 1, 1), few, 0, args, 3), PTX_ERR_LAUNCH_FAILED);
+		rig_close(&r);
+	}
+}
+
 /* A block that a kernel was compiled for fits a multiprocessor, however many values its PTX names. */
 static void test_registers(void **state)
 {
@@ -84,6 +186,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cub),
+		cmocka_unit_test(test_wmma),
+		cmocka_unit_test(test_mma),
+		cmocka_unit_test(test_mma_alone),
 		cmocka_unit_test(test_registers),
 		cmocka_unit_test(test_change_over),
 	};

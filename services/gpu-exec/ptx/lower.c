@@ -437,7 +437,8 @@ unsigned take_vec(struct stmt *s)
 void lower(struct parser *p, struct stmt *s)
 {
 	static const struct lowering *const tables[] = {lower_int,	 lower_float,  lower_moves,
-							lower_memory, lower_atomic, lower_warp};
+							lower_memory, lower_atomic, lower_warp,
+							lower_matrix};
 
 	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (const struct lowering *l = tables[t]; l->name; l++)

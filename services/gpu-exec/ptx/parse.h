@@ -212,7 +212,7 @@ void lower_float_op(struct parser *p, struct stmt *s, unsigned op, unsigned type
 void lower_pred_logic(struct parser *p, struct stmt *s, unsigned op, unsigned operands);
 
 extern const struct lowering lower_int[], lower_float[], lower_moves[], lower_memory[], lower_atomic[],
-	lower_warp[];
+	lower_warp[], lower_matrix[];
 
 /* An instruction with a destination and up to three operands, all of @type. */
 struct insn *lower_plain(struct parser *p, struct stmt *s, unsigned op, run_fn *run, unsigned type,
