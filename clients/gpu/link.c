@@ -417,7 +417,12 @@ int link_open(struct gpu *g, const char *target)
 {
 	static const struct atoll_handlers handlers = {
 		.reply = on_reply, .event = on_event, .completion = on_completion};
-	struct atoll_endpoint_conf conf = {.name = "gpu-client", .kind = CTL_KIND_CLIENT};
+	struct atoll_endpoint_conf conf = {
+		.name = "gpu-client",
+		.kind = CTL_KIND_CLIENT,
+		/* Waiting for a device takes long; on a shared core the dataplane has better use for the time. */
+		.idle = idle_few_cores() ? IDLE_MODE_BLOCK : IDLE_MODE_AUTO,
+	};
 	char err[256] = "";
 	int rc;
 
