@@ -36,23 +36,24 @@ static float small(int k)
 	return (float)((k * 7 + k / 16 * 3) % 17 - 8) / 4;
 }
 
+/* Of numbers that it has exactly. */
 static uint16_t half_of(float f, bool bf16)
 {
-	_Float16 h = (_Float16)f;
+	int exponent = 0;
+	float m = frexpf(fabsf(f), &exponent); /* from a half to one */
 	uint32_t u;
-	uint16_t bits;
 
 	memcpy(&u, &f, 4);
-	memcpy(&bits, &h, 2);
-	return bf16 ? (uint16_t)(u >> 16) : bits;
+	if (bf16)
+		return (uint16_t)(u >> 16);
+	return f == 0 ? 0 : (uint16_t)((f < 0 ? 0x8000 : 0) | (exponent + 14) << 10 | ((int)(m * 2048) & 0x3ff));
 }
 
-static float of_half(uint16_t bits)
+static float of_half(uint16_t h)
 {
-	_Float16 h;
+	float v = h & 0x7fff ? ldexpf((float)((h & 0x3ff) | 0x400), (h >> 10 & 31) - 25) : 0;
 
-	memcpy(&h, &bits, 2);
-	return (float)h;
+	return h >> 15 ? -v : v;
 }
 
 KERNEL_TEST(wmma, "matrix.ptx")

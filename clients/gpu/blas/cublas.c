@@ -6,6 +6,7 @@
  *
  * Functions that are not there are exported and answer CUBLAS_STATUS_NOT_SUPPORTED.
  */
+#include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -616,10 +617,20 @@ BLAS(cublasIdamin_v2(struct handle *h, int n, const double *x, int xs, int *out)
 	return most(h, true, n, x, xs, out, 1);
 }
 
+/* Bits of a half as a number. */
+static float half_value(uint16_t h)
+{
+	unsigned exponent = h >> 10 & 31, mantissa = h & 0x3ff;
+	float v = exponent == 31 ? (mantissa ? NAN : INFINITY)
+		  : exponent	 ? ldexpf((float)(mantissa | 0x400), (int)exponent - 25)
+				 : ldexpf((float)mantissa, -24);
+
+	return h >> 15 ? -v : v;
+}
+
 BLAS(cublasHgemm(struct handle *h, int opa, int opb, int m, int n, int k, const uint16_t *alpha, const void *a, int lda,
 		 const void *b, int ldb, const uint16_t *beta, void *c, int ldc))
 {
-	_Float16 halves[2];
 	float scalars[2];
 
 	if (!is_handle(h))
@@ -628,10 +639,8 @@ BLAS(cublasHgemm(struct handle *h, int opa, int opb, int m, int n, int k, const 
 		return INVALID_VALUE;
 	if (h->scalars == ON_DEVICE)
 		return NOT_SUPPORTED;
-	memcpy(&halves[0], alpha, sizeof(halves[0]));
-	memcpy(&halves[1], beta, sizeof(halves[1]));
-	scalars[0] = (float)halves[0];
-	scalars[1] = (float)halves[1];
+	scalars[0] = half_value(*alpha);
+	scalars[1] = half_value(*beta);
 	return gemm(h, GEMM_H, &(struct product){opa, opb, m, n, k, &scalars[0], &scalars[1], a, b, c, lda, ldb, ldc, 0, 0,
 						 0, 1, 0});
 }
