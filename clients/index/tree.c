@@ -342,7 +342,7 @@ int tree_op_take(struct tree *t, struct tree_op **out)
 	op->gone = op->dropped = op->old_word = 0;
 	op->epoch = t->reclaim.epoch;
 	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
-	op->trips = op->skip = op->torn = 0;
+	op->trips = op->skip = op->torn = op->hops = 0;
 	op->wait_begin = op->wait_word = 0;
 	op->wait_count = 0;
 	op->goal = 0;

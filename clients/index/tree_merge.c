@@ -40,7 +40,7 @@ void tree_gone(struct tree *t, struct tree_op *op)
 	const struct tree_view *v = &t->view;
 	uint64_t left = v->head.left;
 
-	if (!tree_offset_good(t, left, INDEX_TREE_NODE)) {
+	if (!tree_offset_good(t, left, INDEX_TREE_NODE) || ++op->hops > TREE_HOPS_MAX) {
 		tree_bad(t, op);
 		return;
 	}

@@ -37,6 +37,7 @@ enum {
 	TREE_LOCAL_READ = TREE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
 	TREE_LOCAL_OP = TREE_LOCAL_READ + INDEX_KV_ROOM_MAX,
 	TREE_BEAT_INDEX = 0xfe, /* number of heartbeats in cookies */
+	TREE_HOPS_MAX = 1 << 14, /* from neighbour to neighbour: more are a circle */
 	TREE_MERGE_AT = INDEX_TREE_HALF / 4, /* bytes of a node that a merge is tried at */
 };
 _Static_assert(TREE_LOCAL_BLOCK % INDEX_LINE == 0 && TREE_LOCAL_OP % INDEX_LINE == 0, "lines");
@@ -133,6 +134,7 @@ struct tree_op {
 	unsigned level; /* of it */
 	bool locks;	/* at the goal it takes the lock */
 	bool moved;	/* `at` was reached through its left neighbour */
+	unsigned hops;	/* from neighbour to neighbour, since the phase began */
 	uint64_t gone;	/* `at` was reached from this node, which was merged into it; or 0 */
 	bool root_seen; /* the root word was read since the phase began */
 

@@ -132,6 +132,7 @@ static void next_leaf(struct tree *t, struct tree_op *op)
 		op->at = 0;
 	}
 	s->at = s->nbatch = 0;
+	op->hops = 0;
 	if (op->at && !tree_offset_good(t, op->at, INDEX_TREE_NODE))
 		tree_bad(t, op);
 	else

@@ -40,6 +40,7 @@ static void fix_begin(struct tree *t, struct tree_op *op)
 	op->goal = op->cur.level;
 	op->locks = op->cur.sure;
 	op->at = op->gone = 0;
+	op->hops = 0;
 	op->root_seen = op->moved = op->reread = op->strict = op->last = false;
 	op->wait_begin = op->wait_word = 0;
 	op->skip = 0;
@@ -97,6 +98,7 @@ void tree_bad(struct tree *t, struct tree_op *op)
 		op->reread = true;
 		op->moved = false;
 		op->gone = 0;
+		op->hops = 0;
 	}
 	t->bad_at = op->at;
 	if (op->held) {
@@ -641,7 +643,8 @@ void tree_look(struct tree *t, struct tree_op *op)
 	if (!below(op, &v->high)) {
 		uint64_t at = op->at;
 
-		if (!tree_offset_good(t, v->head.next, INDEX_TREE_NODE)) {
+		if (!tree_offset_good(t, v->head.next, INDEX_TREE_NODE) ||
+		    ++op->hops > TREE_HOPS_MAX) {
 			tree_bad(t, op);
 		} else if (op->held) {
 			tree_release(t, op, TREE_THEN_GO, ATOLL_OK);

@@ -145,7 +145,9 @@ void tree_walk_look(struct tree *t, struct tree_op *op)
 	op->wait_begin = op->wait_word = 0;
 	if (t->view.head.next) {
 		op->at = t->view.head.next;
-		if (!tree_offset_good(t, op->at, INDEX_TREE_NODE))
+		op->hops = 0;
+		if (!tree_offset_good(t, op->at, INDEX_TREE_NODE) ||
+		    w->out->subtables > t->c.heap_size / INDEX_TREE_NODE * 2) /* a circle */
 			tree_bad(t, op);
 		else
 			tree_go(t, op);

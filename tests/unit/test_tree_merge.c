@@ -312,6 +312,47 @@ static void test_slow_reader(void **state)
 	assert_true(reused > 1 << 20);
 }
 
+/* Nodes that lead to each other in a circle are an answer, too. */
+static void test_circle(void **state)
+{
+	struct rig *g = &rig;
+
+	(void)state;
+	for (unsigned left = 0; left < 2; left++) {
+		struct index_tree_fences fences;
+		struct index_tree_head head;
+		struct rig_call *c;
+		uint64_t word;
+		uint8_t *leaf;
+
+		rig_open(g, 30 + left, 1, 1);
+		keys_ordered(g, 4);
+		g->small = true;
+		for (unsigned k = 0; k < 3; k++)
+			run(g, 0, ATOLL_PUT, k);
+		memcpy(&word, g->w.region[RIG_TABLE].base + INDEX_ROOT_OFFSET, 8);
+		leaf = g->w.region[RIG_TABLE].base + index_tree_root_offset(word);
+		assert_int_equal(tree_head_parse(&head, &fences, leaf), TREE_WHOLE);
+		if (left) {
+			head.flags = INDEX_TREE_GONE;
+			head.left = index_tree_root_offset(word);
+		} else {
+			struct tree_fence high = {.key = g->key[0], .klen = g->klen[0]};
+
+			head.next = index_tree_root_offset(word);
+			tree_fence_make(fences.high, &high);
+		}
+		tree_head_make(leaf, &head, &fences);
+		c = rig_submit(g, 0, ATOLL_GET, 2);
+		assert_non_null(c);
+		for (unsigned i = 0; i < 4 && !c->finished; i++)
+			rig_drain(g);
+		assert_true(c->finished);
+		assert_int_equal(c->result, ATOLL_CORRUPT);
+		rig_close(g);
+	}
+}
+
 static void account(struct rig *g, unsigned client, struct atoll_index_report *r,
 		    struct atoll_index_account *a)
 {
@@ -397,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_account),
+		cmocka_unit_test(test_circle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
