@@ -22,6 +22,10 @@ KEYS = {
             "gpu.better_than_local", "gpu.overhead.chatty", "gpu.sync_ns", "gpu.module.again_us", "gpu.copy.h2d",
             "gpu.copy.d2h", "gpu.copy.h2d_pageable", "gpu.copy.d2h_pageable", "gpu.cpu.interp_over_jit.vadd",
             "gpu.netreq.error_median", "gpu.netreq.error_worst"],
+    "fork": ["fork.first_instruction_ms.64", "fork.first_instruction_ms.512", "fork.parent_pause_ms.64",
+             "fork.parent_pause_ms.512", "fork.touch100_over_local.first", "fork.touch100_over_local.cached",
+             "fork.children_per_s", "fork.descriptor_bytes.64", "fork.descriptor_bytes.512", "fork.page_fetch_us.window",
+             "fork.python_first_statement_ms"],
     "wire": ["wire.rtt_over_port", "wire.read8_over_port", "wire.mixed_p99", "wire.detect_ms.process",
              "wire.detect_ms.node", "wire.trace_off", "wire.trace_on",
              "wire.read64_rate", "wire.read1m_bytes"],
@@ -55,6 +59,11 @@ class Bench(unittest.TestCase):
 
     def test_ipc(self):
         self.run_one("ipc")
+
+    @unittest.skipUnless(os.path.exists(os.path.join(BUILD, "tools/bench/fork_work")), "fork-pager is not built")
+    @unittest.skipUnless(os.geteuid() == 0, "a fork that keeps its pid needs root")
+    def test_fork(self):
+        self.run_one("fork")
 
     def test_wire(self):
         self.run_one("wire")

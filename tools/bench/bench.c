@@ -175,19 +175,23 @@ static const struct {
 #ifdef ATOLL_HAVE_GPU
 	{"gpu", bench_gpu},
 #endif
+#ifdef ATOLL_HAVE_FORK
+	{"fork", bench_fork_remote},
+#endif
 	{"ops", bench_ops},
 	{"rivals", bench_rivals},
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index|repair|gpu|ops|rivals [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|repair|gpu|fork|ops|rivals [--json] [--quick] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
 	      "  index    the remote index\n"
 	      "  repair   what a dead client leaves in it: how soon it is repaired\n"
 	      "  gpu      CUDA calls on a device of the other node\n"
+	      "  fork     a process forked onto the other node\n"
 	      "  ops      start, restart and idle cost of a whole node\n"
 	      "  rivals   other programs beside this one; those that are installed\n"
 	      "\n"
@@ -256,7 +260,7 @@ int main(int argc, char **argv)
 		results_print(&b);
 		return 0;
 	}
-	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, repair, gpu, ops and rivals\n",
+	fprintf(stderr, "atoll-bench: there is no benchmark %s; there are ipc, wire, index, repair, gpu, fork, ops and rivals\n",
 		argv[optind]);
 	return 2;
 }

@@ -93,6 +93,7 @@ int bench_tracing(struct bench *b); /* of wire */
 int bench_index(struct bench *b);
 int bench_repair(struct bench *b);
 int bench_gpu(struct bench *b);
+int bench_fork_remote(struct bench *b);
 int bench_ops(struct bench *b);
 int bench_rivals(struct bench *b);
 

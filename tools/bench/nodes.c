@@ -95,8 +95,7 @@ static int conf_write(struct bench *b, struct nodes *n, bool shm, int i, const c
 		i + 1, n->dir, 'a' + i, NODES_HEARTBEAT_MS, b->core[i]);
 	fprintf(f, "\n[port]\nport = %s\naddress = 127.0.0.%d\nudp_port = %d\n", port, i + 2, UDP_PORT);
 	fprintf(f, "\n[peer %c]\nid = %d\naddress = 127.0.0.%d\n", 'b' - i, 2 - i, 3 - i);
-	if (i == 1)
-		fprintf(f, "%s", services);
+	fprintf(f, "%s", i == 1 ? services : n->services_a ? n->services_a : "");
 	return fclose(f) ? -EIO : 0;
 }
 
