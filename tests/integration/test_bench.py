@@ -100,10 +100,11 @@ class Bench(unittest.TestCase):
                              timeout=100, check=False, env=env)
         self.assertEqual(out.returncode, 0, out.stderr)
         found = json.loads(out.stdout)["rivals"]
-        self.assertEqual(found["missing"], "ucx-utils, libfabric-bin, sockperf, redis-server")
+        self.assertEqual(found["missing"], "ucx-utils, libfabric-bin, sockperf, redis-server, dpdk-dev")
         self.assertEqual([k for k in found if "_over_" in k], [])
-        for key in ("read64_rate", "read1m_bytes", "client_read64_ns", "message_rtt_ns", "index_get_rate"):
-            self.assertGreater(found["atoll"][key], 0)
+        for key in ("read64_rate", "read1m_bytes", "client_read64_ns", "message_rtt_ns", "index_get_rate",
+                    "forward_rate"):
+            self.assertGreater(found["atoll"][key], 0, key)
 
     def test_usage(self):
         self.assertEqual(bench().returncode, 2)
