@@ -18,6 +18,7 @@ from node import BUILD, SOURCE, Dir, status, svcctl, wait_for  # noqa: E402
 
 AGPU = os.path.join(BUILD, "clients/gpu/agpu")
 CLIENT = os.path.join(BUILD, "tests/integration/gpu_client")
+RUNTIME = os.path.join(BUILD, "tests/integration/gpu_runtime")
 FOREIGN = os.path.join(BUILD, "tests/integration/gpu_foreign")
 NETREQ = os.path.join(BUILD, "tools/netreq/netreq")
 LOCAL = os.path.join(BUILD, "clients/gpu/libatoll_gpu_local.so")
@@ -210,6 +211,14 @@ class Gpu(unittest.TestCase):
                                  text=True, timeout=30, check=False)
             self.assertEqual(out.returncode, 1)
             self.assertIn(why, out.stderr)
+
+    def test_runtime(self):
+        """A program of the runtime's functions where there is no nvcc: on the other node's device, and on its own."""
+        for how in ([], ["--local"]):
+            with self.subTest(how=how):
+                out = subprocess.run([AGPU, "run", *how, RUNTIME, PTX], env=dict(self.env, ATOLL_GPU="cpu") if how else self.env,
+                                     capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
 
     def test_nvml(self):
         """What monitors ask: devices, names, memory; and a question that is not answered."""
