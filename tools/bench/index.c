@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clients/index/atoll_index.h"
+#include "tools/bench/index_clients.h"
 #include "tools/bench/index_death.h"
 #include "tools/bench/ycsb_run.h"
 
@@ -411,8 +412,9 @@ int bench_index(struct bench *b)
 		 "\n[service ft]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
 		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
 		 "\n[service tree-ft]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
-		 "\n[service tree-ft-off]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n",
-		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
+		 "\n[service tree-ft-off]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
+		 "\n[service crowd]\nexec = index-shard\nargs = --entries 20000 --heap-mib 1024 --lease-ms 5000\ncore = %d\n",
+		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -435,6 +437,8 @@ int bench_index(struct bench *b)
 		rc = ycsb_pair(b, &options, "b/ft", "b/ft-off", false);
 	if (!rc)
 		rc = ycsb_pair(b, &options, "b/tree-ft", "b/tree-ft-off", true);
+	if (!rc)
+		rc = clients_measure(b, "b/crowd", &options);
 	nodes_down(&n);
 	return rc;
 }

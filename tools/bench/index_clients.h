@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* index_clients.h - the rate of an index with 1, 4, 16 and 64 clients, and how evenly it is shared. */
+#ifndef ATOLL_TOOLS_BENCH_INDEX_CLIENTS_H
+#define ATOLL_TOOLS_BENCH_INDEX_CLIENTS_H
+
+#include "clients/index/atoll_index.h"
+#include "tools/bench/bench.h"
+
+/* On an empty table. 0 or negative errno, after a line on stderr. */
+int clients_measure(struct bench *b, const char *target, const struct atoll_index_options *options);
+
+#endif
