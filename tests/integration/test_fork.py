@@ -21,6 +21,9 @@ from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
 AFORK = os.path.join(BUILD, "services/fork-pager/afork")
 MEMORY = os.path.join(BUILD, "tests/fork/memory")
 FUNCTION = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fork", "function.py")
+ITEMS = os.path.join(BUILD, "tests/fork/items")
+KILLAT = os.path.join(BUILD, "tests/fork/killat")
+FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
 API = os.path.join(BUILD, "tests/fork/api")
 
 PYTHON = """
@@ -38,6 +41,17 @@ print(os.getpid(), h.hexdigest())
 
 # Two users that nobody is.
 MINE, OTHER = 60001, 60002
+
+THREADS = """
+import os, threading, time
+def work(k):
+    while True:
+        if sum(range(k, 1000 + k)) != 499500 + 1000 * k:
+            os._exit(3)
+        time.sleep(0.001)
+for k in range(3):
+    threading.Thread(target=work, args=(k,)).start()
+"""
 
 
 def pids(pattern):
@@ -216,6 +230,55 @@ class Fork(unittest.TestCase):
         parent.kill()
         parent.wait()
         self.assertTrue(wait_for(lambda: not pids(mark), 3), pids(mark))
+        self.reclaim(handle)
+
+    def killed_at(self, node, n, *args):
+        """afork, killed as it enters its nth system call; how many there were."""
+        out = subprocess.run([KILLAT, str(n), AFORK, "--node", node, *args], capture_output=True, text=True, timeout=60,
+                             stdin=subprocess.DEVNULL, check=False)
+        return int(out.stdout.split()[-1]), out
+
+    def test_prepare_killed(self):
+        """kill -9 of prepare at each of its system calls (a sample): the program notices nothing, and can be forked after."""
+        seed = int(os.environ.get("ATOLL_SEED", time.time_ns() % 1000000))
+        rng = random.Random(seed)
+        span = "600" if FULL else "60"
+        programs = [self.program(sys.executable, "-S", "-c", THREADS), self.program(ITEMS, "signals", span),
+                    self.program(ITEMS, "pipes", span)]
+        time.sleep(0.3)
+        count, out = self.killed_at(self.a, 0, "prepare", str(programs[0].pid))
+        self.assertEqual(out.returncode, 0, out.stderr)
+        for n in range(1, count) if FULL else sorted(rng.sample(range(1, count), 30)):
+            for p in programs[:1] if FULL else [rng.choice(programs)]:
+                self.killed_at(self.a, n, "prepare", str(p.pid))
+                time.sleep(0.01)
+                self.assertIsNone(p.poll(), f"call {n} of {count}, seed {seed}: {p.args}: {p.returncode}")
+        for p in programs:
+            handle = self.prepare(p)
+            with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+                self.assertIn("TracerPid:\t0\n", f.read())
+            with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+                self.assertEqual(f.read(), "", f"seed {seed}")
+            self.reclaim(handle)
+            self.assertIsNone(p.poll())
+        for line in self.afork(self.a, "ls").stdout.splitlines()[1:]:
+            self.reclaim(line.split()[-1])
+
+    def test_resume_killed(self):
+        """The same of resume: its child ends with it, and nothing of it is left."""
+        rng = random.Random(int(os.environ.get("ATOLL_SEED", time.time_ns() % 1000000)))
+        parent = self.program(MEMORY, "threads", "1")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        parent.wait()
+        inits = set(pids("atoll-init"))
+        count, out = self.killed_at(self.b, 0, "resume", handle)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        for n in range(1, count) if FULL else sorted(rng.sample(range(1, count), 12)):
+            self.killed_at(self.b, n, "resume", *rng.choice([(), ("--container",)]), handle)
+            self.assertTrue(wait_for(lambda: not pids(f"{MEMORY}\0threads"), 5), f"call {n} of {count}")
+        self.assertTrue(wait_for(lambda: not set(pids(handle)) - inits, 5))
+        self.assertEqual(self.killed_at(self.b, 0, "resume", "--container", handle)[1].returncode, 0)
         self.reclaim(handle)
 
     def test_reclaim(self):

@@ -239,7 +239,8 @@ static int paused(struct capture_work *w)
 			w->c->report.refused++;
 			return -EOPNOTSUPP;
 		}
-	if (find_syscall(w)) {
+	trace_guard(&w->target, w->guard[0], w->guard[1]);
+	if (!w->target.restorer_at && find_syscall(w)) {
 		capture_note(w, "cannot be carried: no system call instruction in its memory");
 		w->c->report.refused++;
 		return -EOPNOTSUPP;
@@ -374,7 +375,8 @@ int capture_take(struct capture *c, pid_t pid, const struct capture_options *o)
 	w.target.mem_fd = w.snapshot.mem_fd = -1;
 	rc = begin(&w);
 	if (!rc) {
-		/* Whoever ends us now would leave the target inside a call of ours: only SIGKILL can. */
+		trace_find_guard(pid, &w.guard[0], &w.guard[1]);
+		/* Whoever ends us now would interrupt what we are about with the target: only SIGKILL can. */
 		sigfillset(&all);
 		sigprocmask(SIG_BLOCK, &all, &before);
 		precede(0);

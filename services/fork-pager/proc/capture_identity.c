@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "services/fork-pager/proc/capture_impl.h"
@@ -114,22 +115,41 @@ static void namespaces(struct capture_work *w)
 	}
 }
 
-/* Takes out of a list of processes those that run our program. */
-static void helpers_drop(char *list)
+/* The helper of a capture whose tracer was killed (snapshot_paused): a zombie that signals nobody. It is reaped. */
+static bool remains(struct capture_work *w, long pid)
 {
-	char *own = procfs_link("/proc/self/exe"), *out = list, *at = list, *end;
+	char *stat = procfs_read(NULL, "/proc/%ld/stat", pid), *status = procfs_read(NULL, "/proc/%ld/status", pid);
+	const char *at = stat ? strrchr(stat, ')') : NULL;
+	uint64_t number = status ? procfs_last(status, "NSpid") : 0;
+	bool zombie = at && strncmp(at, ") Z", 3) == 0;
+	int64_t ret = -1;
 
-	for (; own && strtol(at, &end, 10) > 0; at = end) {
-		char *exe = procfs_link("/proc/%ld/exe", strtol(at, NULL, 10));
+	for (unsigned field = 2; zombie && at && field < 38; field++)
+		at = strchr(at + 1, ' ');
+	/* exit_signal, proc(5) */
+	if (zombie && at && strtol(at, NULL, 10) == 0 && number)
+		trace_call(&w->target, 0, SYS_wait4, (const uint64_t[6]){number, 0, 0x40000000 /* __WALL */, 0}, &ret);
+	free(stat);
+	free(status);
+	return ret > 0;
+}
 
-		if (!exe || strcmp(exe, own) != 0) {
+/* Takes out of a list of processes what is ours: helpers that run our program, and remains. */
+static void helpers_drop(struct capture_work *w, char *list)
+{
+	char *own = w->o->self ? procfs_link("/proc/self/exe") : NULL, *out = list, *at = list, *end;
+
+	for (; strtol(at, &end, 10) > 0; at = end) {
+		long pid = strtol(at, NULL, 10);
+		char *exe = own ? procfs_link("/proc/%ld/exe", pid) : NULL;
+
+		if (!(exe && strcmp(exe, own) == 0) && !remains(w, pid)) {
 			memmove(out, at, (size_t)(end - at));
 			out += end - at;
 		}
 		free(exe);
 	}
-	if (own)
-		*out = 0;
+	*out = 0;
 	free(own);
 }
 
@@ -139,8 +159,8 @@ void capture_children_paused(struct capture_work *w)
 		char *list = procfs_read(NULL, "/proc/%d/task/%d/children", w->pid,
 					 w->target.threads[i].tid);
 
-		if (list && w->o->self)
-			helpers_drop(list);
+		if (list)
+			helpers_drop(w, list);
 		if (list && strspn(list, " \n") < strlen(list)) {
 			list[strcspn(list, "\n")] = 0;
 			capture_refuse(w, "its child processes (%s)", list);

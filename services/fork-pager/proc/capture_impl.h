@@ -18,6 +18,7 @@ struct capture_work {
 	int pidfd;
 	struct trace target;
 	struct trace snapshot; /* n == 0 until there is one */
+	uint64_t guard[2];     /* of trace_find_guard */
 	uint64_t scratch;      /* address in the target of 4 KiB that are saved in `saved` */
 	uint8_t saved[4096];
 	uint32_t described; /* image.files that descriptors refer to; mapped ones follow */

@@ -10,21 +10,15 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/ucontext.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "services/fork-pager/proc/frame.h"
 #include "services/fork-pager/proc/restore_impl.h"
 
 enum {
 	CALLS_PER_THREAD = 40, /* without pending signals and timers */
 	TIMER_RESTORE_IDS = 77, /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
-	FRAME_ALIGN = 64,
-	FP_MAGIC1 = 0x46505853, /* FP_XSTATE_MAGIC1, asm/sigcontext.h */
-	FP_MAGIC2 = 0x46505845,
-	FP_SOFTWARE = 464, /* offset of struct _fpx_sw_bytes in the legacy area */
-	XTILE_DATA = 18, /* component of AMX, by permission only */
-	UC_FLAGS = 7,	   /* UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS */
 };
 
 void *restore_room(struct restore_work *w, size_t size, size_t align)
@@ -67,67 +61,15 @@ static struct restore_list list_open(struct restore_work *w, unsigned room)
 
 /* ------------------------------------------------------------------ frames */
 
-/* The kernel takes extended registers from a frame of exactly the size that a task of this host has:
- * up to the last component that needs no permission (Intel SDM, volume 1, 13.2). */
-static uint32_t xstate_size(void)
-{
-	uint32_t end = 576;
-
-	for (uint32_t i = 2; i < 63; i++) {
-		uint32_t size = 0xd, offset, flags = i, d, low = 0xd, b, c = 0, high;
-
-		__asm__("cpuid" : "+a"(low), "=b"(b), "+c"(c), "=d"(high));
-		if (i == XTILE_DATA || !(((uint64_t)high << 32 | low) >> i & 1))
-			continue;
-		__asm__("cpuid" : "+a"(size), "=b"(offset), "+c"(flags), "=d"(d));
-		if (offset + size > end)
-			end = offset + size;
-	}
-	return end;
-}
-
 uint64_t restore_frame(struct restore_work *w, const struct image_thread *t)
 {
-	/* Pretcode lies before, and rt_sigreturn looks from behind it (arch/x86/kernel/signal_64.c). */
-	ucontext_t *uc = restore_room(w, sizeof(*uc), FRAME_ALIGN);
-	uint32_t size = xstate_size();
-	uint8_t *fp = restore_room(w, size + sizeof(uint32_t), FRAME_ALIGN);
-	const struct image_regs *r = &t->regs;
-	uint64_t seg = 0x33 | 0x2bull << 48; /* cs, gs, fs, ss of a 64-bit program */
-	uint32_t magic2 = FP_MAGIC2;
-	uint64_t features;
+	uint8_t *at = restore_room(w, frame_size(), FRAME_ALIGN);
 
-	if (!uc || !fp)
+	if (!at)
 		return 0;
-	memcpy(fp, t->xstate.data, t->xstate.len < size ? t->xstate.len : size);
-	memcpy(&features, fp + 512, sizeof(features));
-	features |= 3; /* x87 and SSE are always there */
-	memcpy(fp + FP_SOFTWARE, &(uint32_t[2]){FP_MAGIC1, size + 4}, 8);
-	memcpy(fp + FP_SOFTWARE + 8, &features, 8);
-	memcpy(fp + FP_SOFTWARE + 16, &size, 4);
-	memcpy(fp + size, &magic2, sizeof(magic2));
-	uc->uc_flags = UC_FLAGS;
-	uc->uc_stack.ss_sp = (void *)t->altstack_sp;
-	uc->uc_stack.ss_size = t->altstack_size;
-	uc->uc_stack.ss_flags = (int)t->altstack_flags;
-	{
-		const struct {
-			int at;
-			uint64_t v;
-		} g[] = {
-			{REG_R8, r->r8},   {REG_R9, r->r9},   {REG_R10, r->r10}, {REG_R11, r->r11},
-			{REG_R12, r->r12}, {REG_R13, r->r13}, {REG_R14, r->r14}, {REG_R15, r->r15},
-			{REG_RDI, r->rdi}, {REG_RSI, r->rsi}, {REG_RBP, r->rbp}, {REG_RBX, r->rbx},
-			{REG_RDX, r->rdx}, {REG_RAX, r->rax}, {REG_RCX, r->rcx}, {REG_RSP, r->rsp},
-			{REG_RIP, r->rip}, {REG_EFL, r->eflags}, {REG_CSGSFS, seg},
-		};
-
-		for (size_t i = 0; i < sizeof(g) / sizeof(g[0]); i++)
-			uc->uc_mcontext.gregs[g[i].at] = (greg_t)g[i].v;
-	}
-	uc->uc_mcontext.fpregs = (void *)fp;
-	memcpy(&uc->uc_sigmask, &t->sigmask, sizeof(t->sigmask));
-	return (uint64_t)uc;
+	frame_write(at, (uint64_t)at, &t->regs, t->xstate.data, t->xstate.len, t->sigmask, t->altstack_sp, t->altstack_size,
+		    t->altstack_flags);
+	return (uint64_t)at;
 }
 
 /* ------------------------------------------------------------------ parts of a list */

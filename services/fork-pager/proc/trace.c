@@ -2,6 +2,7 @@
 #include "services/fork-pager/proc/trace.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -11,12 +12,20 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "services/fork-pager/proc/frame.h"
+#include "services/fork-pager/proc/procfs.h"
+
 enum {
 	SYSCALL_STOP = SIGTRAP | 0x80,
+	GUARD_CODE = 4 << 20,  /* bytes of a mapping that are looked through */
+	GUARD_BELOW = 128 + 4096 + 64, /* the red zone, and the scratch memory of capture.c */
 };
+
+#define USER_END 0x7ffffffff000ull
 
 #define ALL_SIGNALS (~0ull)
 
@@ -172,18 +181,131 @@ int trace_find_syscall(struct trace *t, uint64_t start, uint64_t end)
 	return -ENOENT;
 }
 
-/* Signals that come while a call is under way wait until it is over. */
-static int call_begin(struct trace *t, struct trace_thread *th, unsigned long options)
+/* ------------------------------------------------------------------ if we are killed */
+
+static const uint8_t call_return[] = {0x0f, 0x05, 0xc3};				    /* syscall; ret */
+static const uint8_t restorer[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05}; /* mov $15, %rax; syscall */
+
+int trace_find_guard(pid_t pid, uint64_t *syscall_at, uint64_t *restorer_at)
+{
+	char path[64], *maps = procfs_read(NULL, "/proc/%d/maps", pid);
+	struct procfs_map m;
+	uint8_t *code = malloc(GUARD_CODE);
+	const char *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	*syscall_at = *restorer_at = 0;
+	for (at = maps; fd >= 0 && code && !(*syscall_at && *restorer_at) && procfs_map_next(&at, &m);) {
+		size_t want = m.end - m.start < GUARD_CODE ? m.end - m.start : GUARD_CODE;
+		ssize_t n = (m.prot & 5) == 5 && m.start < USER_END ? pread(fd, code, want, (off_t)m.start) : 0;
+		const uint8_t *found;
+
+		if (n <= 0)
+			continue;
+		found = memmem(code, (size_t)n, call_return, sizeof(call_return));
+		if (found && !*syscall_at)
+			*syscall_at = m.start + (uint64_t)(found - code);
+		found = memmem(code, (size_t)n, restorer, sizeof(restorer));
+		if (found && !*restorer_at)
+			*restorer_at = m.start + (uint64_t)(found - code);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(code);
+	free(maps);
+	return *syscall_at && *restorer_at ? 0 : -ENOENT;
+}
+
+void trace_guard(struct trace *t, uint64_t syscall_at, uint64_t restorer_at)
+{
+	uint8_t now[sizeof(restorer)];
+
+	if (!syscall_at || !restorer_at ||
+	    pread(t->mem_fd, now, sizeof(call_return), (off_t)syscall_at) != sizeof(call_return) ||
+	    memcmp(now, call_return, sizeof(call_return)) != 0 ||
+	    pread(t->mem_fd, now, sizeof(restorer), (off_t)restorer_at) != sizeof(restorer) ||
+	    memcmp(now, restorer, sizeof(restorer)) != 0)
+		return;
+	t->syscall_at = syscall_at;
+	t->restorer_at = restorer_at;
+}
+
+/* What it would have after a signal handler: an interrupted call is made again. Of one whose rest only the kernel knows that is
+ * lost: it begins anew. */
+static void as_after_signal(struct image_regs *r)
+{
+	if ((int64_t)r->orig_rax < 0)
+		return;
+	/* ERESTARTSYS to ERESTARTNOHAND, ERESTART_RESTARTBLOCK: include/linux/errno.h */
+	if (((int64_t)r->rax <= -512 && (int64_t)r->rax >= -514) || (int64_t)r->rax == -516) {
+		if (r->orig_rax == SYS_restart_syscall) {
+			r->rax = (uint64_t)-EINTR;
+		} else {
+			r->rax = r->orig_rax;
+			r->rip -= 2;
+		}
+	}
+	r->orig_rax = (uint64_t)-1;
+}
+
+/* Of one return address with its frame. Two lie below each other: the thread's own, and one that ends a task, for what is cloned from it. */
+static size_t guard_len(void)
+{
+	return (sizeof(uint64_t) + frame_size() + 15) & ~(size_t)15;
+}
+
+static void guard_set(struct trace *t, struct trace_thread *th)
+{
+	uint8_t xstate[IMAGE_XSTATE_MAX], *both;
+	struct iovec iov = {xstate, sizeof(xstate)};
+	size_t one = guard_len(), len = 2 * one;
+	uint64_t base = ((th->regs.rsp - GUARD_BELOW - len) & ~15ull) - 8;
+	struct image_regs r, end = {.rip = t->syscall_at, .rax = SYS_exit, .rsp = base, .eflags = 0x202};
+
+	if (!t->restorer_at || ptrace(PTRACE_GETREGSET, th->tid, NT_X86_XSTATE, &iov))
+		return;
+	both = calloc(1, len);
+	th->under = malloc(len);
+	memcpy(&r, &th->regs, sizeof(r));
+	as_after_signal(&r);
+	if (both && th->under && pread(t->mem_fd, th->under, len, (off_t)base) == (ssize_t)len) {
+		memcpy(both, &t->restorer_at, sizeof(uint64_t));
+		frame_write(both + 8, base + 8, &end, xstate, iov.iov_len, ALL_SIGNALS, 0, 0, FRAME_KEEP_ALTSTACK);
+		memcpy(both + one, &t->restorer_at, sizeof(uint64_t));
+		frame_write(both + one + 8, base + one + 8, &r, xstate, iov.iov_len, th->mask, 0, 0, FRAME_KEEP_ALTSTACK);
+		if (pwrite(t->mem_fd, both, len, (off_t)base) == (ssize_t)len)
+			th->guard = base + one;
+		else
+			pwrite(t->mem_fd, th->under, len, (off_t)base);
+	}
+	free(both);
+}
+
+/* Where that cannot be written any more it stays: below its stack, where a signal would have written, too. */
+static void guard_drop(struct trace *t, struct trace_thread *th)
+{
+	if (th->guard)
+		pwrite(t->mem_fd, th->under, 2 * guard_len(), (off_t)(th->guard - guard_len()));
+	th->guard = 0;
+}
+
+/* ------------------------------------------------------------------ calls */
+
+/* Signals that come while a call is under way wait until it is over. Not before its registers lead back to what they were. */
+static int call_begin(const struct trace *t, struct trace_thread *th, const struct user_regs_struct *r, unsigned long options)
 {
 	uint64_t all = ALL_SIGNALS;
 
+	if (ptrace(PTRACE_SETREGS, th->tid, 0, r))
+		return -errno;
 	if (!th->used) {
+		th->used = true;
 		if (ptrace(PTRACE_SETSIGMASK, th->tid, sizeof(all), &all))
 			return -errno;
-		th->used = true;
 	}
-	(void)t;
-	if (ptrace(PTRACE_SETOPTIONS, th->tid, 0, PTRACE_O_TRACESYSGOOD | options))
+	if (ptrace(PTRACE_SETOPTIONS, th->tid, 0, PTRACE_O_TRACESYSGOOD | t->options | options))
 		return -errno;
 	return 0;
 }
@@ -218,8 +340,12 @@ static int drive(struct trace *t, unsigned i, long nr, const uint64_t a[6], unsi
 {
 	struct trace_thread *th = &t->threads[i];
 	struct user_regs_struct r = th->regs;
-	int rc = call_begin(t, th, options);
+	int rc;
 
+	if (!th->used && !th->guard)
+		guard_set(t, th);
+	if (th->guard)
+		r.rsp = th->guard;
 	r.rax = (uint64_t)nr;
 	r.orig_rax = (uint64_t)-1;
 	r.rdi = a[0];
@@ -229,8 +355,7 @@ static int drive(struct trace *t, unsigned i, long nr, const uint64_t a[6], unsi
 	r.r8 = a[4];
 	r.r9 = a[5];
 	r.rip = t->syscall_at;
-	if (!rc && ptrace(PTRACE_SETREGS, th->tid, 0, &r))
-		rc = -errno;
+	rc = call_begin(t, th, &r, options);
 	if (!rc)
 		rc = step(th->tid, child); /* it enters */
 	if (!rc)
@@ -250,12 +375,17 @@ int trace_call(struct trace *t, unsigned i, long nr, const uint64_t args[6], int
 int trace_clone(struct trace *t, unsigned i, uint64_t flags, unsigned long options, pid_t *child,
 		int64_t *ret)
 {
-	const uint64_t args[6] = {flags};
+	struct trace_thread *th = &t->threads[i];
+	uint64_t args[6] = {flags};
 	int status, rc;
 
+	if (!th->used)
+		guard_set(t, th);
+	/* One that we lose before it is ours alone ends by itself; else the program ends with us rather than have it run in its memory. */
+	if (th->guard)
+		args[1] = th->guard - guard_len();
 	*child = 0;
-	rc = drive(t, i, SYS_clone, args, options | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK, child,
-		   ret);
+	rc = drive(t, i, SYS_clone, args, PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | (th->guard ? 0 : options), child, ret);
 	if (rc)
 		return rc;
 	if (*ret < 0 || *child == 0)
@@ -264,21 +394,22 @@ int trace_clone(struct trace *t, unsigned i, uint64_t flags, unsigned long optio
 }
 
 /* Into a stop inside the kernel's signal code: from there interrupted calls are restarted. */
-static void put_back(const struct trace_thread *th)
+static void put_back(struct trace *t, struct trace_thread *th)
 {
 	ptrace(PTRACE_SETOPTIONS, th->tid, 0, 0);
 	if (ptrace(PTRACE_INTERRUPT, th->tid, 0, 0) || ptrace(PTRACE_CONT, th->tid, 0, 0) ||
 	    wait_interrupted(th->tid))
 		return;
-	ptrace(PTRACE_SETREGS, th->tid, 0, &th->regs);
 	ptrace(PTRACE_SETSIGMASK, th->tid, sizeof(th->mask), &th->mask);
+	ptrace(PTRACE_SETREGS, th->tid, 0, &th->regs);
+	guard_drop(t, th);
 }
 
 void trace_release(struct trace *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {
 		if (t->threads[i].used)
-			put_back(&t->threads[i]);
+			put_back(t, &t->threads[i]);
 		ptrace(PTRACE_DETACH, t->threads[i].tid, 0, 0);
 	}
 	trace_forget(t);
@@ -289,7 +420,9 @@ int trace_adopt(struct trace *t, pid_t tid, const struct trace *from)
 	char path[64];
 	int rc;
 
-	*t = (struct trace){.pid = tid, .mem_fd = -1, .syscall_at = from->syscall_at};
+	*t = (struct trace){.pid = tid, .mem_fd = -1, .syscall_at = from->syscall_at, .options = PTRACE_O_EXITKILL};
+	if (ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_EXITKILL))
+		return -errno;
 	t->threads = calloc(1, sizeof(*t->threads));
 	if (!t->threads)
 		return -ENOMEM;
@@ -305,6 +438,8 @@ int trace_adopt(struct trace *t, pid_t tid, const struct trace *from)
 
 void trace_forget(struct trace *t)
 {
+	for (unsigned i = 0; i < t->n; i++)
+		free(t->threads[i].under);
 	free(t->threads);
 	if (t->mem_fd >= 0)
 		close(t->mem_fd);

@@ -6,6 +6,11 @@
  * into a stopped thread by pointing it at a `syscall` instruction of its own (the vdso has one), and its
  * registers are put back afterwards in a stop from which the kernel restarts what it had interrupted, as after
  * a signal without handler.
+ *
+ * Should the tracer be killed meanwhile, the kernel lets the thread go on from where it is. So, where the program has the code
+ * for it (every C library has), its stack pointer is at a return address that leads to rt_sigreturn and to a frame with
+ * all that it had: the call that was put into it ends, and it goes on as if a signal had been handled. The frame lies below the red zone,
+ * as that of a signal would.
  */
 #ifndef ATOLL_FORK_TRACE_H
 #define ATOLL_FORK_TRACE_H
@@ -20,6 +25,8 @@ struct trace_thread {
 	struct user_regs_struct regs; /* as it was stopped */
 	uint64_t mask;		      /* its blocked signals */
 	bool used;		      /* calls were put into it: registers and mask are to be put back */
+	uint64_t guard;		      /* address in its memory of a return address and a frame with them; 0: none */
+	uint8_t *under;		      /* what was there before */
 };
 
 struct trace {
@@ -27,7 +34,9 @@ struct trace {
 	struct trace_thread *threads; /* [0] is the first thread */
 	unsigned n, room;
 	int mem_fd;	     /* /proc/PID/mem, read and write */
+	unsigned long options; /* that its tasks keep: those of trace_adopt end with us */
 	uint64_t syscall_at; /* address of a syscall instruction in it */
+	uint64_t restorer_at; /* address of a call of rt_sigreturn in it, if the one above is followed by a return; else 0 */
 };
 
 /* Stop all threads of @pid. 0; -ESRCH; -EPERM (not ours to trace, or traced already); -EIO. On failure it
@@ -35,6 +44,10 @@ struct trace {
 int trace_stop(struct trace *t, pid_t pid);
 /* A syscall instruction between @start and @end of its memory: sets syscall_at. 0 or -ENOENT. */
 int trace_find_syscall(struct trace *t, uint64_t start, uint64_t end);
+/* The same, with what makes the program survive our end: "syscall; ret", and the C library's call of rt_sigreturn. Looked for in a running
+ * program, before it is stopped; trace_guard sees whether it is still there. */
+int trace_find_guard(pid_t pid, uint64_t *syscall_at, uint64_t *restorer_at);
+void trace_guard(struct trace *t, uint64_t syscall_at, uint64_t restorer_at);
 /* Put one system call into thread @i and wait for its end: its value, or a negative errno of it, in *@ret.
  * 0, or negative errno if the thread could not be driven. */
 int trace_call(struct trace *t, unsigned i, long nr, const uint64_t args[6], int64_t *ret);
