@@ -25,6 +25,7 @@ enum {
 	COPY = 64 << 20,
 	START_NS = 10000000, /* tries apart */
 	START_TRIES = 500,
+	HEARTBEAT_MS = 500, /* a busy machine is no dead node */
 };
 
 static const char services_format[] =
@@ -198,6 +199,7 @@ static int overheads_far(struct bench *b, bool shm, struct work *local, unsigned
 
 	snprintf(fault, sizeof(fault), "fault:delay_us=%.1f/", us / 2.0);
 	n.fault = fault;
+	n.heartbeat_ms = HEARTBEAT_MS;
 	if (!rc)
 		rc = nodes_up(b, &n, shm, services);
 	if (!rc)
@@ -396,6 +398,7 @@ int bench_gpu(struct bench *b)
 	struct nodes n;
 	int rc = nodes_begin(b, &n, shm);
 
+	n.heartbeat_ms = HEARTBEAT_MS;
 	snprintf(services, sizeof(services), services_format, b->core[1], b->core[1]);
 	if (!rc)
 		rc = work_start(b, &local, "gpu_work_local", b->core[1], "cpu", NULL);

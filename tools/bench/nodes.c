@@ -92,7 +92,7 @@ static int conf_write(struct bench *b, struct nodes *n, bool shm, int i, const c
 		return -errno;
 	nodes_port(n, shm, i, port, sizeof(port));
 	fprintf(f, "[node]\nname = %c\nid = %d\nrun_dir = %s/%c\nheartbeat_ms = %d\ncore = %d\n", 'a' + i,
-		i + 1, n->dir, 'a' + i, NODES_HEARTBEAT_MS, b->core[i]);
+		i + 1, n->dir, 'a' + i, n->heartbeat_ms ? n->heartbeat_ms : NODES_HEARTBEAT_MS, b->core[i]);
 	fprintf(f, "\n[port]\nport = %s\naddress = 127.0.0.%d\nudp_port = %d\n", port, i + 2, UDP_PORT);
 	fprintf(f, "\n[peer %c]\nid = %d\naddress = 127.0.0.%d\n", 'b' - i, 2 - i, 3 - i);
 	fprintf(f, "%s", i == 1 ? services : n->services_a ? n->services_a : "");

@@ -13,6 +13,7 @@ struct nodes {
 	char dir[64]; /* everything of theirs; removed by nodes_down */
 	char socket[2][96];
 	const char *services_a; /* sections for node a's file, or NULL */
+	int heartbeat_ms;  /* 0: NODES_HEARTBEAT_MS */
 	const char *fault; /* "fault:.../" in front of both ports, or NULL */
 	pid_t supervisor[2];
 };
