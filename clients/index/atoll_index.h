@@ -24,14 +24,15 @@
  * (atoll_result_class): the operation was executed; it certainly was not and never will be, and
  * may be given again; or nobody can tell. After the loss of a connection operations end as they
  * stand; atoll_index_reconnect then has the old identity fenced off before it returns, so what was
- * in doubt before has by then either happened or will not: reading the key tells.
+ * in doubt before has by then either happened or will not: atoll_index_resolve says which (of a tree, reading
+ * the key tells).
  *
  * Memory of replaced and deleted values is used again by the client in whose chunk it lies, when no operation
  * that began before can see it. A context that is open and not polled keeps all clients from that; when one
  * of them runs out of memory for it, the silent one is declared dead.
  *
- * Limits of this version: a table grows by a factor of 256 (ATOLL_FULL); memory of values that another
- * client has replaced, and all that a dead client has had, is not used again.
+ * Limits of this version: a table grows by a factor of 256 (ATOLL_FULL); memory of values that another client has
+ * replaced is used again only when the one in whose chunk it lies has died.
  */
 #ifndef ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
 #define ATOLL_CLIENTS_INDEX_ATOLL_INDEX_H
