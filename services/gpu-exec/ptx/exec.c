@@ -86,11 +86,6 @@ static uint32_t group_pick(struct warp *w, uint32_t lanes, uint32_t *limit)
 	return mask;
 }
 
-static void group_store(struct warp *w, uint32_t mask, uint32_t pc)
-{
-	FOR_LANES(mask, l)
-	w->pc[l] = pc;
-}
 
 /* ------------------------------------------------------------------------------ member masks */
 
@@ -176,6 +171,15 @@ static void barrier_try(struct block *b, uint32_t id)
 		struct warp *w = &b->warps[k];
 		uint32_t waiting = w->in[LANE_BAR];
 
+		if (waiting && waiting == w->bar_group) {
+			if (w->bar[__builtin_ctz(waiting)] == id) {
+				lanes_to(w, waiting, LANE_RUN);
+				group_store(w, waiting, w->bar_pc + 1);
+				w->bar_group = 0;
+			}
+			continue;
+		}
+		w->bar_group = 0;
 		FOR_LANES(waiting, l)
 		{
 			const struct insn *i = &b->grid->module->code[w->pc[l]];
@@ -203,6 +207,19 @@ static int barrier_arrive(struct warp *w, const struct insn *i, uint32_t mask)
 	struct block *b = w->block;
 	uint32_t t = i->sub >= BAR_POPC ? pred_bits(w, i->o[3], i->neg & 1) & mask : 0;
 
+	if (i->sub == BAR_SYNC && i->o[1] < 0 && i->o[2] == PTX_NONE && *op_col(w, i->o[1]) < PTX_BARRIERS &&
+	    w->in[LANE_BAR] == 0) { /* what nearly all are */
+		uint8_t id = (uint8_t)*op_col(w, i->o[1]);
+
+		b->barriers[id].expected = 0;
+		b->barriers[id].waiting += (uint32_t)__builtin_popcount(mask);
+		lanes_to(w, mask, LANE_BAR);
+		memset(w->bar, id, sizeof(w->bar)); /* of lanes that wait nowhere it means nothing */
+		w->bar_group = mask;
+		w->bar_pc = w->pc[__builtin_ctz(mask)];
+		barrier_try(b, id);
+		return 0;
+	}
 	FOR_LANES(mask, l)
 	{
 		uint64_t id = (uint32_t)op_col(w, i->o[1])[l];
@@ -412,7 +429,7 @@ static void lanes_exit(struct warp *w, uint32_t mask)
 
 /* ------------------------------------------------------------------------------ a warp's turn */
 
-static const struct ptx_function *function_at(const struct ptx_module *m, uint32_t pc)
+const struct ptx_function *function_at(const struct ptx_module *m, uint32_t pc)
 {
 	unsigned low = 0, high = m->defined_count;
 
@@ -601,7 +618,7 @@ static bool warp_run(struct warp *w)
 		w->skip = 0;
 		mask = group_pick(w, run, &limit);
 		if (atomic_load_explicit(&w->grid->jit, memory_order_acquire) == GRID_COMPILED)
-			done += jit_group_run(w, mask, TURN);
+			done += jit_group_run(w, mask, limit, TURN);
 		else
 			done += group_run(w, mask, limit, TURN);
 		if (w->yielded)
@@ -738,7 +755,7 @@ static void block_begin(struct block *b, uint64_t number)
 	for (uint32_t n = 0; n < b->warp_count; n++) {
 		struct warp *w = &b->warps[n];
 
-		w->exited = w->skip = 0;
+		w->exited = w->skip = w->bar_group = 0;
 		w->recheck = false;
 		for (unsigned k = 0; k < LANE_STATES; k++)
 			w->in[k] = 0;

@@ -11,11 +11,24 @@
 
 #include "services/gpu-exec/ptx/internal.h"
 
-/* Runs the group for about @fuel instructions; how many it were. */
-uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel);
+/* Runs the group for about @fuel instructions, about up to @limit where other lanes are; how many it were. */
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel);
+/* Whose code is at @pc? */
+const struct ptx_function *function_at(const struct ptx_module *m, uint32_t pc);
 
 /* Interprets up to @fuel instructions of a group, up to @limit where other lanes are. */
 uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel);
+
+/* The lanes @mask go on at @pc. */
+static inline void group_store(struct warp *w, uint32_t mask, uint32_t pc)
+{
+	if (mask == UINT32_MAX)
+		for (uint32_t l = 0; l < PTX_LANES; l++)
+			w->pc[l] = pc;
+	else
+		FOR_LANES(mask, l)
+		w->pc[l] = pc;
+}
 
 /* Do the lanes @mask stand where lane @l does? */
 static inline bool lanes_together(const struct warp *w, uint32_t mask, uint32_t l)

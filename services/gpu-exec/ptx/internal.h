@@ -444,6 +444,8 @@ struct warp {
 	bool recheck, yielded;
 	uint32_t in[LANE_STATES]; /* lanes in each state */
 	uint8_t bar[PTX_LANES];
+	uint32_t bar_group; /* lanes that came together to a plain barrier when none waited, at bar_pc */
+	uint32_t bar_pc;
 	uint32_t pc[PTX_LANES];
 	uint32_t fb[PTX_LANES];
 	uint32_t lb[PTX_LANES];

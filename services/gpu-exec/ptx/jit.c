@@ -19,6 +19,8 @@ enum {
 	FUEL = 1024, /* times round loops of a lane before the others have a turn */
 	STEPS = 64,  /* instructions interpreted one by one before other lanes have a turn */
 	GROUP_COST = 64,
+	WIDE_MAX = 600, /* instructions of a function that is compiled for groups */
+	FEW = 2,	/* lanes for which vectors are not worth it */
 };
 
 /*
@@ -48,7 +50,8 @@ struct jit_module {
 		LLVMOrcLLJITRef lljit; /* made when it is wanted */
 		LLVMTargetMachineRef target;
 	} at[LEVELS];
-	_Atomic(jit_fn *) *code;
+	_Atomic(jit_fn *) *code; /* for one lane */
+	_Atomic(jit_fn *) *wide; /* for a group */
 	_Atomic uint32_t sites;
 	unsigned functions;
 };
@@ -129,6 +132,7 @@ static void module_free(struct jit_module *j)
 			LLVMDisposeTargetMachine(j->at[k].target);
 	}
 	free(j->code);
+	free(j->wide);
 	free(j);
 }
 
@@ -143,7 +147,8 @@ static struct jit_module *module_new(struct ptx_module *m)
 	if (!j)
 		return NULL;
 	j->code = calloc(m->code_count, sizeof(*j->code));
-	if (!j->code) {
+	j->wide = calloc(m->code_count, sizeof(*j->wide));
+	if (!j->code || !j->wide) {
 		module_free(j);
 		return NULL;
 	}
@@ -240,23 +245,37 @@ static jit_fn *code_make(struct jit_module *j, struct jit_emit *e)
 }
 
 /* @f itself; what it calls is a matter of its own. */
-static bool function_compile(struct jit_module *j, const struct ptx_function *f)
+static bool form_compile(struct jit_module *j, const struct ptx_function *f, bool wide)
 {
-	struct jit_emit e = {0};
+	_Atomic(jit_fn *) *table = wide ? j->wide : j->code;
+	struct jit_emit e = {.wide = wide};
 	jit_fn *code = NULL;
 
-	if (atomic_load_explicit(&j->code[f->first], memory_order_acquire))
+	if (atomic_load_explicit(&table[f->first], memory_order_acquire))
 		return true;
-	if (flow_make(&e.flow, f) == 0)
+	if (flow_make(&e.flow, f, wide) == 0)
 		code = code_make(j, &e);
 	for (uint32_t pc = f->first; code && pc < f->end; pc++) {
 		uint32_t n = e.flow.block_at[pc - f->first];
 		bool entry = n != UINT32_MAX && e.flow.blocks[n].entry;
 
-		atomic_store_explicit(&j->code[pc], entry ? code : step, memory_order_release);
+		atomic_store_explicit(&table[pc], entry ? code : step, memory_order_release);
 	}
 	flow_free(&e.flow);
 	return code != NULL;
+}
+
+static bool compiled(const struct jit_module *j, const struct ptx_function *f)
+{
+	return atomic_load_explicit(&j->wide[f->first], memory_order_acquire) ||
+	       atomic_load_explicit(&j->code[f->first], memory_order_acquire);
+}
+
+/* For groups, unless that would take long: vectors are several times as much code. */
+static bool function_compile(struct jit_module *j, const struct ptx_function *f)
+{
+	return compiled(j, f) || (f->end - f->first <= WIDE_MAX && form_compile(j, f, true)) ||
+	       form_compile(j, f, false);
 }
 
 static void reach_compile(struct jit_module *j, const struct ptx_function *f, unsigned depth)
@@ -264,12 +283,23 @@ static void reach_compile(struct jit_module *j, const struct ptx_function *f, un
 	for (unsigned k = 0; depth && k < f->callee_count; k++) {
 		const struct ptx_function *callee = f->callees[k];
 
-		if (!callee->defined || callee->builtin ||
-		    atomic_load_explicit(&j->code[callee->first], memory_order_relaxed))
+		if (!callee->defined || callee->builtin || compiled(j, callee))
 			continue;
 		if (function_compile(j, callee))
 			reach_compile(j, callee, depth - 1);
 	}
+}
+
+/* The form for one lane of the function at @pc, when a group's does not do. Where there is none, STEP. */
+static void lane_compile(struct ptx_module *m, uint32_t pc)
+{
+	const struct ptx_function *f = function_at(m, pc);
+
+	pthread_mutex_lock(&m->jit_lock);
+	if (!form_compile(m->jit, f, false))
+		for (uint32_t k = f->first; k < f->end; k++)
+			atomic_store_explicit(&m->jit->code[k], step, memory_order_release);
+	pthread_mutex_unlock(&m->jit_lock);
 }
 
 bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)
@@ -293,7 +323,7 @@ bool jit_ready(struct ptx_module *m, const struct ptx_function *f)
 	bool is;
 
 	pthread_mutex_lock(&m->jit_lock);
-	is = m->jit && atomic_load_explicit(&m->jit->code[f->first], memory_order_acquire);
+	is = m->jit && compiled(m->jit, f);
 	pthread_mutex_unlock(&m->jit_lock);
 	return is;
 }
@@ -374,16 +404,68 @@ static uint64_t lanes_run(struct warp *w, uint32_t mask, jit_fn *run, uint32_t p
 	return tired;
 }
 
-uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
+/* The same as a group; JIT_DIFFER in what it returns: nothing was done. */
+static uint64_t wide_run(struct warp *w, uint32_t mask, jit_fn *run, uint32_t pc, struct jit_env *env)
+{
+	uint64_t r;
+
+	env->local = w->block->local;
+	if (w->grid->local_bytes)
+		env->local += (uint64_t)w->index * PTX_LANES * w->grid->local_bytes;
+	r = run(w, w->frame, mask, pc, env);
+	if (r & (JIT_FAULT | JIT_DIFFER))
+		return r;
+	if (r & JIT_APART)
+		return 0;
+	group_store(w, mask, (uint32_t)r);
+	return atomic_load_explicit(&w->grid->module->jit->wide[(uint32_t)r], memory_order_relaxed) != step ? mask : 0;
+}
+
+/* What there is for lanes at @pc, or NULL. */
+static jit_fn *lane_code(struct warp *w, uint32_t pc)
+{
+	_Atomic(jit_fn *) *code = w->grid->module->jit->code;
+
+	if (!atomic_load_explicit(&code[pc], memory_order_acquire))
+		lane_compile(w->grid->module, pc);
+	return atomic_load_explicit(&code[pc], memory_order_acquire);
+}
+
+/* One turn of compiled code. The lanes that stopped in a loop; JIT_FAULT; JIT_DIFFER: it is to be interpreted. */
+static uint64_t turn(struct warp *w, uint32_t mask, uint32_t pc, struct jit_env *env)
+{
+	struct jit_module *j = w->grid->module->jit;
+	jit_fn *wide = atomic_load_explicit(&j->wide[pc], memory_order_acquire);
+	jit_fn *lane = atomic_load_explicit(&j->code[pc], memory_order_acquire);
+	uint64_t r = JIT_DIFFER;
+
+	if (wide == step)
+		return JIT_DIFFER;
+	if (!sites_ready(w->worker))
+		return JIT_DIFFER;
+	env->sites = w->worker->sites;
+	if (wide && !(lane && lane != step && (unsigned)__builtin_popcount(mask) <= FEW))
+		r = wide_run(w, mask, wide, pc, env);
+	if (r != JIT_DIFFER)
+		return r;
+	lane = lane_code(w, pc);
+	if (lane == step || !sites_ready(w->worker))
+		return JIT_DIFFER;
+	env->sites = w->worker->sites;
+	return lanes_run(w, mask, lane, pc, env);
+}
+
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
 {
 	struct grid *g = w->grid;
-	_Atomic(jit_fn *) *code = g->module->jit->code;
+	struct jit_module *j = g->module->jit;
 	uint32_t first = (uint32_t)__builtin_ctz(mask), frame = w->group_frame, done = 0;
 	struct jit_env env = {.shared = w->block->shared,
 			      .params = g->params,
 			      .shared_total = g->shared_total,
 			      .local_bytes = g->local_bytes,
 			      .group_local = w->group_local,
+			      .limit = limit,
 			      .fuel = FUEL};
 
 	memcpy(env.block, g->launch->block, sizeof(env.block));
@@ -392,20 +474,17 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
 	/* While it is all that runs of the warp and stays together, it needs no scheduler. */
 	do {
 		uint32_t pc = w->pc[first];
-		jit_fn *run = atomic_load_explicit(&code[pc], memory_order_acquire);
 		uint64_t tired;
 
-		if (!run)
-			return done + group_run(w, mask, UINT32_MAX, fuel);
-		if (!sites_ready(w->worker))
-			run = step;
-		if (run == step) {
+		if (!atomic_load_explicit(&j->wide[pc], memory_order_acquire) &&
+		    !atomic_load_explicit(&j->code[pc], memory_order_acquire))
+			return done + group_run(w, mask, limit, fuel);
+		tired = turn(w, mask, pc, &env);
+		if (tired & JIT_FAULT)
+			return done + 1;
+		if (tired & JIT_DIFFER) {
 			done += interpret(w, mask);
 		} else {
-			env.sites = w->worker->sites;
-			tired = lanes_run(w, mask, run, pc, &env);
-			if (tired & JIT_FAULT)
-				return done + 1;
 			done += GROUP_COST;
 			w->skip = (uint32_t)tired;
 		}
@@ -413,4 +492,78 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
 		 frame == w->fb[first] && lanes_together(w, mask, first) &&
 		 !atomic_load_explicit(&g->stop, memory_order_relaxed));
 	return done;
+}
+
+/* ------------------------------------------------------------------------------ what groups' code calls */
+
+static inline uint64_t bytes_load(const uint8_t *p, unsigned bytes)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, p, bytes);
+	return v;
+}
+
+static inline uint8_t *access_at(struct warp *w, const struct insn *i, uint32_t l, struct jit_env *env,
+				 struct jit_site *site, uint64_t at, unsigned bytes)
+{
+	if (site) {
+		if (at - site->base < site->limit && !(at & (bytes - 1)))
+			return (uint8_t *)(uintptr_t)at;
+	} else if (at + bytes <= (i->space == SP_SHARED ? env->shared_total : env->local_bytes) && !(at & (bytes - 1))) {
+		return i->space == SP_SHARED ? env->shared + at : env->local + l * env->local_bytes + at;
+	}
+	return jit_reach(w, i, l, at, site);
+}
+
+static inline uint32_t access_all(struct warp *w, const struct insn *i, uint32_t mask, struct jit_env *env,
+				  struct jit_site *site, const uint64_t *at, uint64_t *data, unsigned bytes)
+{
+	FOR_LANES(mask, l)
+	{
+		uint8_t *p = access_at(w, i, l, env, site, at[l], bytes * i->vec);
+
+		if (!p)
+			return 0;
+		for (unsigned k = 0; k < i->vec; k++, p += bytes) {
+			if (i->op == OP_ST)
+				memcpy(p, &data[k * PTX_LANES + l], bytes);
+			else
+				data[k * PTX_LANES + l] = bytes_load(p, bytes);
+		}
+	}
+	return 1;
+}
+
+uint32_t jit_access(struct warp *w, const struct insn *i, uint32_t mask, struct jit_env *env,
+		    struct jit_site *site, const uint64_t *at, uint64_t *data)
+{
+	switch (type_bytes(i->type)) {
+	case 1:
+		return access_all(w, i, mask, env, site, at, data, 1);
+	case 2:
+		return access_all(w, i, mask, env, site, at, data, 2);
+	case 4:
+		return access_all(w, i, mask, env, site, at, data, 4);
+	default:
+		return access_all(w, i, mask, env, site, at, data, 8);
+	}
+}
+
+void jit_apart(struct warp *w, uint32_t taken, uint32_t mask, uint32_t to, uint32_t on)
+{
+	FOR_LANES(mask, l)
+	w->pc[l] = taken >> l & 1 ? to : on;
+}
+
+void jit_unary_f32(uint32_t op, float *v)
+{
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		v[l] = unary_f32(op, v[l]);
+}
+
+void jit_unary_f64(uint32_t op, double *v)
+{
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		v[l] = unary_f64(op, v[l]);
 }

@@ -45,7 +45,7 @@ static void leave_emit(struct jit_emit *e, uint32_t n)
 	end_at(e, b->first);
 }
 
-/* An instruction that the compiler does not know, for this lane alone. */
+/* An instruction that the compiler does not know. */
 static int handler_emit(struct jit_emit *e, const struct insn *i)
 {
 	LLVMTypeRef params[] = {e->ptr, e->ptr, e->i32};
@@ -60,10 +60,10 @@ static int handler_emit(struct jit_emit *e, const struct insn *i)
 			jit_put_away(e, e->regs.uses[k]);
 	args[0] = e->warp;
 	args[1] = jit_pointer(e, i);
-	args[2] = LLVMBuildTrunc(e->b, e->lane_bit, e->i32, "");
+	args[2] = e->guard ? e->guard_lanes : e->wide ? e->mask : LLVMBuildTrunc(e->b, e->lane_bit, e->i32, "");
 	bad = LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)i->run), args, 3,
 			     "");
-	bad = LLVMBuildICmp(e->b, LLVMIntNE, bad, jit_const(e, 32, 0), "");
+	bad = LLVMBuildICmp(e->b, LLVMIntNE, bad, jit_num(e, 32, 0), "");
 	LLVMBuildCondBr(e->b, bad, e->fault, next);
 	LLVMPositionBuilderAtEnd(e->b, next);
 	for (unsigned k = 0; k < e->regs.def_count; k++)
@@ -71,20 +71,40 @@ static int handler_emit(struct jit_emit *e, const struct insn *i)
 	return 0;
 }
 
+static int insn_emit(struct jit_emit *e, const struct insn *i)
+{
+	bool made;
+
+	e->width = e->wide && flow_insn_varies(&e->flow, i) ? PTX_LANES : 1;
+	made = jit_emit_memory(e, i) || jit_emit_float(e, i) || jit_emit_int(e, i);
+	e->width = 1;
+	return made ? 0 : handler_emit(e, i);
+}
+
 static int plain_emit(struct jit_emit *e, const struct insn *i)
 {
-	LLVMBasicBlockRef next = NULL;
-	int rc = 0;
+	LLVMBasicBlockRef next = NULL, with;
+	bool varies = e->wide && flow_varies(&e->flow, i->guard);
+	LLVMValueRef cond = NULL;
+	int rc;
 
-	if (i->guard != PTX_NONE) {
-		LLVMBasicBlockRef with = jit_block(e);
-
+	if (varies) {
+		e->width = PTX_LANES;
+		e->guard = jit_pred(e, i->guard, i->guard_neg);
+		e->width = 1;
+		e->guard_lanes = jit_lanes_of(e, e->guard);
+		cond = LLVMBuildICmp(e->b, LLVMIntNE, e->guard_lanes, jit_num(e, 32, 0), "");
+	} else if (i->guard != PTX_NONE) {
+		cond = jit_pred(e, i->guard, i->guard_neg);
+	}
+	if (cond) {
+		with = jit_block(e);
 		next = jit_block(e);
-		LLVMBuildCondBr(e->b, jit_pred(e, i->guard, i->guard_neg), with, next);
+		LLVMBuildCondBr(e->b, cond, with, next);
 		LLVMPositionBuilderAtEnd(e->b, with);
 	}
-	if (!jit_emit_memory(e, i) && !jit_emit_float(e, i) && !jit_emit_int(e, i))
-		rc = handler_emit(e, i);
+	rc = insn_emit(e, i);
+	e->guard = NULL;
 	if (next) {
 		LLVMBuildBr(e->b, next);
 		LLVMPositionBuilderAtEnd(e->b, next);
@@ -92,9 +112,43 @@ static int plain_emit(struct jit_emit *e, const struct insn *i)
 	return rc;
 }
 
+static const struct flow_block *block_of(const struct jit_emit *e, uint32_t pc)
+{
+	return &e->flow.blocks[e->flow.block_at[pc - e->flow.first]];
+}
+
 static LLVMBasicBlockRef code_at(struct jit_emit *e, uint32_t pc)
 {
 	return e->block[e->flow.block_at[pc - e->flow.first]];
+}
+
+/* A branch that lanes may take or not: if all do the same, they go on. */
+static void apart_emit(struct jit_emit *e, const struct insn *i, uint32_t pc, LLVMBasicBlockRef to)
+{
+	LLVMTypeRef params[] = {e->ptr, e->i32, e->i32, e->i32, e->i32};
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), params, 5, false);
+	const struct flow_block *on = block_of(e, pc + 1), *at = block_of(e, i->target);
+	LLVMBasicBlockRef some = jit_block(e), apart = jit_block(e);
+	LLVMValueRef taken, args[5];
+
+	e->width = PTX_LANES;
+	taken = jit_pred(e, i->guard, i->guard_neg);
+	e->width = 1;
+	taken = jit_lanes_of(e, taken);
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, taken, jit_num(e, 32, 0), ""), code_at(e, pc + 1), some);
+	LLVMPositionBuilderAtEnd(e->b, some);
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, taken, e->mask, ""), to, apart);
+	LLVMPositionBuilderAtEnd(e->b, apart);
+	for (uint32_t r = 0; r < e->flow.registers; r++)
+		if (flow_stores(on, r) || flow_stores(at, r))
+			jit_put_away(e, (int32_t)r);
+	args[0] = e->warp;
+	args[1] = taken;
+	args[2] = e->mask;
+	args[3] = jit_num(e, 32, i->target);
+	args[4] = jit_num(e, 32, pc + 1);
+	LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)jit_apart), args, 5, "");
+	end_at(e, JIT_APART);
 }
 
 static void branch_emit(struct jit_emit *e, const struct insn *i, uint32_t pc)
@@ -116,6 +170,8 @@ static void branch_emit(struct jit_emit *e, const struct insn *i, uint32_t pc)
 	}
 	if (i->guard == PTX_NONE)
 		LLVMBuildBr(e->b, to);
+	else if (e->wide && flow_varies(&e->flow, i->guard))
+		apart_emit(e, i, pc, to);
 	else
 		LLVMBuildCondBr(e->b, jit_pred(e, i->guard, i->guard_neg), to, code_at(e, pc + 1));
 }
@@ -129,6 +185,14 @@ static int block_emit(struct jit_emit *e, uint32_t n)
 	if (b->stop) {
 		LLVMBuildBr(e->b, leave_at(e, n));
 		return 0;
+	}
+	if (b->join) {
+		LLVMBasicBlockRef go = jit_block(e);
+		LLVMValueRef limit = jit_load_env(e, offsetof(struct jit_env, limit), e->i32);
+
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULE, limit, jit_num(e, 32, b->first), ""),
+				leave_at(e, n), go);
+		LLVMPositionBuilderAtEnd(e->b, go);
 	}
 	for (uint32_t pc = b->first; pc < b->end && !rc; pc++) {
 		const struct insn *i = &e->flow.code[pc];
@@ -154,13 +218,17 @@ static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
 
 	LLVMPositionBuilderAtEnd(e->b, start);
 	for (uint32_t r = 0; r < e->flow.registers; r++) {
-		e->reg[r] = LLVMBuildAlloca(e->b, jit_int(e, jit_reg_bits(e, (int32_t)r)), "");
-		LLVMBuildStore(e->b, jit_const(e, jit_reg_bits(e, (int32_t)r), 0), e->reg[r]);
+		e->reg[r] = LLVMBuildAlloca(e->b, jit_reg_type(e, (int32_t)r), "");
+		LLVMBuildStore(e->b, LLVMConstNull(jit_reg_type(e, (int32_t)r)), e->reg[r]);
 	}
 	e->fuel = LLVMBuildAlloca(e->b, e->i64, "");
-	e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
-	e->lane_bit = LLVMBuildShl(e->b, jit_const(e, 64, 1), e->lane64, "");
-	e->column = LLVMBuildGEP2(e->b, e->i64, e->frame, &e->lane64, 1, "");
+	if (e->wide) {
+		jit_wide_begin(e);
+	} else {
+		e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
+		e->lane_bit = LLVMBuildShl(e->b, jit_const(e, 64, 1), e->lane64, "");
+		e->column = LLVMBuildGEP2(e->b, e->i64, e->frame, &e->lane64, 1, "");
+	}
 	LLVMBuildStore(e->b, jit_load_env(e, offsetof(struct jit_env, fuel), e->i64), e->fuel);
 	to = LLVMBuildSwitch(e->b, LLVMGetParam(e->fn, 3), none, e->flow.block_count);
 	for (uint32_t n = 0; n < e->flow.block_count; n++) {
@@ -172,6 +240,10 @@ static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
 		in = jit_block(e);
 		LLVMAddCase(to, jit_const(e, 32, b->first), in);
 		LLVMPositionBuilderAtEnd(e->b, in);
+		if (e->wide) {
+			jit_wide_enter(e, b, e->block[n]);
+			continue;
+		}
 		for (uint32_t r = 0; r < e->flow.registers; r++)
 			if (flow_loads(b, r))
 				jit_take_back(e, (int32_t)r);
@@ -214,6 +286,7 @@ int jit_emit_function(struct jit_emit *e, const char *name)
 	int rc;
 
 	types(e);
+	e->width = 1;
 	params[0] = params[1] = params[4] = e->ptr;
 	params[2] = params[3] = e->i32;
 	e->fn = LLVMAddFunction(e->module, name, LLVMFunctionType(e->i64, params, 5, false));

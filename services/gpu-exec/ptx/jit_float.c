@@ -3,14 +3,9 @@
  * to nearest. */
 #include "services/gpu-exec/ptx/jit.h"
 
-static LLVMTypeRef float_type(const struct jit_emit *e, unsigned bits)
-{
-	return bits == 32 ? e->f32 : e->f64;
-}
-
 static LLVMValueRef real(const struct jit_emit *e, unsigned bits, double v)
 {
-	return LLVMConstReal(float_type(e, bits), v);
+	return jit_same(e, LLVMConstReal(bits == 32 ? e->f32 : e->f64, v));
 }
 
 static LLVMValueRef unary(struct jit_emit *e, const char *name, LLVMValueRef v)
@@ -61,14 +56,31 @@ static LLVMValueRef min_max(struct jit_emit *e, bool min, LLVMValueRef a, LLVMVa
 }
 
 /* The functions that both executors share. */
+static LLVMValueRef shared_functions(struct jit_emit *e, unsigned op, LLVMValueRef v, unsigned bits)
+{
+	LLVMTypeRef params[] = {e->i32, e->ptr}, vector = LLVMTypeOf(v);
+	LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), params, 2, false);
+	LLVMValueRef args[] = {jit_num(e, 32, op), e->scratch};
+	const void *at = bits == 32 ? (const void *)(uintptr_t)jit_unary_f32
+				    : (const void *)(uintptr_t)jit_unary_f64;
+
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, e->scratch), 64);
+	LLVMBuildCall2(e->b, type, jit_pointer(e, at), args, 2, "");
+	v = LLVMBuildLoad2(e->b, vector, e->scratch, "");
+	LLVMSetAlignment(v, 64);
+	return v;
+}
+
 static LLVMValueRef shared_function(struct jit_emit *e, unsigned op, LLVMValueRef v, unsigned bits)
 {
-	LLVMTypeRef params[] = {e->i32, float_type(e, bits)};
+	LLVMTypeRef params[] = {e->i32, jit_real(e, bits)};
 	LLVMTypeRef type = LLVMFunctionType(params[1], params, 2, false);
-	LLVMValueRef args[] = {jit_const(e, 32, op), v};
+	LLVMValueRef args[] = {jit_num(e, 32, op), v};
 	const void *at = bits == 32 ? (const void *)(uintptr_t)unary_f32
 				    : (const void *)(uintptr_t)unary_f64;
 
+	if (e->width > 1)
+		return shared_functions(e, op, v, bits);
 	return LLVMBuildCall2(e->b, type, jit_pointer(e, at), args, 2, "");
 }
 
@@ -105,8 +117,8 @@ static LLVMValueRef directed(struct jit_emit *e, const struct insn *i, LLVMValue
 
 static LLVMValueRef rsqrt_f32(struct jit_emit *e, LLVMValueRef v)
 {
-	v = unary(e, "llvm.sqrt", LLVMBuildFPExt(e->b, v, e->f64, ""));
-	return LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, real(e, 64, 1), v, ""), e->f32, "");
+	v = unary(e, "llvm.sqrt", LLVMBuildFPExt(e->b, v, jit_real(e, 64), ""));
+	return LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, real(e, 64, 1), v, ""), jit_real(e, 32), "");
 }
 
 static bool neg_abs(struct jit_emit *e, const struct insn *i, unsigned bits)
@@ -133,7 +145,7 @@ static bool arithmetic(struct jit_emit *e, const struct insn *i)
 	if ((i->rnd != RND_RN && bits == 64) || ((i->op == OP_MIN || i->op == OP_MAX) && i->sub) ||
 	    (bits == 64 && (i->sat || i->ftz)))
 		return false;
-	if (i->rnd != RND_RN && (i->rnd == RND_NONE || (i->op != OP_FMA && i->op != OP_ADD &&
+	if (i->rnd != RND_RN && (i->rnd == RND_NONE || e->width > 1 || (i->op != OP_FMA && i->op != OP_ADD &&
 							i->op != OP_SUB && i->op != OP_MUL)))
 		return false;
 	for (unsigned k = 0; k < 3; k++) {
@@ -160,7 +172,7 @@ static bool arithmetic(struct jit_emit *e, const struct insn *i)
 		r = LLVMBuildFDiv(e->b, v[0], v[1], "");
 		break;
 	case OP_FMA:
-		r = jit_intrinsic(e, "llvm.fma", float_type(e, bits), v, 3);
+		r = jit_intrinsic(e, "llvm.fma", jit_real(e, bits), v, 3);
 		break;
 	case OP_MIN:
 	case OP_MAX:
@@ -268,8 +280,8 @@ static bool convert(struct jit_emit *e, const struct insn *i)
 		if (!nearest)
 			return false;
 		v = jit_value(e, i->o[1], wide);
-		v = type_signed(i->type2) ? LLVMBuildSIToFP(e->b, v, float_type(e, bits), "")
-					  : LLVMBuildUIToFP(e->b, v, float_type(e, bits), "");
+		v = type_signed(i->type2) ? LLVMBuildSIToFP(e->b, v, jit_real(e, bits), "")
+					  : LLVMBuildUIToFP(e->b, v, jit_real(e, bits), "");
 		jit_set_float(e, i->o[0], v, bits);
 		return true;
 	}
@@ -299,9 +311,9 @@ static bool convert(struct jit_emit *e, const struct insn *i)
 	if (i->sat)
 		v = saturated(e, v, i->type2 == T_F32 ? 32 : 64);
 	if (i->type == T_F64) {
-		v = LLVMBuildFPExt(e->b, v, e->f64, "");
+		v = LLVMBuildFPExt(e->b, v, jit_real(e, 64), "");
 	} else {
-		v = LLVMBuildFPTrunc(e->b, v, e->f32, "");
+		v = LLVMBuildFPTrunc(e->b, v, jit_real(e, 32), "");
 		if (i->ftz)
 			v = flushed(e, v);
 	}

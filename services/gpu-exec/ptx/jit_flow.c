@@ -452,7 +452,7 @@ static int raw_find(struct flow *f)
 	return rc;
 }
 
-int flow_make(struct flow *f, const struct ptx_function *function)
+int flow_make(struct flow *f, const struct ptx_function *function, bool group)
 {
 	int rc;
 
@@ -465,6 +465,8 @@ int flow_make(struct flow *f, const struct ptx_function *function)
 	if (f->end - f->first > INSTRUCTIONS_MAX)
 		return -ENOTSUP;
 	rc = blocks_find(f);
+	if (!rc && group)
+		rc = flow_vary(f);
 	if (!rc)
 		rc = liveness(f);
 	if (!rc)

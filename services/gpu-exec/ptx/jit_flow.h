@@ -20,6 +20,7 @@ struct flow_block {
 	bool stop;      /* the lane stops before it */
 	bool entry;     /* lanes may come in here */
 	bool reached;   /* there is a way to it */
+	bool join;      /* other lanes may wait here */
 	uint64_t *live; /* registers that are read before they are written, a bit each */
 	uint64_t *dirty; /* that may have been written since the lane came in */
 	uint64_t *need; /* that are read, or stored at a stop, before the lane stops again */
@@ -35,6 +36,7 @@ struct flow {
 	uint32_t *block_at; /* by instruction, from first; that begin a block, else UINT32_MAX */
 	bool *raw; /* registers that only float operations write: what a NaN of theirs carries is
 		    * open until somebody looks */
+	bool *varying; /* registers that differ between the lanes of a group; NULL: code for one lane */
 	struct arena arena;
 };
 
@@ -45,13 +47,19 @@ struct flow_regs {
 	bool known; /* it certainly writes all defs, if its guard lets it, and reads only uses */
 };
 
-/* 0, -ENOMEM, -ENOTSUP (too long, or no way to follow it). Free in any case. */
-int flow_make(struct flow *f, const struct ptx_function *function);
+/* @group: for code of groups. 0, -ENOMEM, -ENOTSUP (too long, or no way to follow it). Free in any case. */
+int flow_make(struct flow *f, const struct ptx_function *function, bool group);
 void flow_free(struct flow *f);
 
 /* @r keeps its memory from call to call; regs_free at the end. 0 or -ENOMEM. */
 int flow_regs(const struct flow *f, const struct insn *i, struct flow_regs *r);
 void flow_regs_free(struct flow_regs *r);
+
+/* jit_vary.c: finds what varies, and where lanes of a group part and meet: these are entries. 0 or -ENOMEM. */
+int flow_vary(struct flow *f);
+bool flow_varies(const struct flow *f, int32_t o);
+/* Does what the instruction does differ between lanes? (Which of them do it is not looked at.) */
+bool flow_insn_varies(const struct flow *f, const struct insn *i);
 
 /* Must a lane stop before this one? */
 bool flow_stops(const struct insn *i);

@@ -75,7 +75,7 @@ static LLVMValueRef min_max(struct jit_emit *e, const struct insn *i, unsigned b
 
 static LLVMValueRef count(struct jit_emit *e, const struct insn *i, unsigned bits)
 {
-	LLVMValueRef args[] = {jit_value(e, i->o[1], bits), jit_const(e, 1, 0)};
+	LLVMValueRef args[] = {jit_value(e, i->o[1], bits), jit_num(e, 1, 0)};
 
 	switch (i->op) {
 	case OP_CLZ:
@@ -154,7 +154,7 @@ static LLVMValueRef bfe(struct jit_emit *e, const struct insn *i, unsigned bits)
 	if (!type_signed(i->type) || len == 0)
 		return r;
 	top = pos + len - 1 < bits - 1 ? pos + len - 1 : bits - 1;
-	sign = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, v, jit_const(e, 64, top), ""), e->i1, "");
+	sign = LLVMBuildTrunc(e->b, LLVMBuildLShr(e->b, v, jit_const(e, 64, top), ""), jit_int(e, 1), "");
 	from = pos + len > bits ? (bits > pos ? bits - pos : 0) : len;
 	if (from >= 64)
 		return r;
@@ -270,13 +270,16 @@ static bool special(struct jit_emit *e, const struct insn *i)
 	unsigned tid = (unsigned)sreg_find("%tid.x", 6);
 
 	if (i->sub - tid < 3) {
-		LLVMValueRef n = jit_const(e, 64,
-					   offsetof(struct warp, tid) +
-						   (i->sub - tid) * sizeof(uint32_t) * PTX_LANES);
-		LLVMValueRef at = LLVMBuildGEP2(e->b, e->i8, e->warp, &n, 1, "");
+		LLVMValueRef n = jit_num(e, 64,
+					 offsetof(struct warp, tid) +
+						 (i->sub - tid) * sizeof(uint32_t) * PTX_LANES);
+		LLVMValueRef at = LLVMBuildGEP2(e->b, e->i8, e->warp, &n, 1, ""), v;
 
-		at = LLVMBuildGEP2(e->b, e->i32, at, &e->lane64, 1, "");
-		jit_set(e, i->o[0], LLVMBuildLoad2(e->b, e->i32, at, ""));
+		if (!e->wide)
+			at = LLVMBuildGEP2(e->b, e->i32, at, &e->lane64, 1, "");
+		v = LLVMBuildLoad2(e->b, jit_int(e, 32), at, "");
+		LLVMSetAlignment(v, 4);
+		jit_set(e, i->o[0], v);
 		return true;
 	}
 	for (unsigned k = 0; k < 3; k++) {
@@ -289,7 +292,11 @@ static bool special(struct jit_emit *e, const struct insn *i)
 		}
 	}
 	if (i->sub == (unsigned)sreg_find("%laneid", 7)) {
-		jit_set(e, i->o[0], e->lane);
+		LLVMValueRef lanes[PTX_LANES];
+
+		for (unsigned l = 0; l < PTX_LANES; l++)
+			lanes[l] = jit_num(e, 32, l);
+		jit_set(e, i->o[0], e->wide ? LLVMConstVector(lanes, PTX_LANES) : e->lane);
 		return true;
 	}
 	return false;

@@ -103,7 +103,7 @@ static LLVMValueRef place(struct jit_emit *e, const struct insn *i, unsigned byt
 }
 
 /* What a register of @regbits gets of a value of @type. */
-static LLVMValueRef extended(struct jit_emit *e, LLVMValueRef v, unsigned type, unsigned regbits)
+LLVMValueRef jit_extended(struct jit_emit *e, LLVMValueRef v, unsigned type, unsigned regbits)
 {
 	bool is_signed = type == T_S8 || type == T_S16 || type == T_S32;
 	unsigned bits = type_bytes(type) * 8;
@@ -124,7 +124,7 @@ static bool load_emit(struct jit_emit *e, const struct insn *i)
 	for (unsigned k = 0; k < i->vec; k++) {
 		v[k] = LLVMBuildLoad2(e->b, type, offset_of(e, at, jit_const(e, 64, k * bytes)),
 				      "");
-		v[k] = extended(e, v[k], i->type, i->regbits);
+		v[k] = jit_extended(e, v[k], i->type, i->regbits);
 	}
 	for (unsigned k = 0; k < i->vec; k++)
 		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], v[k]);
@@ -153,6 +153,8 @@ static void cvta_emit(struct jit_emit *e, const struct insn *i)
 	else if (i->space == SP_LOCAL)
 		base = jit_load_env(e, offsetof(struct jit_env, local), e->i64);
 	if (base)
+		base = jit_spread(e, base);
+	if (base)
 		v = i->sub ? LLVMBuildSub(e->b, v, base, "") : LLVMBuildAdd(e->b, v, base, "");
 	if (i->sub && i->regbits == 32)
 		v = jit_resize(e, v, 32, false);
@@ -161,6 +163,10 @@ static void cvta_emit(struct jit_emit *e, const struct insn *i)
 
 bool jit_emit_memory(struct jit_emit *e, const struct insn *i)
 {
+	if (e->width > 1 && (i->op == OP_LD || i->op == OP_ST))
+		return jit_wide_memory(e, i);
+	if (e->wide && i->op == OP_CVTA && i->space == SP_LOCAL)
+		return false; /* each lane has its own */
 	switch (i->op) {
 	case OP_LD:
 		return load_emit(e, i);

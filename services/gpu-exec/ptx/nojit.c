@@ -2,9 +2,9 @@
 /* In place of the compiler, where LLVM is not there. */
 #include "services/gpu-exec/ptx/exec.h"
 
-uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t fuel)
+uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
 {
-	return group_run(w, mask, UINT32_MAX, fuel);
+	return group_run(w, mask, limit, fuel);
 }
 
 bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)

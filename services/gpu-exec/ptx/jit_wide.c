@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A group's code: registers as vectors between the frame and variables, and accesses to memory. Addresses that follow
+ * one another are one load or store, also where each eight do (blocks that are 8 or 16 threads wide); others are
+ * looked at one by one, by jit_access.
+ *
+ * All elements of a vector are computed, those of lanes that are not in the group too, but nothing of
+ * theirs is ever stored.
+ */
+#include "services/gpu-exec/ptx/jit.h"
+
+enum {
+	ELEMENTS = 8, /* of an access of one lane, at the most */
+	PART = 8,     /* lanes whose addresses may follow one another, or be the same, where not all do */
+	PARTS = PTX_LANES / PART,
+};
+
+static LLVMValueRef at_offset(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef base, uint64_t n)
+{
+	LLVMValueRef at = jit_num(e, 64, n);
+
+	return LLVMBuildGEP2(e->b, type, base, &at, 1, "");
+}
+
+static LLVMTypeRef vector(LLVMTypeRef type)
+{
+	return LLVMVectorType(type, PTX_LANES);
+}
+
+static LLVMValueRef load(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef at, unsigned align)
+{
+	LLVMValueRef v = LLVMBuildLoad2(e->b, type, at, "");
+
+	LLVMSetAlignment(v, align);
+	return v;
+}
+
+static void store(struct jit_emit *e, LLVMValueRef v, LLVMValueRef at, unsigned align)
+{
+	LLVMSetAlignment(LLVMBuildStore(e->b, v, at), align);
+}
+
+LLVMValueRef jit_lanes_of(struct jit_emit *e, LLVMValueRef predicate)
+{
+	return LLVMBuildAnd(e->b, LLVMBuildBitCast(e->b, predicate, e->i32, ""), e->mask, "");
+}
+
+void jit_wide_begin(struct jit_emit *e)
+{
+	LLVMValueRef args[2], n = jit_num(e, 32, ELEMENTS * PTX_LANES);
+
+	e->mask = e->lane; /* the parameter */
+	e->mask_vector = LLVMBuildBitCast(e->b, e->mask, vector(e->i1), "");
+	args[0] = e->mask;
+	args[1] = jit_num(e, 1, 0);
+	e->lane = jit_intrinsic(e, "llvm.cttz", e->i32, args, 2); /* who speaks for all */
+	e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
+	e->scratch_at = LLVMBuildAlloca(e->b, vector(e->i64), "");
+	e->scratch = LLVMBuildArrayAlloca(e->b, e->i64, n, "");
+	LLVMSetAlignment(e->scratch_at, 64);
+	LLVMSetAlignment(e->scratch, 64);
+}
+
+/* ------------------------------------------------------------------------------ the frame */
+
+void jit_wide_put_away(struct jit_emit *e, int32_t reg)
+{
+	LLVMValueRef at = jit_slot(e, e->frame, reg), v, old;
+	unsigned keep = e->width;
+
+	if (jit_reg_bits(e, reg) == 1) {
+		v = jit_variable(e, reg);
+		v = flow_varies(&e->flow, reg) ? LLVMBuildBitCast(e->b, v, e->i32, "")
+					       : LLVMBuildSExt(e->b, v, e->i32, "");
+		v = LLVMBuildAnd(e->b, v, e->mask, "");
+		old = LLVMBuildLoad2(e->b, e->i64, at, "");
+		old = LLVMBuildAnd(e->b, old, LLVMBuildNot(e->b, LLVMBuildZExt(e->b, e->mask, e->i64, ""), ""), "");
+		LLVMBuildStore(e->b, LLVMBuildOr(e->b, old, LLVMBuildZExt(e->b, v, e->i64, ""), ""), at);
+		return;
+	}
+	e->width = PTX_LANES;
+	v = jit_spread(e, jit_resize(e, jit_bits_of(e, reg), 64, false));
+	v = LLVMBuildSelect(e->b, e->mask_vector, v, load(e, vector(e->i64), at, 8), "");
+	store(e, v, at, 8);
+	e->width = keep;
+}
+
+/* A register of the frame as its variable has it. @differ: NULL, or true is ored into it if lanes differ. */
+static LLVMValueRef taken(struct jit_emit *e, int32_t reg, LLVMValueRef *differ)
+{
+	LLVMValueRef at = jit_slot(e, e->frame, reg), v, one, bad;
+	unsigned bits = jit_reg_bits(e, reg);
+
+	if (bits == 1) {
+		v = LLVMBuildTrunc(e->b, LLVMBuildLoad2(e->b, e->i64, at, ""), e->i32, "");
+		if (flow_varies(&e->flow, reg))
+			return LLVMBuildBitCast(e->b, v, vector(e->i1), "");
+		v = LLVMBuildAnd(e->b, v, e->mask, "");
+		one = LLVMBuildICmp(e->b, LLVMIntNE, v, jit_num(e, 32, 0), "");
+		bad = LLVMBuildAnd(e->b, one, LLVMBuildICmp(e->b, LLVMIntNE, v, e->mask, ""), "");
+	} else {
+		if (flow_varies(&e->flow, reg))
+			return jit_resize(e, load(e, vector(e->i64), at, 8), bits, false);
+		one = LLVMBuildGEP2(e->b, e->i64, at, &e->lane64, 1, "");
+		one = LLVMBuildLoad2(e->b, e->i64, one, "");
+		bad = NULL;
+		if (differ) {
+			e->width = PTX_LANES;
+			v = LLVMBuildICmp(e->b, LLVMIntNE, load(e, vector(e->i64), at, 8), jit_spread(e, one), "");
+			e->width = 1;
+			bad = LLVMBuildICmp(e->b, LLVMIntNE, jit_lanes_of(e, v), jit_num(e, 32, 0), "");
+		}
+		one = jit_resize(e, one, bits, false);
+	}
+	if (differ)
+		*differ = LLVMBuildOr(e->b, *differ, bad, "");
+	return one;
+}
+
+void jit_wide_take_back(struct jit_emit *e, int32_t reg)
+{
+	jit_set(e, reg, taken(e, reg, NULL));
+}
+
+void jit_wide_enter(struct jit_emit *e, const struct flow_block *b, LLVMBasicBlockRef to)
+{
+	LLVMBasicBlockRef no;
+	LLVMValueRef differ = jit_num(e, 1, 0);
+
+	for (uint32_t r = 0; r < e->flow.registers; r++)
+		if (flow_loads(b, r))
+			jit_set(e, (int32_t)r, taken(e, (int32_t)r, &differ));
+	if (LLVMIsConstant(differ)) {
+		LLVMBuildBr(e->b, to);
+		return;
+	}
+	no = jit_block(e);
+	LLVMBuildCondBr(e->b, differ, no, to);
+	LLVMPositionBuilderAtEnd(e->b, no);
+	LLVMBuildRet(e->b, jit_num(e, 64, JIT_DIFFER));
+}
+
+/* ------------------------------------------------------------------------------ memory */
+
+/* Multiples of @step, from 0 on again after @part lanes. */
+static LLVMValueRef steps(struct jit_emit *e, uint64_t step, unsigned part)
+{
+	LLVMValueRef v[PTX_LANES];
+
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		v[l] = jit_num(e, 64, l % part * step);
+	return LLVMConstVector(v, PTX_LANES);
+}
+
+static LLVMValueRef addresses(struct jit_emit *e, const struct insn *i)
+{
+	LLVMValueRef at = jit_const(e, 64, (uint64_t)i->imm);
+
+	if (i->o[1] != PTX_NONE)
+		at = LLVMBuildAdd(e->b, jit_value(e, i->o[1], 64), at, "");
+	if (i->space == SP_FRAME)
+		at = LLVMBuildAdd(e->b, at,
+				  jit_spread(e, jit_load_env(e, offsetof(struct jit_env, group_local), e->i64)), "");
+	if (i->space == SP_SHARED || i->space == SP_LOCAL || i->space == SP_FRAME)
+		at = LLVMBuildAnd(e->b, at, jit_const(e, 64, UINT32_MAX), "");
+	return at;
+}
+
+static LLVMValueRef both(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildAnd(e->b, a, b, "");
+}
+
+static LLVMValueRef plus(struct jit_emit *e, LLVMValueRef a, uint64_t n)
+{
+	return LLVMBuildAdd(e->b, a, jit_num(e, 64, n), "");
+}
+
+/* Are @lanes accesses of @bytes, from @first on, in one memory, and the first aligned? And where that is for the host. */
+static LLVMValueRef inside(struct jit_emit *e, const struct insn *i, LLVMValueRef first, unsigned bytes, unsigned lanes,
+			   LLVMValueRef site, LLVMValueRef *place)
+{
+	LLVMValueRef ok = both(e, first, jit_num(e, 64, bytes - 1)), base, limit;
+
+	ok = LLVMBuildICmp(e->b, LLVMIntEQ, ok, jit_num(e, 64, 0), "");
+	if (i->space == SP_SHARED) {
+		base = jit_load_env(e, offsetof(struct jit_env, shared), e->ptr);
+		limit = jit_load_env(e, offsetof(struct jit_env, shared_total), e->i64);
+		*place = LLVMBuildGEP2(e->b, e->i8, base, &first, 1, "");
+		return both(e, ok, LLVMBuildICmp(e->b, LLVMIntULE, plus(e, first, (uint64_t)lanes * bytes), limit, ""));
+	}
+	base = LLVMBuildLoad2(e->b, e->i64, site, "");
+	limit = LLVMBuildLoad2(e->b, e->i64, at_offset(e, e->i8, site, offsetof(struct jit_site, limit)), "");
+	*place = LLVMBuildIntToPtr(e->b, first, e->ptr, "");
+	first = LLVMBuildSub(e->b, first, base, "");
+	ok = both(e, ok, LLVMBuildICmp(e->b, LLVMIntULT, first, limit, ""));
+	if (lanes == 1)
+		return ok;
+	first = plus(e, first, (uint64_t)(lanes - 1) * bytes); /* wraps: then it is the first that is not inside */
+	return both(e, ok, LLVMBuildICmp(e->b, LLVMIntULT, first, limit, ""));
+}
+
+/* Elements k of all lanes, of what lies lane after lane. */
+static LLVMValueRef column(struct jit_emit *e, LLVMValueRef all, unsigned k, unsigned n)
+{
+	LLVMValueRef pick[PTX_LANES];
+
+	if (n == 1)
+		return all;
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		pick[l] = jit_num(e, 32, l * n + k);
+	return LLVMBuildShuffleVector(e->b, all, LLVMGetPoison(LLVMTypeOf(all)), LLVMConstVector(pick, PTX_LANES), "");
+}
+
+/* The other way: two vectors into one, @n elements of each lane in both. */
+static LLVMValueRef interleaved(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, unsigned n)
+{
+	LLVMValueRef pick[ELEMENTS * PTX_LANES];
+
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		for (unsigned k = 0; k < n; k++) {
+			pick[2 * n * l + k] = jit_num(e, 32, n * l + k);
+			pick[2 * n * l + n + k] = jit_num(e, 32, n * (PTX_LANES + l) + k);
+		}
+	return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(pick, 2 * n * PTX_LANES), "");
+}
+
+static void one_by_one(struct jit_emit *e, const struct insn *i, LLVMValueRef at, LLVMValueRef lanes, LLVMValueRef site)
+{
+	LLVMTypeRef params[] = {e->ptr, e->ptr, e->i32, e->ptr, e->ptr, e->ptr, e->ptr};
+	LLVMTypeRef type = LLVMFunctionType(e->i32, params, 7, false);
+	LLVMValueRef args[] = {e->warp, jit_pointer(e, i), lanes, e->env, site, e->scratch_at, e->scratch}, ok;
+	LLVMBasicBlockRef go = jit_block(e);
+
+	store(e, at, e->scratch_at, 64);
+	ok = LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)jit_access), args, 7, "");
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, ok, jit_num(e, 32, 0), ""), e->fault, go);
+	LLVMPositionBuilderAtEnd(e->b, go);
+}
+
+/* The ways to carry out an access. */
+enum { WAY_ALL, WAY_PARTS, WAY_SAME, WAY_ONE, WAYS };
+
+struct access {
+	const struct insn *insn;
+	unsigned bytes, whole; /* of an element, of a lane */
+	LLVMValueRef at, lanes, site;
+	LLVMValueRef place[WAYS][PARTS];
+	LLVMBasicBlockRef way[WAYS]; /* NULL: not one */
+	LLVMBasicBlockRef done;
+};
+
+static LLVMValueRef all_lanes(struct jit_emit *e, LLVMValueRef vector_of_bits)
+{
+	return LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildBitCast(e->b, vector_of_bits, e->i32, ""),
+			     jit_num(e, 32, UINT32_MAX), "");
+}
+
+/* The first address of each part, in all its lanes. */
+static LLVMValueRef leaders(struct jit_emit *e, LLVMValueRef at)
+{
+	LLVMValueRef pick[PTX_LANES];
+
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		pick[l] = jit_num(e, 32, l / PART * PART);
+	return LLVMBuildShuffleVector(e->b, at, LLVMGetPoison(LLVMTypeOf(at)), LLVMConstVector(pick, PTX_LANES), "");
+}
+
+/* Takes the @way if @ok and @parts pieces of @lanes are inside; else the builder stands where to go on. */
+static void way_try(struct jit_emit *e, struct access *a, unsigned way, LLVMValueRef ok, unsigned parts, unsigned lanes)
+{
+	LLVMBasicBlockRef next = jit_block(e), look = jit_block(e);
+	LLVMValueRef first;
+
+	LLVMBuildCondBr(e->b, ok, look, next);
+	LLVMPositionBuilderAtEnd(e->b, look);
+	ok = jit_num(e, 1, 1);
+	for (unsigned p = 0; p < parts; p++) {
+		first = LLVMBuildExtractElement(e->b, a->at, jit_num(e, 32, p * PART), "");
+		ok = both(e, ok, inside(e, a->insn, first, a->whole, lanes, a->site, &a->place[way][p]));
+	}
+	a->way[way] = jit_block(e);
+	LLVMBuildCondBr(e->b, ok, a->way[way], next);
+	LLVMPositionBuilderAtEnd(e->b, next);
+}
+
+/* Up to where it goes one by one; there the builder stands. */
+static void access_begin(struct jit_emit *e, struct access *a)
+{
+	const struct insn *i = a->insn;
+	bool near = i->space == SP_LOCAL || i->space == SP_FRAME;
+	LLVMBasicBlockRef full, slow;
+	LLVMValueRef first, ok, n;
+
+	a->whole = a->bytes * i->vec;
+	e->width = PTX_LANES;
+	a->at = addresses(e, i);
+	a->lanes = e->guard ? e->guard_lanes : e->mask;
+	a->site = LLVMConstNull(e->ptr);
+	a->done = jit_block(e);
+	slow = jit_block(e);
+	if (!near && i->space != SP_SHARED) {
+		n = jit_num(e, 64, e->sites++ * sizeof(struct jit_site));
+		a->site = LLVMBuildGEP2(e->b, e->i8, jit_load_env(e, offsetof(struct jit_env, sites), e->ptr), &n, 1, "");
+	}
+	if (!near && i->vec <= 4) {
+		full = jit_block(e);
+		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, a->lanes, jit_num(e, 32, UINT32_MAX), ""), full, slow);
+		LLVMPositionBuilderAtEnd(e->b, full);
+		first = LLVMBuildExtractElement(e->b, a->at, jit_num(e, 32, 0), "");
+		ok = LLVMBuildAdd(e->b, jit_spread(e, first), steps(e, a->whole, PTX_LANES), "");
+		way_try(e, a, WAY_ALL, all_lanes(e, LLVMBuildICmp(e->b, LLVMIntEQ, a->at, ok, "")), 1, PTX_LANES);
+		ok = LLVMBuildAdd(e->b, leaders(e, a->at), steps(e, a->whole, PART), "");
+		way_try(e, a, WAY_PARTS, all_lanes(e, LLVMBuildICmp(e->b, LLVMIntEQ, a->at, ok, "")), PARTS, PART);
+		if (i->op == OP_LD) {
+			ok = LLVMBuildICmp(e->b, LLVMIntEQ, a->at, leaders(e, a->at), "");
+			way_try(e, a, WAY_SAME, all_lanes(e, ok), PARTS, 1);
+		}
+	}
+	e->width = 1;
+	LLVMBuildBr(e->b, slow);
+	LLVMPositionBuilderAtEnd(e->b, slow);
+}
+
+/* Lane after lane, @n elements each, of parts. */
+static LLVMValueRef joined(struct jit_emit *e, LLVMValueRef *part, unsigned n)
+{
+	LLVMValueRef pick[ELEMENTS * PTX_LANES], half[2];
+
+	for (unsigned k = 0; k < n * PTX_LANES; k++)
+		pick[k] = jit_num(e, 32, k);
+	for (unsigned h = 0; h < 2; h++)
+		half[h] = LLVMBuildShuffleVector(e->b, part[2 * h], part[2 * h + 1],
+						 LLVMConstVector(pick, n * PTX_LANES / 2), "");
+	return LLVMBuildShuffleVector(e->b, half[0], half[1], LLVMConstVector(pick, n * PTX_LANES), "");
+}
+
+static LLVMValueRef part_of(struct jit_emit *e, LLVMValueRef all, unsigned p, unsigned n)
+{
+	LLVMValueRef pick[ELEMENTS * PART];
+
+	for (unsigned k = 0; k < n * PART; k++)
+		pick[k] = jit_num(e, 32, p * n * PART + k);
+	return LLVMBuildShuffleVector(e->b, all, LLVMGetPoison(LLVMTypeOf(all)), LLVMConstVector(pick, n * PART), "");
+}
+
+/* What all lanes read, lane after lane, by a way that is not one by one. */
+static LLVMValueRef loaded(struct jit_emit *e, const struct access *a, unsigned way)
+{
+	LLVMTypeRef type = jit_bits(e, a->bytes * 8);
+	LLVMValueRef part[PARTS];
+	unsigned n = a->insn->vec;
+
+	if (way == WAY_ALL)
+		return load(e, LLVMVectorType(type, PTX_LANES * n), a->place[way][0], a->whole);
+	for (unsigned p = 0; p < PARTS; p++) {
+		LLVMValueRef pick[ELEMENTS * PART];
+
+		if (way == WAY_PARTS) {
+			part[p] = load(e, LLVMVectorType(type, PART * n), a->place[way][p], a->whole);
+			continue;
+		}
+		for (unsigned k = 0; k < n * PART; k++)
+			pick[k] = jit_num(e, 32, k % n);
+		part[p] = load(e, LLVMVectorType(type, n), a->place[way][p], a->whole);
+		part[p] = LLVMBuildShuffleVector(e->b, part[p], LLVMGetPoison(LLVMTypeOf(part[p])),
+						 LLVMConstVector(pick, n * PART), "");
+	}
+	return joined(e, part, n);
+}
+
+static bool load_emit(struct jit_emit *e, const struct insn *i)
+{
+	struct access a = {.insn = i, .bytes = type_bytes(i->type)};
+	LLVMTypeRef type = jit_bits(e, a.bytes * 8);
+	LLVMValueRef got[WAYS][ELEMENTS], all;
+
+	access_begin(e, &a);
+	one_by_one(e, i, a.at, a.lanes, a.site);
+	for (unsigned k = 0; k < i->vec; k++)
+		got[WAY_ONE][k] = jit_resize(
+			e, load(e, vector(e->i64), at_offset(e, e->i64, e->scratch, k * PTX_LANES), 64), a.bytes * 8,
+			false);
+	a.way[WAY_ONE] = LLVMGetInsertBlock(e->b);
+	LLVMBuildBr(e->b, a.done);
+	for (unsigned way = 0; way < WAY_ONE; way++) {
+		if (!a.way[way])
+			continue;
+		LLVMPositionBuilderAtEnd(e->b, a.way[way]);
+		all = loaded(e, &a, way);
+		for (unsigned k = 0; k < i->vec; k++)
+			got[way][k] = column(e, all, k, i->vec);
+		LLVMBuildBr(e->b, a.done);
+	}
+	LLVMPositionBuilderAtEnd(e->b, a.done);
+	for (unsigned k = 0; k < i->vec; k++) {
+		LLVMValueRef v = LLVMBuildPhi(e->b, vector(type), "");
+
+		for (unsigned way = 0; way < WAYS; way++)
+			if (a.way[way])
+				LLVMAddIncoming(v, &got[way][k], &a.way[way], 1);
+		got[WAY_ONE][k] = v;
+	}
+	for (unsigned k = 0; k < i->vec; k++)
+		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], jit_extended(e, got[WAY_ONE][k], i->type, i->regbits));
+	return true;
+}
+
+static bool store_emit(struct jit_emit *e, const struct insn *i)
+{
+	struct access a = {.insn = i, .bytes = type_bytes(i->type)};
+	LLVMValueRef v[ELEMENTS], all;
+
+	e->width = PTX_LANES;
+	for (unsigned k = 0; k < i->vec; k++)
+		v[k] = jit_value(e, i->vec == 1 ? i->o[0] : i->x[k], a.bytes * 8);
+	access_begin(e, &a);
+	for (unsigned k = 0; k < i->vec; k++)
+		store(e, jit_resize(e, v[k], 64, false), at_offset(e, e->i64, e->scratch, k * PTX_LANES), 64);
+	one_by_one(e, i, a.at, a.lanes, a.site);
+	LLVMBuildBr(e->b, a.done);
+	for (unsigned way = 0; way < WAY_ONE; way++) {
+		if (!a.way[way])
+			continue;
+		LLVMPositionBuilderAtEnd(e->b, a.way[way]);
+		all = v[0];
+		if (i->vec == 2)
+			all = interleaved(e, v[0], v[1], 1);
+		else if (i->vec == 4)
+			all = interleaved(e, interleaved(e, v[0], v[1], 1), interleaved(e, v[2], v[3], 1), 2);
+		for (unsigned p = 0; way == WAY_PARTS && p < PARTS; p++)
+			store(e, part_of(e, all, p, i->vec), a.place[way][p], a.whole);
+		if (way == WAY_ALL)
+			store(e, all, a.place[way][0], a.whole);
+		LLVMBuildBr(e->b, a.done);
+	}
+	LLVMPositionBuilderAtEnd(e->b, a.done);
+	return true;
+}
+
+bool jit_wide_memory(struct jit_emit *e, const struct insn *i)
+{
+	bool done;
+
+	if (i->space == SP_PARAM || i->type == T_B128 || i->vec > ELEMENTS)
+		return false;
+	done = i->op == OP_LD ? load_emit(e, i) : store_emit(e, i);
+	e->width = PTX_LANES;
+	return done;
+}
