@@ -174,17 +174,18 @@ static inline uint64_t bits_of_float(float f)
 	static void check_##name(struct rig *r);                                                   \
 	static void test_##name(void **state)                                                      \
 	{                                                                                          \
-		uint64_t sum[2];                                                                   \
+		uint64_t sum[3];                                                                   \
 		struct rig r;                                                                      \
                                                                                                    \
 		(void)state;                                                                       \
-		for (unsigned e = 0; e < 2; e++) {                                                 \
-			rig_open(&r, e ? PTX_EXEC_JIT : PTX_EXEC_INTERPRETER, file);               \
+		for (unsigned e = 0; e < 3; e++) {                                                 \
+			rig_open(&r, PTX_EXEC_INTERPRETER + e, file);                              \
 			rig_seed = 1;                                                              \
 			check_##name(&r);                                                          \
 			sum[e] = rig_close(&r);                                                    \
 		}                                                                                  \
 		assert_int_equal(sum[0], sum[1]);                                                  \
+		assert_int_equal(sum[0], sum[2]);                                                  \
 	}                                                                                          \
 	static void check_##name(struct rig *r)
 

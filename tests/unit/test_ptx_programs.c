@@ -157,11 +157,11 @@ static void test_registers(void **state)
 /* Begun by the interpreter, ended by compiled code: the same as by either alone. */
 static void test_change_over(void **state)
 {
-	uint64_t sums[3];
+	uint64_t sums[4];
 
 	(void)state;
-	for (unsigned e = 0; e < 3; e++) {
-		static const enum ptx_executor all[] = {PTX_EXEC_INTERPRETER, PTX_EXEC_JIT, PTX_EXEC_DEFAULT};
+	for (unsigned e = 0; e < 4; e++) {
+		static const enum ptx_executor all[] = {PTX_EXEC_INTERPRETER, PTX_EXEC_JIT, PTX_EXEC_GROUPS, PTX_EXEC_DEFAULT};
 		struct rig r;
 		int n = 96;
 		float *a, *b, *c;
@@ -181,6 +181,7 @@ static void test_change_over(void **state)
 	}
 	assert_int_equal(sums[0], sums[1]);
 	assert_int_equal(sums[0], sums[2]);
+	assert_int_equal(sums[0], sums[3]);
 }
 
 int main(void)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "services/gpu-exec/ptx/exec.h"
 #include "services/gpu-exec/ptx/lanes.h"
@@ -584,7 +585,7 @@ uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
 /* Interpreting it has cost about as much as compiling it will. */
 static void compile_late(struct grid *g)
 {
-	bool can = jit_prepare(g->module, g->function);
+	bool can = jit_prepare(g->module, g->function, false);
 
 	atomic_store(&g->jit, can ? GRID_COMPILED : GRID_INTERPRETED);
 }
@@ -796,9 +797,33 @@ static void grid_no_memory(struct grid *g)
 }
 
 /* Blocks one after the other. */
+enum { GROUPS_NS = 2000000 }; /* measured: what it takes to compile an instruction for groups */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* A block began to run @since. Once a kernel has run for as long as compiling it for groups takes, it is. */
+static void compile_groups(struct grid *g, uint64_t since)
+{
+	struct ptx_function *f = (struct ptx_function *)(uintptr_t)g->function;
+	uint64_t pays = (uint64_t)(f->end - f->first) * GROUPS_NS;
+
+	if (atomic_load_explicit(&g->jit, memory_order_relaxed) != GRID_COMPILED ||
+	    atomic_fetch_add(&f->compiled_ns, now_ns() - since) < pays || atomic_exchange(&f->grown, true))
+		return;
+	jit_prepare(g->module, f, true);
+}
+
 static void work_plain(struct grid *g, struct worker *k)
 {
 	struct block *b = NULL;
+	bool watched = g->grows && !atomic_load(&g->function->grown);
+	uint64_t since = 0;
 
 	while (!grid_cancelled(g)) {
 		uint64_t number = atomic_fetch_add(&g->next_block, 1);
@@ -809,9 +834,13 @@ static void work_plain(struct grid *g, struct worker *k)
 			grid_no_memory(g);
 			break;
 		}
+		if (watched)
+			since = now_ns();
 		block_begin(b, number);
 		while (block_turn(b) == 1 && !grid_cancelled(g))
 			;
+		if (watched)
+			compile_groups(g, since);
 	}
 	block_free(b);
 }

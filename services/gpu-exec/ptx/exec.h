@@ -45,8 +45,9 @@ static inline bool lanes_together(const struct warp *w, uint32_t mask, uint32_t 
 	return apart == 0;
 }
 
-/* Compiles a kernel and what it calls. False: there is no compiler, or it cannot compile this one. */
-bool jit_prepare(struct ptx_module *m, const struct ptx_function *f);
+/* Compiles a kernel and what it calls, for lanes or for groups. False: there is no compiler, or it cannot
+ * compile this one. */
+bool jit_prepare(struct ptx_module *m, const struct ptx_function *f, bool groups);
 /* Is it already? */
 bool jit_ready(struct ptx_module *m, const struct ptx_function *f);
 void jit_release(struct ptx_module *m);

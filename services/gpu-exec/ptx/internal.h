@@ -269,6 +269,8 @@ struct ptx_function {
 	uint8_t mark;
 	int builtin;
 	uint8_t *reg_types; /* enum ptx_type of each register */
+	_Atomic uint64_t compiled_ns; /* for which it ran compiled for lanes */
+	_Atomic bool grown; /* compiled for groups, or tried */
 	_Atomic uint64_t interpreted; /* warp instructions so far, what it calls included */
 };
 
@@ -383,6 +385,7 @@ struct grid {
 	_Alignas(16) uint8_t workspace[64]; /* of grid-wide barriers, see %envreg1 */
 	_Atomic uint64_t instructions;
 	_Atomic uint8_t jit; /* enum grid_jit */
+	bool grows; /* may be compiled for groups, too */
 	uint64_t jit_at; /* a worker that has interpreted so much has the kernel compiled */
 };
 

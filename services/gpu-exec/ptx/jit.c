@@ -271,22 +271,24 @@ static bool compiled(const struct jit_module *j, const struct ptx_function *f)
 	       atomic_load_explicit(&j->code[f->first], memory_order_acquire);
 }
 
-/* For groups, unless that would take long: vectors are several times as much code. */
-static bool function_compile(struct jit_module *j, const struct ptx_function *f)
+/* For groups, unless that would take too long: vectors are several times as much code. */
+static bool function_compile(struct jit_module *j, const struct ptx_function *f, bool groups)
 {
-	return compiled(j, f) || (f->end - f->first <= WIDE_MAX && form_compile(j, f, true)) ||
-	       form_compile(j, f, false);
+	if (groups && f->end - f->first <= WIDE_MAX && form_compile(j, f, true))
+		return true;
+	return compiled(j, f) || form_compile(j, f, false);
 }
 
-static void reach_compile(struct jit_module *j, const struct ptx_function *f, unsigned depth)
+static void reach_compile(struct jit_module *j, const struct ptx_function *f, bool groups, unsigned depth)
 {
 	for (unsigned k = 0; depth && k < f->callee_count; k++) {
 		const struct ptx_function *callee = f->callees[k];
 
-		if (!callee->defined || callee->builtin || compiled(j, callee))
+		if (!callee->defined || callee->builtin ||
+		    atomic_load_explicit(&(groups ? j->wide : j->code)[callee->first], memory_order_relaxed))
 			continue;
-		if (function_compile(j, callee))
-			reach_compile(j, callee, depth - 1);
+		if (function_compile(j, callee, groups))
+			reach_compile(j, callee, groups, depth - 1);
 	}
 }
 
@@ -302,7 +304,7 @@ static void lane_compile(struct ptx_module *m, uint32_t pc)
 	pthread_mutex_unlock(&m->jit_lock);
 }
 
-bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)
+bool jit_prepare(struct ptx_module *m, const struct ptx_function *f, bool groups)
 {
 	bool can;
 
@@ -311,9 +313,9 @@ bool jit_prepare(struct ptx_module *m, const struct ptx_function *f)
 		m->jit_tried = true;
 		m->jit = module_new(m);
 	}
-	can = m->jit && function_compile(m->jit, f);
+	can = m->jit && function_compile(m->jit, f, groups);
 	if (can)
-		reach_compile(m->jit, f, 16);
+		reach_compile(m->jit, f, groups, 16);
 	pthread_mutex_unlock(&m->jit_lock);
 	return can;
 }
@@ -492,78 +494,4 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t f
 		 frame == w->fb[first] && lanes_together(w, mask, first) &&
 		 !atomic_load_explicit(&g->stop, memory_order_relaxed));
 	return done;
-}
-
-/* ------------------------------------------------------------------------------ what groups' code calls */
-
-static inline uint64_t bytes_load(const uint8_t *p, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, bytes);
-	return v;
-}
-
-static inline uint8_t *access_at(struct warp *w, const struct insn *i, uint32_t l, struct jit_env *env,
-				 struct jit_site *site, uint64_t at, unsigned bytes)
-{
-	if (site) {
-		if (at - site->base < site->limit && !(at & (bytes - 1)))
-			return (uint8_t *)(uintptr_t)at;
-	} else if (at + bytes <= (i->space == SP_SHARED ? env->shared_total : env->local_bytes) && !(at & (bytes - 1))) {
-		return i->space == SP_SHARED ? env->shared + at : env->local + l * env->local_bytes + at;
-	}
-	return jit_reach(w, i, l, at, site);
-}
-
-static inline uint32_t access_all(struct warp *w, const struct insn *i, uint32_t mask, struct jit_env *env,
-				  struct jit_site *site, const uint64_t *at, uint64_t *data, unsigned bytes)
-{
-	FOR_LANES(mask, l)
-	{
-		uint8_t *p = access_at(w, i, l, env, site, at[l], bytes * i->vec);
-
-		if (!p)
-			return 0;
-		for (unsigned k = 0; k < i->vec; k++, p += bytes) {
-			if (i->op == OP_ST)
-				memcpy(p, &data[k * PTX_LANES + l], bytes);
-			else
-				data[k * PTX_LANES + l] = bytes_load(p, bytes);
-		}
-	}
-	return 1;
-}
-
-uint32_t jit_access(struct warp *w, const struct insn *i, uint32_t mask, struct jit_env *env,
-		    struct jit_site *site, const uint64_t *at, uint64_t *data)
-{
-	switch (type_bytes(i->type)) {
-	case 1:
-		return access_all(w, i, mask, env, site, at, data, 1);
-	case 2:
-		return access_all(w, i, mask, env, site, at, data, 2);
-	case 4:
-		return access_all(w, i, mask, env, site, at, data, 4);
-	default:
-		return access_all(w, i, mask, env, site, at, data, 8);
-	}
-}
-
-void jit_apart(struct warp *w, uint32_t taken, uint32_t mask, uint32_t to, uint32_t on)
-{
-	FOR_LANES(mask, l)
-	w->pc[l] = taken >> l & 1 ? to : on;
-}
-
-void jit_unary_f32(uint32_t op, float *v)
-{
-	for (unsigned l = 0; l < PTX_LANES; l++)
-		v[l] = unary_f32(op, v[l]);
-}
-
-void jit_unary_f64(uint32_t op, double *v)
-{
-	for (unsigned l = 0; l < PTX_LANES; l++)
-		v[l] = unary_f64(op, v[l]);
 }

@@ -38,7 +38,8 @@ struct jit_env {
 	uint8_t *local; /* of this lane */
 	uint64_t shared_total, local_bytes, group_local;
 	struct jit_site *sites;
-	uint32_t limit; /* where other lanes wait: a group stops there */
+	uint32_t limit;	 /* where other lanes wait: a group stops there */
+	uint32_t failed; /* an access was a fault */
 	uint64_t fuel; /* times round a loop before it stops at its head */
 	uint32_t block[3], grid[3], ctaid[3];
 };
@@ -58,7 +59,11 @@ typedef uint64_t jit_fn(struct warp *w, uint64_t *frame, uint32_t lanes, uint32_
 uint8_t *jit_reach(struct warp *w, const struct insn *i, uint32_t lane, uint64_t at,
 		   struct jit_site *site);
 
-/* What compiled code for groups calls; see jit_run.c. 0 after a fault. */
+/* What compiled code for groups calls, in jit_access.c. */
+/*
+ * A load or store of the lanes @mask, checked. @at: addresses, in their space. @data: element k of lane l at
+ * k * 256 + l * its bytes. @site: NULL for shared and local memory. 0 after a fault.
+ */
 uint32_t jit_access(struct warp *w, const struct insn *i, uint32_t mask, struct jit_env *env,
 		    struct jit_site *site, const uint64_t *at, uint64_t *data);
 void jit_apart(struct warp *w, uint32_t taken, uint32_t mask, uint32_t to, uint32_t on);
@@ -72,7 +77,7 @@ struct jit_emit {
 	unsigned width; /* of the instruction that is made: PTX_LANES or 1 */
 	LLVMValueRef mask, mask_vector;	 /* lanes of the group */
 	LLVMValueRef guard, guard_lanes; /* those of them that the instruction is for, NULL: all */
-	LLVMValueRef scratch_at, scratch; /* addresses and data of an access */
+	LLVMValueRef scratch; /* a vector, for functions that are not compiled */
 	LLVMContextRef context;
 	LLVMModuleRef module;
 	LLVMBuilderRef b;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A group's code: registers as vectors between the frame and variables, and accesses to memory. Addresses that follow
- * one another are one load or store, also where each eight do (blocks that are 8 or 16 threads wide); others are
- * looked at one by one, by jit_access.
+ * one another are one load or store, also where each eight do (blocks that are 8 or 16 threads wide), or one where each
+ * eight are the same; others are looked at one by one, by jit_access. That is a function for each kind of
+ * access, of which a kernel has few: in place it would take longer to compile than all else.
  *
  * All elements of a vector are computed, those of lanes that are not in the group too, but nothing of
  * theirs is ever stored.
  */
+#include <stdio.h>
+
 #include "services/gpu-exec/ptx/jit.h"
 
 enum {
@@ -47,7 +50,7 @@ LLVMValueRef jit_lanes_of(struct jit_emit *e, LLVMValueRef predicate)
 
 void jit_wide_begin(struct jit_emit *e)
 {
-	LLVMValueRef args[2], n = jit_num(e, 32, ELEMENTS * PTX_LANES);
+	LLVMValueRef args[2];
 
 	e->mask = e->lane; /* the parameter */
 	e->mask_vector = LLVMBuildBitCast(e->b, e->mask, vector(e->i1), "");
@@ -55,9 +58,7 @@ void jit_wide_begin(struct jit_emit *e)
 	args[1] = jit_num(e, 1, 0);
 	e->lane = jit_intrinsic(e, "llvm.cttz", e->i32, args, 2); /* who speaks for all */
 	e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
-	e->scratch_at = LLVMBuildAlloca(e->b, vector(e->i64), "");
-	e->scratch = LLVMBuildArrayAlloca(e->b, e->i64, n, "");
-	LLVMSetAlignment(e->scratch_at, 64);
+	e->scratch = LLVMBuildAlloca(e->b, vector(e->i64), "");
 	LLVMSetAlignment(e->scratch, 64);
 }
 
@@ -142,16 +143,6 @@ void jit_wide_enter(struct jit_emit *e, const struct flow_block *b, LLVMBasicBlo
 
 /* ------------------------------------------------------------------------------ memory */
 
-/* Multiples of @step, from 0 on again after @part lanes. */
-static LLVMValueRef steps(struct jit_emit *e, uint64_t step, unsigned part)
-{
-	LLVMValueRef v[PTX_LANES];
-
-	for (unsigned l = 0; l < PTX_LANES; l++)
-		v[l] = jit_num(e, 64, l % part * step);
-	return LLVMConstVector(v, PTX_LANES);
-}
-
 static LLVMValueRef addresses(struct jit_emit *e, const struct insn *i)
 {
 	LLVMValueRef at = jit_const(e, 64, (uint64_t)i->imm);
@@ -164,6 +155,16 @@ static LLVMValueRef addresses(struct jit_emit *e, const struct insn *i)
 	if (i->space == SP_SHARED || i->space == SP_LOCAL || i->space == SP_FRAME)
 		at = LLVMBuildAnd(e->b, at, jit_const(e, 64, UINT32_MAX), "");
 	return at;
+}
+
+/* Multiples of @step, from 0 on again after @part lanes. */
+static LLVMValueRef steps(struct jit_emit *e, uint64_t step, unsigned part)
+{
+	LLVMValueRef v[PTX_LANES];
+
+	for (unsigned l = 0; l < PTX_LANES; l++)
+		v[l] = jit_num(e, 64, l % part * step);
+	return LLVMConstVector(v, PTX_LANES);
 }
 
 static LLVMValueRef both(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b)
@@ -225,21 +226,8 @@ static LLVMValueRef interleaved(struct jit_emit *e, LLVMValueRef a, LLVMValueRef
 	return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(pick, 2 * n * PTX_LANES), "");
 }
 
-static void one_by_one(struct jit_emit *e, const struct insn *i, LLVMValueRef at, LLVMValueRef lanes, LLVMValueRef site)
-{
-	LLVMTypeRef params[] = {e->ptr, e->ptr, e->i32, e->ptr, e->ptr, e->ptr, e->ptr};
-	LLVMTypeRef type = LLVMFunctionType(e->i32, params, 7, false);
-	LLVMValueRef args[] = {e->warp, jit_pointer(e, i), lanes, e->env, site, e->scratch_at, e->scratch}, ok;
-	LLVMBasicBlockRef go = jit_block(e);
-
-	store(e, at, e->scratch_at, 64);
-	ok = LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)jit_access), args, 7, "");
-	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, ok, jit_num(e, 32, 0), ""), e->fault, go);
-	LLVMPositionBuilderAtEnd(e->b, go);
-}
-
-/* The ways to carry out an access. */
-enum { WAY_ALL, WAY_PARTS, WAY_SAME, WAY_ONE, WAYS };
+/* The ways to carry out an access but one by one. */
+enum { WAY_ALL, WAY_PARTS, WAY_SAME, WAYS };
 
 struct access {
 	const struct insn *insn;
@@ -247,7 +235,6 @@ struct access {
 	LLVMValueRef at, lanes, site;
 	LLVMValueRef place[WAYS][PARTS];
 	LLVMBasicBlockRef way[WAYS]; /* NULL: not one */
-	LLVMBasicBlockRef done;
 };
 
 static LLVMValueRef all_lanes(struct jit_emit *e, LLVMValueRef vector_of_bits)
@@ -290,21 +277,13 @@ static void access_begin(struct jit_emit *e, struct access *a)
 	const struct insn *i = a->insn;
 	bool near = i->space == SP_LOCAL || i->space == SP_FRAME;
 	LLVMBasicBlockRef full, slow;
-	LLVMValueRef first, ok, n;
+	LLVMValueRef first, ok;
 
 	a->whole = a->bytes * i->vec;
 	e->width = PTX_LANES;
-	a->at = addresses(e, i);
-	a->lanes = e->guard ? e->guard_lanes : e->mask;
-	a->site = LLVMConstNull(e->ptr);
-	a->done = jit_block(e);
-	slow = jit_block(e);
-	if (!near && i->space != SP_SHARED) {
-		n = jit_num(e, 64, e->sites++ * sizeof(struct jit_site));
-		a->site = LLVMBuildGEP2(e->b, e->i8, jit_load_env(e, offsetof(struct jit_env, sites), e->ptr), &n, 1, "");
-	}
 	if (!near && i->vec <= 4) {
 		full = jit_block(e);
+		slow = jit_block(e);
 		LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, a->lanes, jit_num(e, 32, UINT32_MAX), ""), full, slow);
 		LLVMPositionBuilderAtEnd(e->b, full);
 		first = LLVMBuildExtractElement(e->b, a->at, jit_num(e, 32, 0), "");
@@ -316,10 +295,10 @@ static void access_begin(struct jit_emit *e, struct access *a)
 			ok = LLVMBuildICmp(e->b, LLVMIntEQ, a->at, leaders(e, a->at), "");
 			way_try(e, a, WAY_SAME, all_lanes(e, ok), PARTS, 1);
 		}
+		LLVMBuildBr(e->b, slow);
+		LLVMPositionBuilderAtEnd(e->b, slow);
 	}
 	e->width = 1;
-	LLVMBuildBr(e->b, slow);
-	LLVMPositionBuilderAtEnd(e->b, slow);
 }
 
 /* Lane after lane, @n elements each, of parts. */
@@ -369,82 +348,159 @@ static LLVMValueRef loaded(struct jit_emit *e, const struct access *a, unsigned 
 	return joined(e, part, n);
 }
 
-static bool load_emit(struct jit_emit *e, const struct insn *i)
+static LLVMValueRef data_at(struct jit_emit *e, LLVMValueRef data, unsigned k)
 {
-	struct access a = {.insn = i, .bytes = type_bytes(i->type)};
-	LLVMTypeRef type = jit_bits(e, a.bytes * 8);
-	LLVMValueRef got[WAYS][ELEMENTS], all;
-
-	access_begin(e, &a);
-	one_by_one(e, i, a.at, a.lanes, a.site);
-	for (unsigned k = 0; k < i->vec; k++)
-		got[WAY_ONE][k] = jit_resize(
-			e, load(e, vector(e->i64), at_offset(e, e->i64, e->scratch, k * PTX_LANES), 64), a.bytes * 8,
-			false);
-	a.way[WAY_ONE] = LLVMGetInsertBlock(e->b);
-	LLVMBuildBr(e->b, a.done);
-	for (unsigned way = 0; way < WAY_ONE; way++) {
-		if (!a.way[way])
-			continue;
-		LLVMPositionBuilderAtEnd(e->b, a.way[way]);
-		all = loaded(e, &a, way);
-		for (unsigned k = 0; k < i->vec; k++)
-			got[way][k] = column(e, all, k, i->vec);
-		LLVMBuildBr(e->b, a.done);
-	}
-	LLVMPositionBuilderAtEnd(e->b, a.done);
-	for (unsigned k = 0; k < i->vec; k++) {
-		LLVMValueRef v = LLVMBuildPhi(e->b, vector(type), "");
-
-		for (unsigned way = 0; way < WAYS; way++)
-			if (a.way[way])
-				LLVMAddIncoming(v, &got[way][k], &a.way[way], 1);
-		got[WAY_ONE][k] = v;
-	}
-	for (unsigned k = 0; k < i->vec; k++)
-		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], jit_extended(e, got[WAY_ONE][k], i->type, i->regbits));
-	return true;
+	return at_offset(e, e->i64, data, k * PTX_LANES);
 }
 
-static bool store_emit(struct jit_emit *e, const struct insn *i)
+/* Ends the way that the builder stands at: lanes one by one. */
+static void one_by_one(struct jit_emit *e, const struct access *a, LLVMValueRef fn, LLVMValueRef *v)
 {
-	struct access a = {.insn = i, .bytes = type_bytes(i->type)};
-	LLVMValueRef v[ELEMENTS], all;
+	LLVMTypeRef params[] = {e->ptr, e->ptr, e->i32, e->ptr, e->ptr, e->ptr, e->ptr};
+	LLVMTypeRef type = LLVMFunctionType(e->i32, params, 7, false), result = vector(jit_bits(e, a->bytes * 8));
+	LLVMValueRef args[7], ok, n = jit_num(e, 32, (uint64_t)a->insn->vec * PTX_LANES);
 
-	e->width = PTX_LANES;
-	for (unsigned k = 0; k < i->vec; k++)
-		v[k] = jit_value(e, i->vec == 1 ? i->o[0] : i->x[k], a.bytes * 8);
-	access_begin(e, &a);
-	for (unsigned k = 0; k < i->vec; k++)
-		store(e, jit_resize(e, v[k], 64, false), at_offset(e, e->i64, e->scratch, k * PTX_LANES), 64);
-	one_by_one(e, i, a.at, a.lanes, a.site);
-	LLVMBuildBr(e->b, a.done);
-	for (unsigned way = 0; way < WAY_ONE; way++) {
-		if (!a.way[way])
+	for (unsigned k = 0; k < 5; k++)
+		args[k] = LLVMGetParam(fn, k);
+	args[5] = LLVMBuildAlloca(e->b, vector(e->i64), "");
+	args[6] = LLVMBuildArrayAlloca(e->b, e->i64, n, "");
+	LLVMSetAlignment(args[5], 64);
+	LLVMSetAlignment(args[6], 64);
+	store(e, a->at, args[5], 64);
+	for (unsigned k = 0; a->insn->op == OP_ST && k < a->insn->vec; k++)
+		store(e, v[k], data_at(e, args[6], k), 64);
+	ok = LLVMBuildCall2(e->b, type, jit_pointer(e, (const void *)(uintptr_t)jit_access), args, 7, "");
+	n = jit_num(e, 64, offsetof(struct jit_env, failed));
+	LLVMBuildStore(e->b, LLVMBuildXor(e->b, ok, jit_num(e, 32, 1), ""), LLVMBuildGEP2(e->b, e->i8, args[3], &n, 1, ""));
+	for (unsigned k = 0; a->insn->op == OP_LD && k < a->insn->vec; k++)
+		v[k] = load(e, result, data_at(e, args[6], k), 64);
+}
+
+static LLVMValueRef together(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef *v, unsigned n)
+{
+	LLVMValueRef r = LLVMGetPoison(type);
+
+	for (unsigned k = 0; k < n; k++)
+		r = LLVMBuildInsertValue(e->b, r, v[k], k, "");
+	return r;
+}
+
+static void access_body(struct jit_emit *e, struct access *a, LLVMValueRef fn, LLVMTypeRef result)
+{
+	const struct insn *i = a->insn;
+	LLVMValueRef v[ELEMENTS], all;
+	bool write = i->op == OP_ST;
+
+	access_begin(e, a);
+	for (unsigned k = 0; write && k < i->vec; k++)
+		v[k] = LLVMGetParam(fn, 6 + k);
+	one_by_one(e, a, fn, v);
+	if (write)
+		LLVMBuildRetVoid(e->b);
+	else
+		LLVMBuildRet(e->b, together(e, result, v, i->vec));
+	for (unsigned way = 0; way < WAYS; way++) {
+		if (!a->way[way])
 			continue;
-		LLVMPositionBuilderAtEnd(e->b, a.way[way]);
+		LLVMPositionBuilderAtEnd(e->b, a->way[way]);
+		if (!write) {
+			all = loaded(e, a, way);
+			for (unsigned k = 0; k < i->vec; k++)
+				v[k] = column(e, all, k, i->vec);
+			LLVMBuildRet(e->b, together(e, result, v, i->vec));
+			continue;
+		}
 		all = v[0];
 		if (i->vec == 2)
 			all = interleaved(e, v[0], v[1], 1);
 		else if (i->vec == 4)
 			all = interleaved(e, interleaved(e, v[0], v[1], 1), interleaved(e, v[2], v[3], 1), 2);
 		for (unsigned p = 0; way == WAY_PARTS && p < PARTS; p++)
-			store(e, part_of(e, all, p, i->vec), a.place[way][p], a.whole);
+			store(e, part_of(e, all, p, i->vec), a->place[way][p], a->whole);
 		if (way == WAY_ALL)
-			store(e, all, a.place[way][0], a.whole);
-		LLVMBuildBr(e->b, a.done);
+			store(e, all, a->place[way][0], a->whole);
+		LLVMBuildRetVoid(e->b);
 	}
-	LLVMPositionBuilderAtEnd(e->b, a.done);
-	return true;
+}
+
+/* In a memory that is found by its address. */
+static bool ranged(const struct insn *i)
+{
+	return i->space != SP_LOCAL && i->space != SP_FRAME && i->space != SP_SHARED;
+}
+
+/* The function of this kind of access: of warp, instruction, lanes, env, site, addresses, and data if it stores. */
+static LLVMValueRef access_function(struct jit_emit *e, const struct insn *i, LLVMTypeRef *type)
+{
+	struct access a = {.insn = i, .bytes = type_bytes(i->type)};
+	LLVMTypeRef data = vector(jit_bits(e, a.bytes * 8)), params[6 + ELEMENTS], result, all[ELEMENTS];
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+	LLVMValueRef fn, caller = e->fn, env = e->env;
+	unsigned n = 6, width = e->width;
+	char name[40];
+
+	for (unsigned k = 0; k < 5; k++)
+		params[k] = k == 2 ? e->i32 : e->ptr;
+	params[5] = vector(e->i64);
+	for (unsigned k = 0; k < i->vec; k++)
+		all[k] = data;
+	while (i->op == OP_ST && n < 6u + i->vec)
+		params[n++] = data;
+	result = i->op == OP_ST ? LLVMVoidTypeInContext(e->context)
+				: LLVMStructTypeInContext(e->context, all, i->vec, false);
+	*type = LLVMFunctionType(result, params, n, false);
+	snprintf(name, sizeof(name), "%s.%s.%u.%u", i->op == OP_ST ? "st" : "ld",
+		 ranged(i) ? "range" : i->space == SP_SHARED ? "shared" : "near", a.bytes, i->vec);
+	fn = LLVMGetNamedFunction(e->module, name);
+	if (fn)
+		return fn;
+	fn = LLVMAddFunction(e->module, name, *type);
+	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+				LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("noinline", 8), 0));
+	e->fn = fn;
+	e->env = LLVMGetParam(fn, 3);
+	LLVMPositionBuilderAtEnd(e->b, jit_block(e));
+	a.lanes = LLVMGetParam(fn, 2);
+	a.site = LLVMGetParam(fn, 4);
+	a.at = LLVMGetParam(fn, 5);
+	access_body(e, &a, fn, result);
+	e->fn = caller;
+	e->env = env;
+	e->width = width;
+	LLVMPositionBuilderAtEnd(e->b, here);
+	return fn;
 }
 
 bool jit_wide_memory(struct jit_emit *e, const struct insn *i)
 {
-	bool done;
+	unsigned bytes = type_bytes(i->type);
+	LLVMTypeRef type;
+	LLVMValueRef fn, args[6 + ELEMENTS], r, failed;
+	LLVMBasicBlockRef go;
 
 	if (i->space == SP_PARAM || i->type == T_B128 || i->vec > ELEMENTS)
 		return false;
-	done = i->op == OP_LD ? load_emit(e, i) : store_emit(e, i);
-	e->width = PTX_LANES;
-	return done;
+	fn = access_function(e, i, &type);
+	args[0] = e->warp;
+	args[1] = jit_pointer(e, i);
+	args[2] = e->guard ? e->guard_lanes : e->mask;
+	args[3] = e->env;
+	args[4] = ranged(i) ? at_offset(e, e->i8, jit_load_env(e, offsetof(struct jit_env, sites), e->ptr),
+					e->sites++ * sizeof(struct jit_site))
+			    : LLVMConstNull(e->ptr);
+	args[5] = addresses(e, i);
+	for (unsigned k = 0; i->op == OP_ST && k < i->vec; k++)
+		args[6 + k] = jit_value(e, i->vec == 1 ? i->o[0] : i->x[k], bytes * 8);
+	r = LLVMBuildCall2(e->b, type, fn, args, i->op == OP_ST ? 6u + i->vec : 6, "");
+	failed = jit_load_env(e, offsetof(struct jit_env, failed), e->i32);
+	go = jit_block(e);
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, failed, jit_num(e, 32, 0), ""), e->fault, go);
+	LLVMPositionBuilderAtEnd(e->b, go);
+	for (unsigned k = 0; i->op == OP_LD && k < i->vec; k++) {
+		LLVMValueRef v = LLVMBuildExtractValue(e->b, r, k, "");
+
+		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], jit_extended(e, v, i->type, i->regbits));
+	}
+	return true;
 }

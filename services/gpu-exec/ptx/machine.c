@@ -316,8 +316,8 @@ static uint8_t jit_state(const struct ptx_function *f, unsigned executor, uint64
 
 	if (executor == PTX_EXEC_INTERPRETER)
 		return GRID_INTERPRETED;
-	if (executor == PTX_EXEC_JIT || was >= pays || jit_ready(f->module, f))
-		return jit_prepare(f->module, f) ? GRID_COMPILED : GRID_INTERPRETED;
+	if (executor != PTX_EXEC_DEFAULT || was >= pays || jit_ready(f->module, f))
+		return jit_prepare(f->module, f, executor == PTX_EXEC_GROUPS) ? GRID_COMPILED : GRID_INTERPRETED;
 	*at = pays - was;
 	return jit_name() ? GRID_LATER : GRID_INTERPRETED;
 }
@@ -362,6 +362,7 @@ int ptx_launch(struct ptx_machine *m, const struct ptx_launch *launch, struct pt
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->done, NULL);
 	g->jit = jit_state(f, executor, &g->jit_at);
+	g->grows = executor == PTX_EXEC_DEFAULT;
 	if (g->helpers_max && g->blocks > 1) {
 		grid_share(m, g);
 		grid_work(g);

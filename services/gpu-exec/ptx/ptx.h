@@ -82,9 +82,10 @@ struct ptx_fault {
 /* ------------------------------------------------------------------------------ the machine */
 
 enum ptx_executor {
-	PTX_EXEC_DEFAULT, /* the compiler where it was built in, else the interpreter */
+	PTX_EXEC_DEFAULT, /* interpreted, compiled for lanes, then for groups of them, each when that pays */
 	PTX_EXEC_INTERPRETER,
-	PTX_EXEC_JIT, /* interpreter where there is no compiler */
+	PTX_EXEC_JIT,	 /* compiled for lanes; interpreter where there is no compiler */
+	PTX_EXEC_GROUPS, /* compiled for groups, likewise */
 };
 
 /* A kernel's printf: @text is what one call printed. Called from workers, one at a time. */
