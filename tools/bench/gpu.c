@@ -23,6 +23,7 @@ enum {
 	LAUNCHES = 200000,
 	BURST = 64,
 	COPY = 64 << 20,
+	WARM_NS = 1500000000,
 	START_NS = 10000000, /* tries apart */
 	START_TRIES = 500,
 	HEARTBEAT_MS = 500, /* a busy machine is no dead node */
@@ -345,10 +346,56 @@ static int copies(struct bench *b, const struct nodes *n, struct work *remote)
 	return rc;
 }
 
+/* Kernels are compiled in two steps, each when it pays: run until both are done. */
+static int warm(struct work *w, const char *name, double ns)
+{
+	double t = 0, sum = 0;
+	int rc = 0;
+
+	do {
+		rc = work_ask(w, &t, 1, "kernel %s 20", name);
+		sum += t;
+	} while (!rc && sum < ns);
+	return rc;
+}
+
+static const char *const kernels[] = {"vadd", "reduce", "matmul", "softmax", "nbody"};
+
+/* The same in OpenCL on PoCL, turn by turn on the same core. */
+static int pocl(struct bench *b, struct work *local)
+{
+	struct work rival = {0};
+	char key[64], path[600];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/tools/bench/gpu_pocl", b->build);
+	if (access(path, X_OK) || access("/etc/OpenCL/vendors/pocl.icd", R_OK)) {
+		result_text("gpu.cpu.pocl", "not installed (./atoll deps --bench)");
+		return 0;
+	}
+	rc = work_start(b, &rival, "gpu_pocl", b->core[1], "", NULL);
+	for (unsigned k = 0; k < 5 && !rc; k++) {
+		struct rounds ratio = {0};
+		double theirs, ours;
+
+		rc = warm(&rival, kernels[k], WARM_NS / 10);
+		for (unsigned r = 0; r < b->rounds && !rc; r++) {
+			rc = work_ask(&rival, &theirs, 1, "kernel %s 10", kernels[k]);
+			if (!rc)
+				rc = work_ask(local, &ours, 1, "kernel %s 10", kernels[k]);
+			if (!rc)
+				rounds_add(&ratio, ours / theirs);
+		}
+		snprintf(key, sizeof(key), "gpu.cpu.jit_over_pocl.%s", kernels[k]);
+		result(key, &ratio, "", 2);
+	}
+	work_end(&rival);
+	return rc;
+}
+
 /* Compiled against interpreted, both in the process. */
 static int executors(struct bench *b, struct work *local)
 {
-	static const char *const names[] = {"vadd", "reduce", "matmul", "softmax", "nbody"};
 	struct work interpreter = {0};
 	char key[64];
 	int rc = work_start(b, &interpreter, "gpu_work_local", b->core[1], "interpreter", NULL);
@@ -357,15 +404,15 @@ static int executors(struct bench *b, struct work *local)
 		struct rounds ratio = {0};
 		double slow, fast;
 
-		rc = work_ask(local, &fast, 1, "kernel %s 1", names[k]);
+		rc = warm(local, kernels[k], b->quick ? 1 : WARM_NS);
 		for (unsigned r = 0; r < (b->quick ? 1 : 3) && !rc; r++) {
-			rc = work_ask(local, &fast, 1, "kernel %s 2", names[k]);
+			rc = work_ask(local, &fast, 1, "kernel %s 2", kernels[k]);
 			if (!rc)
-				rc = work_ask(&interpreter, &slow, 1, "kernel %s 1", names[k]);
+				rc = work_ask(&interpreter, &slow, 1, "kernel %s 1", kernels[k]);
 			if (!rc)
 				rounds_add(&ratio, 2 * slow / fast);
 		}
-		snprintf(key, sizeof(key), "gpu.cpu.interp_over_jit.%s", names[k]);
+		snprintf(key, sizeof(key), "gpu.cpu.interp_over_jit.%s", kernels[k]);
 		result(key, &ratio, "", 0);
 	}
 	work_end(&interpreter);
@@ -429,6 +476,8 @@ int bench_gpu(struct bench *b)
 		rc = overheads_far(b, shm, &local, rtts[i], near);
 	if (!rc)
 		rc = executors(b, &local);
+	if (!rc && !b->quick)
+		rc = pocl(b, &local);
 	work_end(&local);
 	if (!rc && !mkdtemp(traces))
 		rc = -errno;
