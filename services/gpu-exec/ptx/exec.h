@@ -19,6 +19,13 @@ const struct ptx_function *function_at(const struct ptx_module *m, uint32_t pc);
 /* Interprets up to @fuel instructions of a group, up to @limit where other lanes are. */
 uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel);
 
+/* A turn of a warp. True if it did something. */
+bool warp_run(struct warp *w);
+/* Lets those go on who wait for lanes of their warp that have come; @force: or that will not. 1 after a fault. */
+int sync_release(struct warp *w, bool force);
+/* Lets those go on who wait at a barrier, if nobody is missing. */
+void barrier_try(struct block *b, uint32_t id);
+
 /* The lanes @mask go on at @pc. */
 static inline void group_store(struct warp *w, uint32_t mask, uint32_t pc)
 {

@@ -436,7 +436,7 @@ unsigned take_vec(struct stmt *s)
 
 void lower(struct parser *p, struct stmt *s)
 {
-	static const struct lowering *const tables[] = {lower_int,	 lower_float,  lower_moves,
+	static const struct lowering *const tables[] = {lower_int,	 lower_bits,   lower_float,  lower_moves, lower_compares,
 							lower_memory, lower_atomic, lower_warp,
 							lower_matrix};
 

@@ -160,6 +160,15 @@ bool tok_accept(struct parser *p, char c);
 void tok_expect(struct parser *p, char c);
 /* An integer expression of constants. */
 int64_t parse_const(struct parser *p);
+/* Dimensions of an array behind its name: how many elements; @open: the first was left out. */
+uint64_t parse_dims(struct parser *p, bool *open);
+void skip_attribute(struct parser *p);
+extern const char *const linkages[4];
+struct token need_name(struct parser *p);
+uint32_t name_hash(const char *name, uint32_t length);
+enum { PARSE_DEPTH_MAX = 64 }; /* of what is nested in a text */
+struct symbol *link_find(struct parser *p, const char *name, uint32_t length); /* among what other texts have */
+struct symbol *symbol_exact(struct parser *p, const char *name, uint32_t length, uint32_t hash);
 /* ".u32" and its like: T_NONE if it is none. */
 unsigned parse_type_name(const char *at, uint32_t length);
 bool text_is(const char *at, uint32_t length, const char *what);
@@ -211,8 +220,8 @@ struct lowering {
 void lower_float_op(struct parser *p, struct stmt *s, unsigned op, unsigned type);
 void lower_pred_logic(struct parser *p, struct stmt *s, unsigned op, unsigned operands);
 
-extern const struct lowering lower_int[], lower_float[], lower_moves[], lower_memory[], lower_atomic[],
-	lower_warp[], lower_matrix[];
+extern const struct lowering lower_int[], lower_bits[], lower_float[], lower_moves[], lower_compares[], lower_memory[],
+	lower_atomic[], lower_warp[], lower_matrix[];
 
 /* An instruction with a destination and up to three operands, all of @type. */
 struct insn *lower_plain(struct parser *p, struct stmt *s, unsigned op, run_fn *run, unsigned type,
