@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/index/engine.h"
-#include "ipc/endpoint.h"
+#include "clients/index/connect_impl.h"
 #include "ipc/idle.h"
 #include "proto/index_layout.h"
 
@@ -24,37 +23,6 @@ enum {
 	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
 	RECLAIM_US = 10000, /* a replaced value rests 16 times as long */
 	DOUBTS = 256, /* operations in doubt that are remembered */
-};
-
-struct grant {
-	struct atoll_handle handle;
-	uint64_t size;
-	uint32_t rights, node;
-};
-
-struct atoll_index {
-	struct atoll_endpoint *ep;
-	struct engine engine;
-	struct atoll_region local;
-	struct atoll_handle shard;
-	uint32_t node;
-	uint32_t lanes[RACE_LANES_MAX];
-	struct grant grant[2]; /* table, control */
-	bool lost;             /* something else than a verb said so */
-	bool chunk_due;        /* a chunk must be asked for and there was no room */
-	bool chunk_refused;    /* for want of credit: ask when there is some */
-
-	/* who we are, or were last */
-	uint32_t cid, epoch;
-	uint64_t secret;
-
-	struct atoll_index_options options;
-	struct atoll_index_stats before; /* of earlier engines */
-	struct race_recycle *recycle;    /* what is to be given back, when it is ripe */
-	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
-	uint64_t doubts;
-	char target[128], socket[108], name[64];
-	uint64_t opened; /* connections so far */
 };
 
 static __thread char why_text[WHY_MAX];
@@ -194,16 +162,6 @@ static void on_event(void *ctx, const struct proto_msg *m)
 
 /* ------------------------------------------------------------------ a connection */
 
-static void stats_add(struct atoll_index_stats *to, const struct atoll_index_stats *from)
-{
-	uint64_t *a = (uint64_t *)(void *)to;
-	const uint64_t *b = (const uint64_t *)(const void *)from;
-
-	_Static_assert(sizeof(*to) % sizeof(*a) == 0, "counts are all of 64 bits");
-	for (size_t i = 0; i < sizeof(*to) / sizeof(*a); i++)
-		a[i] += b[i];
-}
-
 /* Operations that have ended in doubt outlive the engine. */
 static void doubts_keep(struct atoll_index *ix)
 {
@@ -223,7 +181,7 @@ static void disconnect(struct atoll_index *ix)
 
 	if (!engine_none(&engine)) {
 		engine_abandon(&engine);
-		stats_add(&ix->before, engine_stats(&engine));
+		index_stats_add(&ix->before, engine_stats(&engine));
 		doubts_keep(ix);
 		ix->engine = (struct engine){0};
 		engine_close(&engine);
@@ -678,146 +636,4 @@ enum atoll_result atoll_index_delete(struct atoll_index *ix, const void *key, si
 	struct wait w = {0};
 
 	return run(ix, ATOLL_DELETE, key, klen, NULL, 0, &w);
-}
-
-/* ------------------------------------------------------------------ the rest */
-
-int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
-		     struct atoll_index_report *report)
-{
-	memset(report, 0, sizeof(*report));
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	return engine_dump(&ix->engine, entry, progress, arg, report);
-}
-
-enum atoll_index_type atoll_index_type(const struct atoll_index *ix)
-{
-	return ix->engine.tree ? ATOLL_INDEX_TREE : ix->engine.race ? ATOLL_INDEX_HASH
-								    : ix->options.type;
-}
-
-int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
-			    uint64_t limit, atoll_entry entry, atoll_scan_done done, void *arg)
-{
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	return ix->engine.tree ? tree_scan(ix->engine.tree, from, flen, reverse, limit, entry, done, arg)
-			       : -EOPNOTSUPP;
-}
-
-int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,
-		      struct atoll_index_report *report, struct atoll_index_account *out)
-{
-	memset(out, 0, sizeof(*out));
-	memset(report, 0, sizeof(*report));
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	return engine_check(&ix->engine, progress, arg, report, out);
-}
-
-int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
-{
-	memset(out, 0, sizeof(*out));
-	return atoll_index_lost(ix) ? -ENOTCONN : engine_repair(&ix->engine, out);
-}
-
-/* 1: taken; 0: not his any more; -EAGAIN: later; or negative errno. */
-static int give_back(struct atoll_index *ix, const struct race_recycled *s)
-{
-	struct proto_msg m, r;
-	int rc;
-
-	proto_request_init(&m, OP_INDEX_RECYCLE);
-	m.arg[ARG_INDEX_RECYCLE_CID] = s->cid;
-	m.arg[ARG_INDEX_RECYCLE_EPOCH] = s->epoch;
-	m.arg[ARG_INDEX_RECYCLE_SEGMENT] = s->number;
-	m.nargs = 3;
-	m.length = INDEX_MAP_SIZE;
-	m.budget_us = ix->options.answer_ms * 1000;
-	rc = atoll_call(ix->ep, ix->shard, &m, s->map, &r, NULL, (int)ix->options.answer_ms);
-	if (rc)
-		return rc;
-	return r.status == STATUS_OK ? 1 : r.status == STATUS_NOT_FOUND ? 0 : atoll_status_errno(r.status);
-}
-
-int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out)
-{
-	int rc = 0;
-
-	memset(out, 0, sizeof(*out));
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	if (!ix->engine.race)
-		return -EOPNOTSUPP;
-	if (!ix->recycle)
-		rc = race_recycle_find(ix->engine.race, &ix->recycle);
-	if (rc || !ix->recycle)
-		return rc;
-	out->waiting = ix->recycle->n;
-	if (!race_recycle_ripe(ix->engine.race, ix->recycle))
-		return 0;
-	out->waiting = 0;
-	for (unsigned i = 0; i < ix->recycle->n; i++) {
-		const struct race_recycled *s = &ix->recycle->segment[i];
-
-		rc = give_back(ix, s);
-		if (rc < 0 && rc != -EAGAIN)
-			break;
-		out->later += rc < 0;
-		out->given += rc > 0;
-		for (unsigned w = 0; w < INDEX_MAP_SIZE / 8 && rc > 0; w++)
-			out->bytes += (64 - (unsigned)__builtin_popcountll(s->map[w])) * INDEX_LINE;
-	}
-	free(ix->recycle);
-	ix->recycle = NULL;
-	return rc < 0 && rc != -EAGAIN ? rc : 0;
-}
-
-int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
-{
-	return atoll_index_lost(ix) ? -ENOTCONN : engine_deaths(&ix->engine, out);
-}
-
-int atoll_index_repairs(struct atoll_index *ix, uint64_t *out)
-{
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	return ix->engine.race ? race_repairs(ix->engine.race, out) : -EOPNOTSUPP;
-}
-
-void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
-{
-	*out = ix->before;
-	if (!engine_none(&ix->engine))
-		stats_add(out, engine_stats(&ix->engine));
-}
-
-int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out)
-{
-	struct proto_msg m, r;
-	int rc;
-
-	memset(out, 0, sizeof(*out));
-	if (atoll_index_lost(ix))
-		return -ENOTCONN;
-	if (engine_pending(&ix->engine))
-		return -EBUSY;
-	proto_request_init(&m, OP_INDEX_STAT);
-	rc = atoll_call(ix->ep, ix->shard, &m, NULL, &r, NULL, (int)ix->options.answer_ms);
-	if (!rc)
-		rc = atoll_status_errno(r.status);
-	if (rc)
-		return rc;
-	out->clients = r.arg[REPLY_INDEX_STAT_CLIENTS];
-	out->dead = r.arg[REPLY_INDEX_STAT_DEAD];
-	out->heap_used = r.arg[REPLY_INDEX_STAT_CHUNKS_USED] * INDEX_SEGMENT;
-	out->heap_size = r.arg[REPLY_INDEX_STAT_CHUNKS] * INDEX_SEGMENT;
-	return 0;
-}
-
-void atoll_index_identity(const struct atoll_index *ix, unsigned *cid, unsigned *epoch)
-{
-	*cid = ix->cid;
-	*epoch = ix->epoch;
 }

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* connect_impl.h - what the files of the client share: the connection to one index. */
+#ifndef ATOLL_CLIENTS_INDEX_CONNECT_IMPL_H
+#define ATOLL_CLIENTS_INDEX_CONNECT_IMPL_H
+
+#include "clients/index/engine.h"
+#include "ipc/endpoint.h"
+
+struct grant {
+	struct atoll_handle handle;
+	uint64_t size;
+	uint32_t rights, node;
+};
+
+struct atoll_index {
+	struct atoll_endpoint *ep;
+	struct engine engine;
+	struct atoll_region local;
+	struct atoll_handle shard;
+	uint32_t node;
+	uint32_t lanes[RACE_LANES_MAX];
+	struct grant grant[2]; /* table, control */
+	bool lost;             /* something else than a verb said so */
+	bool chunk_due;        /* a chunk must be asked for and there was no room */
+	bool chunk_refused;    /* for want of credit: ask when there is some */
+
+	/* who we are, or were last */
+	uint32_t cid, epoch;
+	uint64_t secret;
+
+	struct atoll_index_options options;
+	struct atoll_index_stats before; /* of earlier engines */
+	struct race_recycle *recycle;    /* what is to be given back, when it is ripe */
+	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
+	uint64_t doubts;
+	char target[128], socket[108], name[64];
+	uint64_t opened; /* connections so far */
+};
+
+static inline void index_stats_add(struct atoll_index_stats *to, const struct atoll_index_stats *from)
+{
+	uint64_t *a = (uint64_t *)(void *)to;
+	const uint64_t *b = (const uint64_t *)(const void *)from;
+
+	_Static_assert(sizeof(*to) % sizeof(*a) == 0, "counts are all of 64 bits");
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*a); i++)
+		a[i] += b[i];
+}
+
+#endif
