@@ -110,7 +110,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(bench().returncode, 2)
         out = bench("moon")
         self.assertEqual((out.returncode, out.stdout), (2, ""))
-        self.assertIn("ipc, wire, index, repair, gpu, ops and rivals", out.stderr)
+        self.assertIn("ipc, wire, index, repair, gpu, fork, ops and rivals", out.stderr)
 
 
 if __name__ == "__main__":
