@@ -33,8 +33,12 @@ static struct null *null_of(struct gpu_device *d)
 
 static void null_close(struct gpu_device *d)
 {
-	cpu->close(null_of(d)->cpu);
-	free(d);
+	struct null *n = null_of(d);
+
+	if (n->own)
+		cpu->module_unload(n->cpu, n->own);
+	cpu->close(n->cpu);
+	free(n);
 }
 
 static int null_open(const struct gpu_device_conf *conf, struct gpu_device **out, char why[GPU_TEXT_MAX])
