@@ -291,6 +291,10 @@ int capture_timers_paused(struct capture_work *w)
 			(uint64_t)v.it_value.tv_sec * 1000000 + (uint64_t)v.it_value.tv_usec;
 		im->itimers[i].interval_us =
 			(uint64_t)v.it_interval.tv_sec * 1000000 + (uint64_t)v.it_interval.tv_usec;
+		/* It has expired and its signal is still pending: the kernel starts it anew when that is delivered, and
+		 * says until then that nothing is left. One that is off has no interval. */
+		if (i == ITIMER_REAL && !im->itimers[i].value_us)
+			im->itimers[i].value_us = im->itimers[i].interval_us;
 	}
 	for (const char *at = text; at && !rc;) {
 		at = strstr(at, "ID: ");
