@@ -14,29 +14,16 @@
 #include <cstdio>
 #include <vector>
 
+#include "check.h"
+
 static int failures;
 
-#define CUDA(call) \
-	do { \
-		cudaError_t rc = (call); \
-		if (rc) { \
-			printf("line %d: %s: %s\n", __LINE__, #call, cudaGetErrorString(rc)); \
-			return 1; \
-		} \
-	} while (0)
 #define BLAS(call) \
 	do { \
 		cublasStatus_t rc = (call); \
 		if (rc) { \
 			printf("line %d: %s: %s\n", __LINE__, #call, cublasGetStatusString(rc)); \
 			return 1; \
-		} \
-	} while (0)
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: %s\n", __LINE__, #what); \
-			failures++; \
 		} \
 	} while (0)
 

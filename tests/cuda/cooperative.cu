@@ -11,23 +11,10 @@
 #include <cstdio>
 #include <vector>
 
+#include "check.h"
+
 namespace cg = cooperative_groups;
 
-#define CUDA(call) \
-	do { \
-		cudaError_t rc = (call); \
-		if (rc) { \
-			printf("line %d: %s: %s\n", __LINE__, #call, cudaGetErrorString(rc)); \
-			return 1; \
-		} \
-	} while (0)
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: %s\n", __LINE__, #what); \
-			failures++; \
-		} \
-	} while (0)
 
 /* Jacobi's method in one kernel: each step needs what all blocks did in the one before. */
 __global__ void jacobi(float *a, float *b, int n, int steps)

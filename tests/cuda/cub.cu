@@ -14,23 +14,10 @@
 #include <numeric>
 #include <vector>
 
+#include "check.h"
+
 static int failures;
 
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: %s\n", __LINE__, #what); \
-			failures++; \
-		} \
-	} while (0)
-#define CUDA(call) \
-	do { \
-		cudaError_t rc = (call); \
-		if (rc) { \
-			printf("line %d: %s: %s\n", __LINE__, #call, cudaGetErrorString(rc)); \
-			return 1; \
-		} \
-	} while (0)
 
 __global__ void block_ops(const int *in, int *sorted, int *scanned, int *sums)
 {

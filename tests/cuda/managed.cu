@@ -9,21 +9,7 @@
 #include <cstdio>
 #include <cstring>
 
-#define CUDA(call) \
-	do { \
-		cudaError_t rc = (call); \
-		if (rc) { \
-			printf("line %d: %s: %s\n", __LINE__, #call, cudaGetErrorString(rc)); \
-			return 1; \
-		} \
-	} while (0)
-#define CHECK(what) \
-	do { \
-		if (!(what)) { \
-			printf("line %d: %s\n", __LINE__, #what); \
-			failures++; \
-		} \
-	} while (0)
+#include "check.h"
 
 __managed__ int total = 5;
 __managed__ float table[100];
