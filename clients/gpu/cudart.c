@@ -247,7 +247,7 @@ int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **
 
 	if (__atomic_load_n(&k->on[d].generation, __ATOMIC_ACQUIRE) == now) {
 		*out = k->on[d].kernel;
-		return 0;
+		return k->on[d].refused;
 	}
 	pthread_mutex_lock(&code_lock);
 	if (k->on[d].generation != now) {
@@ -261,9 +261,16 @@ int rt_kernel_get(struct gpu *g, struct rt_kernel *k, const struct gpu_kernel **
 		if (rc) {
 			free(n);
 		} else {
+			k->on[d].refused = 0;
 			k->on[d].kernel = n; /* one of an earlier life may still be looked at: it stays */
 			__atomic_store_n(&k->on[d].generation, now, __ATOMIC_RELEASE);
 		}
+		if (rc == GPUE_NOT_SUPPORTED) {
+			k->on[d].refused = rc;
+			__atomic_store_n(&k->on[d].generation, now, __ATOMIC_RELEASE);
+		}
+	} else {
+		rc = k->on[d].refused;
 	}
 	*out = k->on[d].kernel;
 	pthread_mutex_unlock(&code_lock);

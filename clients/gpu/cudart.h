@@ -53,6 +53,7 @@ struct rt_kernel {
 	struct rt_image *image;
 	struct {
 		unsigned generation; /* 0: not asked for */
+		int refused;	     /* the device cannot run it: it is not asked again */
 		struct gpu_kernel *kernel;
 	} on[GPU_DEVICES_MAX];
 	struct rt_kernel *next;

@@ -125,6 +125,7 @@ int gpu_kernel_get(struct gpu *g, uint32_t module, const char *name, struct gpu_
 
 	gpu_lock(g);
 	rc = g->fault;
+	snprintf(g->text, sizeof(g->text), "its parameters are too many");
 	k->handle = g->functions++;
 	if (!rc)
 		rc = GPU_APPEND(g, function_get, n, module, k->handle, name, n);
@@ -138,6 +139,8 @@ int gpu_kernel_get(struct gpu *g, uint32_t module, const char *name, struct gpu_
 		else
 			memcpy(k->params, answer.data + sizeof(k->info), n * sizeof(k->params[0]));
 	}
+	if (rc == GPUE_NOT_SUPPORTED && rc != g->fault)
+		fprintf(stderr, "atoll-gpu: %s: %s\n", g->name, g->text);
 	gpu_unlock(g);
 	return rc;
 }

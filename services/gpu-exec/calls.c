@@ -243,7 +243,7 @@ int gpu_do_function_get(struct gpu_worker *w, const struct gpu_call_function_get
 	if (!rc && w->functions[a->function].function)
 		rc = GPU_INVALID_VALUE;
 	if (!rc)
-		rc = w->ops->function(w->dev, m, name, &f, &i, params, WORKER_PARAMS_MAX);
+		rc = w->ops->function(w->dev, m, name, &f, &i, params, WORKER_PARAMS_MAX, w->text);
 	if (!rc && (i.param_count > WORKER_PARAMS_MAX ||
 		    i.param_count * sizeof(params[0]) > GPU_DATA_MAX - sizeof(*result)))
 		rc = GPU_NOT_SUPPORTED;

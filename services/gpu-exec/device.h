@@ -116,7 +116,8 @@ struct gpu_device {
  * @module_load: an image as programs have it: fat binary, ELF with fat binaries, PTX text. 209 there is
  *	nothing in it that runs here, 218 damaged or wrong PTX, 2 no room for its variables; @text explains.
  * @module_unload: its functions are void, its variables free.
- * @function: 500 not in the module. @params: sizes and offsets of up to @room parameters.
+ * @function: 500 not in the module, 801 it is there but cannot run here; @text explains. @params: sizes and offsets
+ *	of up to @room parameters.
  * @variable: address and size; 500.
  * @launch: runs a kernel, to its end or until a later call. 1, 9, 701, 720 before anything ran: not sticky.
  * @sync: everything that was asked before is done. The fault if there was one.
@@ -140,7 +141,7 @@ struct gpu_device_ops {
 	void (*module_unload)(struct gpu_device *d, struct gpu_module *module);
 	int (*function)(struct gpu_device *d, struct gpu_module *module, const char *name,
 			struct gpu_function **function, struct gpu_function_info *info,
-			uint32_t (*params)[2], unsigned room);
+			uint32_t (*params)[2], unsigned room, char text[GPU_TEXT_MAX]);
 	int (*variable)(struct gpu_device *d, struct gpu_module *module, const char *name,
 			uint64_t *address, uint64_t *size);
 	int (*launch)(struct gpu_device *d, struct gpu_function *function,

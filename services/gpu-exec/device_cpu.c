@@ -481,13 +481,19 @@ static void cpu_module_unload(struct gpu_device *d, struct gpu_module *module)
 
 static int cpu_function(struct gpu_device *d, struct gpu_module *module, const char *name,
 			struct gpu_function **function, struct gpu_function_info *info,
-			uint32_t (*params)[2], unsigned room)
+			uint32_t (*params)[2], unsigned room, char text[GPU_TEXT_MAX])
 {
 	const struct ptx_function *f = ptx_module_function_find(module->ptx, name);
 	const struct ptx_function_info *i;
+	struct ptx_error error;
 
+	text[0] = 0;
 	if (!f || !ptx_function_info(f)->entry)
 		return GPU_NOT_FOUND;
+	if (ptx_function_refused(f, &error)) {
+		snprintf(text, GPU_TEXT_MAX, "kernel %.80s, line %u of the PTX: %.250s", name, error.line, error.text);
+		return GPU_NOT_SUPPORTED;
+	}
 	i = ptx_function_info(f);
 	*info = (struct gpu_function_info){
 		.param_count = i->param_count,

@@ -173,9 +173,9 @@ static void null_module_unload(struct gpu_device *d, struct gpu_module *module)
 
 static int null_function(struct gpu_device *d, struct gpu_module *module, const char *name,
 			 struct gpu_function **function, struct gpu_function_info *info, uint32_t (*params)[2],
-			 unsigned room)
+			 unsigned room, char text[GPU_TEXT_MAX])
 {
-	return cpu->function(null_of(d)->cpu, module, name, function, info, params, room);
+	return cpu->function(null_of(d)->cpu, module, name, function, info, params, room, text);
 }
 
 static int null_sync(struct gpu_device *d)

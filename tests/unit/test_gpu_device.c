@@ -88,7 +88,9 @@ static struct gpu_function *function(const char *name, struct gpu_function_info 
 	struct gpu_function *f;
 	uint32_t params[16][2];
 
-	assert_int_equal(ops->function(dev, mod, name, &f, i, params, 16), 0);
+	char why[GPU_TEXT_MAX];
+
+	assert_int_equal(ops->function(dev, mod, name, &f, i, params, 16, why), 0);
 	return f;
 }
 
@@ -227,12 +229,12 @@ static void test_module(void **state)
 
 	(void)state;
 	load(kernels, sizeof(kernels));
-	assert_int_equal(ops->function(dev, mod, "poke", &f, &i, params, 2), 0);
+	assert_int_equal(ops->function(dev, mod, "poke", &f, &i, params, 2, why), 0);
 	assert_int_equal(i.param_count, 2);
 	assert_int_equal(params[1][0], 8);
 	assert_int_equal(params[1][1], 4);
 	assert_int_equal(i.param_bytes, 12);
-	assert_int_equal(ops->function(dev, mod, "nothing", &f, &i, params, 2), 500);
+	assert_int_equal(ops->function(dev, mod, "nothing", &f, &i, params, 2, why), 500);
 	assert_int_equal(ops->variable(dev, mod, "nothing", &at, &size), 500);
 	assert_int_equal(ops->variable(dev, mod, "counter", &at, &size), 0);
 	assert_int_equal(size, 8);

@@ -423,7 +423,7 @@ KERNEL_TEST(endless, "ops.ptx")
 	pthread_join(thread, NULL);
 }
 
-/* What cannot be run is said with its line when the module is loaded. */
+/* What is wrong is said with its line when the module is loaded; what cannot be run, when its function is asked for. */
 static void test_refused(void **state)
 {
 	static const struct {
@@ -454,12 +454,64 @@ static void test_refused(void **state)
 			 ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k()\n"
 			 "{ .reg .b32 %%r<3>; .reg .pred %%p<2>;\n%s\n}\n",
 			 bad[k].body);
-		if (ptx_module_load(m, &source, 1, &module, &error) != bad[k].code ||
-		    error.line != bad[k].line)
+		if (ptx_module_load(m, &source, 1, &module, &error) == 0) {
+			ptx_function_refused(ptx_module_function_find(module, "k"), &error);
+			ptx_module_unload(module);
+		}
+		if (error.code != bad[k].code || error.line != bad[k].line)
 			fail_msg("%s: %d line %u: %s", bad[k].body, error.code, error.line,
 				 error.text);
 	}
 	ptx_machine_destroy(m);
+}
+
+static const char partly[] = "\
+.version 8.0\n.target sm_75\n.address_size 64\n\
+.global .u32 out;\n\
+.func (.reg .b32 %d) odd(.reg .b32 %a)\n\
+{\n .shared .b8 room[64];\n .reg .b32 %r<2>; .reg .b64 %s;\n { mov.u64 %s, room; frob.b32 %r1, %a; }\n ret;\n}\n\
+.func (.reg .b32 %d) over(.reg .b32 %a)\n{\n call (%d), odd, (%a);\n ret;\n}\n\
+.visible .entry bad()\n{\n .reg .b32 %r<2>;\nL: bra M;\n call (%r1), over, (%r1);\nM: ret;\n}\n\
+.visible .entry wide() .reqnctapercluster 2\n{\n ret;\n}\n\
+.visible .entry good(.param .u32 v)\n\
+{\n .reg .b32 %r<2>;\nL: ld.param.u32 %r1, [v];\n st.global.u32 [out], %r1;\n ret;\n}\n\
+.visible .entry through()\n\
+{\n .reg .b32 %r<2>; .reg .b64 %f;\nP: .callprototype (.reg .b32 _) _ (.reg .b32 _);\n\
+ mov.u64 %f, odd;\n call (%r1), %f, (%r1), P;\n ret;\n}\n";
+
+/* A function that cannot run takes those with it that call it, and nobody else. */
+static void test_refused_apart(void **state)
+{
+	static const struct {
+		const char *name, *why;
+		unsigned line;
+	} refused[] = {{"odd", "'frob'", 9}, {"over", "calls odd", 9}, {"bad", "calls odd", 9}, {"wide", "Clusters", 24}};
+
+	(void)state;
+	for (unsigned e = PTX_EXEC_INTERPRETER; e <= PTX_EXEC_GROUPS; e++) {
+		struct ptx_error error;
+		struct rig r;
+		u32 out;
+
+		rig_open_text(&r, e, partly, sizeof(partly));
+		for (unsigned k = 0; k < sizeof(refused) / sizeof(refused[0]); k++) {
+			const struct ptx_function *f = ptx_module_function_find(r.module, refused[k].name);
+
+			assert_non_null(f);
+			assert_int_equal(ptx_function_refused(f, &error), 801);
+			if (!strstr(error.text, refused[k].why) || error.line != refused[k].line)
+				fail_msg("%s: line %u: %s", refused[k].name, error.line, error.text);
+		}
+		assert_int_equal(rig_try(&r, "bad", G(1, 1, 1), G(32, 1, 1), 0, NULL, 0), 801);
+		assert_non_null(strstr(r.fault.text, "'frob'"));
+		assert_int_equal(ptx_function_refused(ptx_module_function_find(r.module, "good"), NULL), 0);
+		RUN(&r, "good", G(1, 1, 1), G(32, 1, 1), 0, 41 + e);
+		memcpy(&out, ptx_module_variable_find(r.module, "out")->address, 4);
+		assert_int_equal(out, 41 + e);
+		assert_int_equal(rig_try(&r, "through", G(1, 1, 1), G(32, 1, 1), 0, NULL, 0), 719);
+		assert_non_null(strstr(r.fault.text, "odd cannot run here"));
+		rig_close(&r);
+	}
 }
 
 /* The sum of a product rounded once, against the processor's own modes. */
@@ -510,7 +562,7 @@ int main(void)
 		cmocka_unit_test(test_spaces),	cmocka_unit_test(test_atomics),
 		cmocka_unit_test(test_talk),	cmocka_unit_test(test_heap),
 		cmocka_unit_test(test_directed), cmocka_unit_test(test_faults),	cmocka_unit_test(test_endless),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused),	cmocka_unit_test(test_refused_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

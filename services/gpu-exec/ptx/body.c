@@ -681,11 +681,18 @@ static void branches_resolve(struct parser *p)
 	}
 }
 
+int run_refused(struct warp *w, const struct insn *i, uint32_t mask)
+{
+	const struct refusal *r = i->ref;
+
+	return warp_fault(w, i, (uint32_t)__builtin_ctz(mask), PTX_ERR_LAUNCH_FAILED, 0, "%.100s cannot run here. %.200s",
+			  r->function->info.name, r->text);
+}
+
 void parse_body(struct parser *p, struct ptx_function *f)
 {
 	unsigned depth = 0;
 
-	f->first = p->m->code_count;
 	tok_expect(p, '{');
 	while (depth || !tok_is(p, '}')) {
 		struct token t = p->lex.token;
@@ -720,9 +727,14 @@ void parse_body(struct parser *p, struct ptx_function *f)
 		}
 		parse_statement(p);
 	}
+	p->stmt_line = p->lex.token.line;
 	lex_next(p);
 	branches_resolve(p);
-	p->stmt_line = p->lex.token.line;
+	body_end(p, f);
+}
+
+void body_end(struct parser *p, struct ptx_function *f)
+{
 	emit(p, f->info.entry ? K_EXIT : K_RET, OP_OTHER, NULL);
 	f->end = p->m->code_count;
 	f->registers = p->regs;

@@ -244,6 +244,13 @@ struct branch_table {
 	unsigned count;
 };
 
+/* Why a function cannot run: what its text asks for that this machine has not. */
+struct refusal {
+	const struct ptx_function *function; /* whose text it is */
+	unsigned source, line;
+	char text[300]; /* a sentence */
+};
+
 struct formal {
 	bool in_reg;
 	int32_t reg;
@@ -269,6 +276,7 @@ struct ptx_function {
 	uint8_t mark;
 	int builtin;
 	uint8_t *reg_types; /* enum ptx_type of each register */
+	const struct refusal *refused; /* its own, or of what it calls; NULL: it can run */
 	_Atomic uint64_t compiled_ns; /* for which it ran compiled for lanes */
 	_Atomic bool grown; /* compiled for groups, or tried */
 	_Atomic uint64_t interpreted; /* warp instructions so far, what it calls included */

@@ -254,6 +254,8 @@ int ptx_launch_check(const struct ptx_machine *m, const struct ptx_launch *l,
 
 	if (!f || !f->info.entry)
 		return refuse(fault, PTX_ERR_INVALID_VALUE, "What is launched is no kernel.");
+	if (f->refused)
+		return refuse(fault, PTX_ERR_NOT_SUPPORTED, f->refused->text);
 	if (l->params_size < f->info.param_bytes || (f->info.param_bytes && !l->params))
 		return refuse(fault, PTX_ERR_INVALID_VALUE, "The parameters are too few bytes.");
 	if (g[0] == 0 || g[1] == 0 || g[2] == 0 || b[0] == 0 || b[1] == 0 || b[2] == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Modules: reading the texts, linking what they refer to, placing variables. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,6 +88,22 @@ static void functions_list(struct parser *p)
 		}
 		m->by_code[at] = f;
 		m->defined_count++;
+	}
+}
+
+/* A function that calls one that cannot run cannot, either: until nothing changes. */
+static void refusals_spread(struct ptx_module *m)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (unsigned n = 0; n < m->function_count; n++) {
+			struct ptx_function *f = m->function_list[n];
+
+			for (unsigned k = 0; k < f->callee_count && !f->refused; k++) {
+				f->refused = f->callees[k]->refused;
+				more |= f->refused != NULL;
+			}
+		}
 	}
 }
 
@@ -411,6 +428,7 @@ static void load_all(struct parser *p, const struct ptx_source *sources, unsigne
 	for (unsigned n = 0; n < count; n++)
 		parse_text(p, &sources[n], n);
 	functions_list(p);
+	refusals_spread(p->m);
 	calls_check(p);
 	shared_place(p);
 	variables_place(p);
@@ -466,6 +484,23 @@ const struct ptx_function *ptx_module_function_find(const struct ptx_module *m, 
 		if (strcmp(m->by_code[n]->info.name, name) == 0)
 			return m->by_code[n];
 	return NULL;
+}
+
+int ptx_function_refused(const struct ptx_function *f, struct ptx_error *error)
+{
+	const struct refusal *r = f->refused;
+
+	if (!r)
+		return PTX_OK;
+	if (error) {
+		*error = (struct ptx_error){.code = PTX_ERR_NOT_SUPPORTED, .source = r->source, .line = r->line};
+		if (r->function == f)
+			snprintf(error->text, sizeof(error->text), "%.300s", r->text);
+		else
+			snprintf(error->text, sizeof(error->text), "It calls %.80s. %.300s", r->function->info.name,
+				 r->text);
+	}
+	return PTX_ERR_NOT_SUPPORTED;
 }
 
 const struct ptx_function_info *ptx_function_info(const struct ptx_function *f)

@@ -7,11 +7,38 @@
 
 #include "services/gpu-exec/ptx/parse.h"
 
+static void refuse(struct parser *p, uint32_t line, const char *format, va_list args)
+{
+	struct refusal *r = p->refusal;
+
+	if (r)
+		return;
+	r = p->refusal = parse_alloc(p, sizeof(*r));
+	r->source = p->source;
+	r->line = line;
+	vsnprintf(r->text, sizeof(r->text), format, args);
+}
+
+void parse_refuse(struct parser *p, uint32_t line, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	refuse(p, line, format, args);
+	va_end(args);
+}
+
 void parse_fail(struct parser *p, int code, uint32_t line, const char *format, ...)
 {
-	if (p->error) {
-		va_list args;
+	va_list args;
 
+	if (p->refuse && code == PTX_ERR_NOT_SUPPORTED) {
+		va_start(args, format);
+		refuse(p, line, format, args);
+		va_end(args);
+		longjmp(*p->refuse, 1);
+	}
+	if (p->error) {
 		va_start(args, format);
 		*p->error = (struct ptx_error){.code = code, .source = p->source, .line = line};
 		vsnprintf(p->error->text, sizeof(p->error->text), format, args);
@@ -326,8 +353,7 @@ static void parse_limits(struct parser *p, struct ptx_function_info *info)
 		} else if (text_is(t.at, t.length, ".reqnctapercluster") ||
 			   text_is(t.at, t.length, ".reqnctapercluster")) {
 			if (n[0] * n[1] * n[2] != 1)
-				parse_fail(p, PTX_ERR_NOT_SUPPORTED, t.line,
-					   "Clusters of more than one block are not supported.");
+				parse_refuse(p, t.line, "Clusters of more than one block are not supported.");
 		} else if (!text_is(t.at, t.length, ".maxnreg") &&
 			   !text_is(t.at, t.length, ".maxnctapersm") &&
 			   !text_is(t.at, t.length, ".maxclusterrank") &&
@@ -408,6 +434,64 @@ static void formals_declare(struct parser *p, const struct formal_list *l, bool 
 	}
 }
 
+/* Behind the brace that ends the body that begins here. */
+static void body_skip(struct parser *p)
+{
+	unsigned depth = 0;
+
+	do {
+		if (tok_is(p, '{'))
+			depth++;
+		else if (tok_is(p, '}'))
+			depth--;
+		else if (p->lex.token.kind == TOK_END)
+			tok_expect(p, '}');
+		lex_next(p);
+	} while (depth);
+}
+
+/* Leaves nothing of a body that was begun but that the function cannot be run. */
+static void body_refuse(struct parser *p, struct ptx_function *f, struct constant_reloc *relocs)
+{
+	p->refusal->function = f;
+	f->refused = p->refusal;
+	p->m->code_count = f->first;
+	p->m->constant_relocs = relocs;
+	p->branches = NULL;
+	p->regs = p->regs < HIDDEN_REGISTERS ? p->regs : HIDDEN_REGISTERS;
+	f->callee_count = 0;
+	f->has_calls = f->calls_indirect = false;
+	p->stmt_line = p->refusal->line;
+	emit(p, K_PLAIN, OP_OTHER, run_refused)->ref = (void *)(uintptr_t)f->refused;
+	body_end(p, f);
+}
+
+/* The body, or a note why it cannot be run. */
+static void body_read(struct parser *p, struct ptx_function *f)
+{
+	struct constant_reloc *relocs = p->m->constant_relocs;
+	struct lexer begin = p->lex;
+	struct scope *scope = p->scope;
+	uint32_t depth = p->depth;
+	jmp_buf at;
+
+	f->first = p->m->code_count;
+	p->refuse = &at;
+	if (setjmp(at) == 0) {
+		parse_body(p, f);
+	} else {
+		while (p->scope != scope)
+			scope_leave(p);
+		p->depth = depth;
+		p->lex = begin;
+		body_skip(p);
+	}
+	p->refuse = NULL;
+	if (p->refusal)
+		body_refuse(p, f, relocs);
+	p->refusal = NULL;
+}
+
 static void parse_function(struct parser *p, bool entry, bool external, bool visible, bool weak)
 {
 	struct formal_list results = {0}, formals = {0};
@@ -423,6 +507,7 @@ static void parse_function(struct parser *p, bool entry, bool external, bool vis
 	name = need_name(p);
 	if (tok_is(p, '('))
 		parse_formals(p, &formals);
+	p->refusal = NULL;
 	parse_limits(p, &info);
 	f = func_symbol(p, &name, external || visible || weak);
 	f->info.entry = entry;
@@ -439,17 +524,7 @@ static void parse_function(struct parser *p, bool entry, bool external, bool vis
 	if (tok_accept(p, ';'))
 		return;
 	if (f->defined && (f->weak || weak)) { /* the first stands */
-		unsigned depth = 0;
-
-		do {
-			if (tok_is(p, '{'))
-				depth++;
-			else if (tok_is(p, '}'))
-				depth--;
-			else if (p->lex.token.kind == TOK_END)
-				tok_expect(p, '}');
-			lex_next(p);
-		} while (depth);
+		body_skip(p);
 		return;
 	}
 	if (f->defined)
@@ -486,7 +561,7 @@ static void parse_function(struct parser *p, bool entry, bool external, bool vis
 	scope_enter(p);
 	formals_declare(p, &results, entry);
 	formals_declare(p, &formals, entry);
-	parse_body(p, f);
+	body_read(p, f);
 	scope_leave(p);
 	p->f = NULL;
 }

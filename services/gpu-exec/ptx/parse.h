@@ -136,6 +136,9 @@ struct parser {
 	uint32_t stmt_line;
 	uint32_t depth;
 	struct stmt *stmt;
+	/* Inside a body: what is not supported refuses the function, and the text goes on behind it. */
+	jmp_buf *refuse;
+	struct refusal *refusal;
 };
 
 _Noreturn void parse_fail(struct parser *p, int code, uint32_t line, const char *format, ...)
@@ -143,6 +146,9 @@ _Noreturn void parse_fail(struct parser *p, int code, uint32_t line, const char 
 /* With the statement that is being read. */
 _Noreturn void stmt_fail(struct parser *p, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Notes that the function that is being read cannot run; the first reason stands. */
+void parse_refuse(struct parser *p, uint32_t line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 void *parse_alloc(struct parser *p, size_t size);
 
@@ -175,6 +181,10 @@ bool text_is(const char *at, uint32_t length, const char *what);
 
 /* body.c */
 void parse_body(struct parser *p, struct ptx_function *f);
+/* What ends every body: the way out, and the sizes of a frame. */
+void body_end(struct parser *p, struct ptx_function *f);
+/* In place of a body that cannot be run, for those who come there through a pointer. */
+int run_refused(struct warp *w, const struct insn *i, uint32_t mask);
 void parse_var_decl(struct parser *p, enum ptx_space space, bool external, bool weak, bool visible,
 		    bool in_body);
 struct ptx_function *parse_prototype(struct parser *p, const char *name, uint32_t length);

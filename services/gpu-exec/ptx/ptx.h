@@ -15,8 +15,10 @@
  * ends the process or writes elsewhere.
  *
  * Error codes are CUDA's (cudaError_t; the driver's numbers are the same). 0 is success. What is
- * in the text and cannot be run is an error of ptx_module_load with line and text, never
- * something that computes wrong.
+ * wrong in a text is an error of ptx_module_load with line and text. A function that is right but
+ * that this machine cannot run is refused by itself, with all that call it: ptx_function_refused
+ * says why, a launch of it is PTX_ERR_NOT_SUPPORTED, and the rest of its module runs. Nothing
+ * computes wrong.
  *
  * Threads: any function may be called from any thread, and several launches may run at once. A
  * module must not be unloaded while a launch of it runs, a range not be removed while a kernel uses
@@ -191,6 +193,9 @@ struct ptx_variable {
 	uint64_t size, align;
 	bool constant;
 };
+
+/* PTX_OK, or PTX_ERR_NOT_SUPPORTED: it cannot be launched, and @error (may be NULL) says why. */
+int ptx_function_refused(const struct ptx_function *function, struct ptx_error *error);
 
 unsigned ptx_module_variable_count(const struct ptx_module *module);
 const struct ptx_variable *ptx_module_variable(const struct ptx_module *module, unsigned index);
