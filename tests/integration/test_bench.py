@@ -111,6 +111,10 @@ class Bench(unittest.TestCase):
         out = bench("moon")
         self.assertEqual((out.returncode, out.stdout), (2, ""))
         self.assertIn("ipc, wire, index, repair, gpu, fork, ops and rivals", out.stderr)
+        for args in (("index", "--part", "moon"), ("wire", "--part", "get"), ("index", "--part", "get,tree")):
+            out = bench(*args)
+            self.assertEqual((out.returncode, out.stdout), (2, ""))
+            self.assertIn("has no part", out.stderr)
 
 
 if __name__ == "__main__":

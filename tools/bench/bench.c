@@ -35,6 +35,11 @@ static int by_double(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+bool bench_part(const struct bench *b, const char *name)
+{
+	return !b->part || !strcmp(b->part, name);
+}
+
 void bench_begin(struct bench *b)
 {
 	struct timespec pause = {.tv_nsec = 50000000};
@@ -182,9 +187,21 @@ static const struct {
 	{"rivals", bench_rivals},
 };
 
+/* Parts that can be run alone: a list with commas round each. */
+static bool part_known(const char *name, const char *part)
+{
+	static const char parts[] = ",get,tree,death,ycsb,clients,";
+	char one[32];
+
+	if (strcmp(name, "index") != 0 || strchr(part, ',') || strlen(part) > sizeof(one) - 3)
+		return false;
+	snprintf(one, sizeof(one), ",%s,", part);
+	return strstr(parts, one);
+}
+
 static void usage(FILE *to)
 {
-	fputs("usage: atoll-bench ipc|wire|index|repair|gpu|fork|ops|rivals [--json] [--quick] [--build DIR]\n"
+	fputs("usage: atoll-bench ipc|wire|index|repair|gpu|fork|ops|rivals [--json] [--quick] [--part NAME] [--build DIR]\n"
 	      "\n"
 	      "  ipc      rings and routing inside a node\n"
 	      "  wire     messages and verbs between two nodes\n"
@@ -197,6 +214,7 @@ static void usage(FILE *to)
 	      "\n"
 	      "  --json   one JSON object instead of a table\n"
 	      "  --quick  fewer rounds, shorter: to see that it works, not to quote\n"
+	      "  --part   of index, one of: get, tree, death, ycsb, clients\n"
 	      "  --build  where the programs of the nodes are (that of this program)\n"
 	      "\n"
 	      "Figures are medians of 7 rounds, with their spread. Everything runs pinned, on the first two cores\n"
@@ -208,6 +226,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
 						{"quick", no_argument, NULL, 'q'},
+						{"part", required_argument, NULL, 'p'},
 						{"build", required_argument, NULL, 'b'},
 						{"help", no_argument, NULL, 'h'},
 						{0}};
@@ -226,6 +245,9 @@ int main(int argc, char **argv)
 			break;
 		case 'q':
 			b.quick = true;
+			break;
+		case 'p':
+			b.part = optarg;
 			break;
 		case 'b':
 			b.build = optarg;
@@ -250,6 +272,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
 		if (strcmp(benches[i].name, argv[optind]) != 0)
 			continue;
+		if (b.part && !part_known(benches[i].name, b.part)) {
+			fprintf(stderr, "atoll-bench: %s has no part %s to be run alone\n", benches[i].name, b.part);
+			return 2;
+		}
 		bench_begin(&b);
 		rc = benches[i].run(&b);
 		if (rc) {

@@ -24,7 +24,11 @@ struct bench {
 	int core[2];	    /* the two that everything is pinned to */
 	const char *build;  /* directory of the build: where programs are */
 	const char *port;   /* what nodes are joined by, for people */
+	const char *part;   /* the only part of a benchmark to run, or NULL */
 };
+
+/* Is this part of a benchmark to run? */
+bool bench_part(const struct bench *b, const char *name);
 
 /* A moment, in ticks of the fastest steady counter. */
 static inline uint64_t bench_ticks(void)

@@ -227,7 +227,7 @@ static int measure(struct bench *b, struct atoll_index *ix)
 	return 0;
 }
 
-static int open_table(struct atoll_index **ix, const char *target, const struct atoll_index_options *o)
+int bench_index_open(struct atoll_index **ix, const char *target, const struct atoll_index_options *o)
 {
 	uint64_t end = clock_now_ns() + OPEN_MS * 1000000ull;
 	const char *why = NULL;
@@ -249,7 +249,7 @@ int beside_index_open(const struct nodes *n, const char *target)
 	struct atoll_index_options options = {
 		.name = "bench", .in_flight = IN_FLIGHT, .socket = n->socket[0]};
 	uint64_t done;
-	int rc = open_table(&beside, target, &options);
+	int rc = bench_index_open(&beside, target, &options);
 
 	return rc ? rc : run(beside, ATOLL_INSERT, ENTRIES, IN_FLIGHT, 0, &done);
 }
@@ -280,7 +280,7 @@ static int measure_more(struct bench *b, const struct atoll_index_options *optio
 	int rc;
 
 	o.cache = 1 << 16;
-	rc = open_table(&ix, "b/cached", &o);
+	rc = bench_index_open(&ix, "b/cached", &o);
 	if (!rc)
 		rc = count_trips(ix, b->quick ? ENTRIES / 10 : ENTRIES, "rtts_cached", goal);
 	if (ix)
@@ -289,7 +289,7 @@ static int measure_more(struct bench *b, const struct atoll_index_options *optio
 	o.cache = 0;
 	o.suspect_us = SUSPECT_US;
 	if (!rc)
-		rc = open_table(&ix, "b/cached", &o);
+		rc = bench_index_open(&ix, "b/cached", &o);
 	if (!rc)
 		rc = death_measure(ix, "b/cached", &o, SIGKILL, b->rounds, &killed);
 	if (!rc)
@@ -377,11 +377,11 @@ static int ycsb_pair(struct bench *b, struct atoll_index_options *o, const char 
 		     const char *ft_off, bool scans)
 {
 	struct ycsb_table t[2] = {{.name = ft}, {.name = ft_off}};
-	int rc = open_table(&t[0].ix, ft, o);
+	int rc = bench_index_open(&t[0].ix, ft, o);
 
 	o->ft_off = true;
 	if (!rc)
-		rc = open_table(&t[1].ix, ft_off, o);
+		rc = bench_index_open(&t[1].ix, ft_off, o);
 	o->ft_off = false;
 	if (!rc)
 		rc = ycsb_measure(b, t, scans);
@@ -393,12 +393,35 @@ static int ycsb_pair(struct bench *b, struct atoll_index_options *o, const char 
 
 /* ---------------------------------------------------------------- nodes */
 
+static int gets_part(struct bench *b, const struct atoll_index_options *o)
+{
+	struct atoll_index *ix = NULL;
+	int rc = bench_index_open(&ix, "b/index", o);
+
+	if (!rc)
+		rc = measure(b, ix);
+	if (ix)
+		atoll_index_close(ix);
+	return rc;
+}
+
+static int tree_part(const struct atoll_index_options *o)
+{
+	struct atoll_index *ix = NULL;
+	int rc = bench_index_open(&ix, "b/tree", o);
+
+	if (!rc)
+		rc = bench_tree_trips(ix);
+	if (ix)
+		atoll_index_close(ix);
+	return rc;
+}
+
 int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
 	bool shm = nodes_shm_works(b);
 	char services[1024];
-	struct atoll_index *ix = NULL;
 	struct nodes n;
 	int rc = nodes_begin(b, &n, shm);
 
@@ -418,26 +441,17 @@ int bench_index(struct bench *b)
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
-	if (!rc)
-		rc = open_table(&ix, "b/index", &options);
-	if (!rc)
-		rc = measure(b, ix);
-	if (ix)
-		atoll_index_close(ix);
-	ix = NULL;
-	if (!rc)
-		rc = open_table(&ix, "b/tree", &options);
-	if (!rc)
-		rc = bench_tree_trips(ix);
-	if (ix)
-		atoll_index_close(ix);
-	if (!rc)
+	if (!rc && bench_part(b, "get"))
+		rc = gets_part(b, &options);
+	if (!rc && bench_part(b, "tree"))
+		rc = tree_part(&options);
+	if (!rc && bench_part(b, "death"))
 		rc = measure_more(b, &options);
-	if (!rc)
+	if (!rc && bench_part(b, "ycsb"))
 		rc = ycsb_pair(b, &options, "b/ft", "b/ft-off", false);
-	if (!rc)
+	if (!rc && bench_part(b, "ycsb"))
 		rc = ycsb_pair(b, &options, "b/tree-ft", "b/tree-ft-off", true);
-	if (!rc)
+	if (!rc && bench_part(b, "clients"))
 		rc = clients_measure(b, "b/crowd", &options);
 	nodes_down(&n);
 	return rc;

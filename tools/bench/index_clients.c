@@ -113,17 +113,14 @@ int clients_measure(struct bench *b, const char *target, const struct atoll_inde
 	struct ycsb_table t = {.name = "crowd"};
 	struct rounds rate[4] = {{{0}, 0}}, fair[4] = {{{0}, 0}};
 	unsigned rounds = b->quick ? 1 : b->rounds < 3 ? b->rounds : 3;
-	const char *why = "";
 	double best = 0;
 	char key[64];
 	int rc;
 
 	o.name = "bench-crowd";
-	rc = atoll_index_open(&t.ix, target, &o, &why);
-	if (rc) {
-		fprintf(stderr, "atoll-bench: %s\n", why);
+	rc = bench_index_open(&t.ix, target, &o);
+	if (rc)
 		return rc;
-	}
 	rc = ycsb_load(&t, RECORDS, WINDOW);
 	atoll_index_close(t.ix);
 	o.in_flight = WINDOW;

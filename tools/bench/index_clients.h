@@ -7,6 +7,9 @@
 #include "tools/bench/bench.h"
 
 /* On an empty table. 0 or negative errno, after a line on stderr. */
+/* Opens an index, whose link and shard may still be on their way up. 0 or negative errno, after a line on stderr. */
+int bench_index_open(struct atoll_index **ix, const char *target, const struct atoll_index_options *o);
+
 int clients_measure(struct bench *b, const char *target, const struct atoll_index_options *options);
 
 #endif
