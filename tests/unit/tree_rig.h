@@ -196,9 +196,10 @@ static inline uint8_t *rig_memory(unsigned i, uint64_t size)
 /* @seed: of everything that chance decides. */
 static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsigned ops)
 {
-	memset(g, 0, offsetof(struct rig, call)); /* of keys and calls nobody reads what nobody wrote */
-	memset((uint8_t *)g + offsetof(struct rig, nkeys), 0,
-	       sizeof(*g) - offsetof(struct rig, nkeys));
+	/* of clients, keys and calls nobody reads what nobody wrote */
+	memset(&g->w, 0, offsetof(struct fake_world, client));
+	memset(&g->now_ns, 0, offsetof(struct rig, call) - offsetof(struct rig, now_ns));
+	memset(&g->nkeys, 0, sizeof(*g) - offsetof(struct rig, nkeys));
 	g->w.random = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
 	for (unsigned i = 0; i < 4; i++)
 		fake_random(&g->w);
@@ -305,6 +306,35 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	return call;
 }
 
+/* Number of a key; RIG_KEYS: none of ours. */
+static inline unsigned rig_key_find(const struct rig *g, const uint8_t *key, uint32_t klen)
+{
+	enum { PLACES_OF_KEYS = 4 * RIG_KEYS };
+	static uint16_t place[PLACES_OF_KEYS]; /* numbers from 1, as keys were when they were last looked for */
+	uint32_t h = 0;
+
+	for (uint32_t i = klen > 16 ? klen - 16 : 0; i < klen; i++)
+		h = h * 31 + key[i];
+	for (unsigned i = h % PLACES_OF_KEYS, n = 0; n < 8; n++, i = (i + 1) % PLACES_OF_KEYS) {
+		unsigned k = place[i] - 1u;
+
+		if (k < g->nkeys && g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0)
+			return k;
+		if (k < g->nkeys)
+			continue;
+		for (k = 0; k < g->nkeys; k++)
+			if (g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0) {
+				place[i] = (uint16_t)(k + 1);
+				return k;
+			}
+		return RIG_KEYS;
+	}
+	for (unsigned k = 0; k < g->nkeys; k++)
+		if (g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0)
+			return k;
+	return RIG_KEYS;
+}
+
 /* ------------------------------------------------------------------ scans */
 
 /* Keys that stay as they are must be seen once, in order; others may be. */
@@ -325,6 +355,7 @@ static inline int rig_scan_entry(void *arg, const void *key, size_t klen, const 
 {
 	struct rig_scan *s = arg;
 	struct rig *g = s->rig;
+	unsigned k = rig_key_find(g, key, (uint32_t)klen);
 
 	if (s->klen) {
 		int c = tree_compare(key, (uint32_t)klen, s->key, s->klen);
@@ -334,11 +365,10 @@ static inline int rig_scan_entry(void *arg, const void *key, size_t klen, const 
 	memcpy(s->key, key, klen);
 	s->klen = (uint32_t)klen;
 	g->failures += rig_value_read(g, value, (uint32_t)vlen) == UINT64_MAX;
-	for (unsigned k = 0; k < g->nkeys; k++)
-		if (g->klen[k] == klen && memcmp(g->key[k], key, klen) == 0) {
-			s->seen[k]++;
-			s->value[k] = rig_value_read(g, value, (uint32_t)vlen);
-		}
+	if (k < RIG_KEYS) {
+		s->seen[k]++;
+		s->value[k] = rig_value_read(g, value, (uint32_t)vlen);
+	}
 	return 0;
 }
 
@@ -536,9 +566,12 @@ static inline void rig_look_entries(struct rig *g, struct rig_look *l, uint64_t 
 		for (unsigned j = 0; j < i; j++)
 			l->faults += v->e[j].key && tree_compare(v->e[j].key, v->e[j].klen, e->key,
 								 e->klen) == 0;
-		for (unsigned k = 0; v->head.level == 0 && live && k < g->nkeys; k++)
-			if (tree_compare(g->key[k], g->klen[k], e->key, e->klen) == 0)
+		if (v->head.level == 0 && live) {
+			unsigned k = rig_key_find(g, e->key, e->klen);
+
+			if (k < RIG_KEYS)
 				l->faults += live[k]++ != 0;
+		}
 	}
 }
 
