@@ -13,13 +13,12 @@ int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress p
 	memset(report, 0, sizeof(*report));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return engine_dump(&ix->engine, entry, progress, arg, report);
+	return core_dump(ix->core, entry, progress, arg, report);
 }
 
 enum atoll_index_type atoll_index_type(const struct atoll_index *ix)
 {
-	return ix->engine.tree ? ATOLL_INDEX_TREE : ix->engine.race ? ATOLL_INDEX_HASH
-								    : ix->options.type;
+	return !ix->core ? ix->options.type : index_hash(ix) ? ATOLL_INDEX_HASH : ATOLL_INDEX_TREE;
 }
 
 int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
@@ -27,8 +26,8 @@ int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t fle
 {
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return ix->engine.tree ? tree_scan(ix->engine.tree, from, flen, reverse, limit, entry, done, arg)
-			       : -EOPNOTSUPP;
+	return index_hash(ix) ? -EOPNOTSUPP
+			      : tree_scan(ix->core, from, flen, reverse, limit, entry, done, arg);
 }
 
 int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg,
@@ -38,13 +37,13 @@ int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg
 	memset(report, 0, sizeof(*report));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return engine_check(&ix->engine, progress, arg, report, out);
+	return core_check(ix->core, progress, arg, report, out);
 }
 
 int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 {
 	memset(out, 0, sizeof(*out));
-	return atoll_index_lost(ix) ? -ENOTCONN : engine_repair(&ix->engine, out);
+	return atoll_index_lost(ix) ? -ENOTCONN : core_repair(ix->core, out);
 }
 
 /* 1: taken; 0: not his any more; -EAGAIN: later; or negative errno. */
@@ -73,14 +72,14 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 	memset(out, 0, sizeof(*out));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (!ix->engine.race)
+	if (!index_hash(ix))
 		return -EOPNOTSUPP;
 	if (!ix->recycle)
-		rc = race_recycle_find(ix->engine.race, &ix->recycle);
+		rc = race_recycle_find(ix->core, &ix->recycle);
 	if (rc || !ix->recycle)
 		return rc;
 	out->waiting = ix->recycle->n;
-	if (!race_recycle_ripe(ix->engine.race, ix->recycle))
+	if (!race_recycle_ripe(ix->core, ix->recycle))
 		return 0;
 	out->waiting = 0;
 	for (unsigned i = 0; i < ix->recycle->n; i++) {
@@ -101,21 +100,21 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 
 int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
 {
-	return atoll_index_lost(ix) ? -ENOTCONN : engine_deaths(&ix->engine, out);
+	return atoll_index_lost(ix) ? -ENOTCONN : core_deaths(ix->core, out);
 }
 
 int atoll_index_repairs(struct atoll_index *ix, uint64_t *out)
 {
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return ix->engine.race ? race_repairs(ix->engine.race, out) : -EOPNOTSUPP;
+	return index_hash(ix) ? race_repairs(ix->core, out) : -EOPNOTSUPP;
 }
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
 {
 	*out = ix->before;
-	if (!engine_none(&ix->engine))
-		index_stats_add(out, engine_stats(&ix->engine));
+	if (ix->core)
+		index_stats_add(out, core_stats(ix->core));
 }
 
 int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out)
@@ -126,7 +125,7 @@ int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out
 	memset(out, 0, sizeof(*out));
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (engine_pending(&ix->engine))
+	if (core_pending(ix->core))
 		return -EBUSY;
 	proto_request_init(&m, OP_INDEX_STAT);
 	rc = atoll_call(ix->ep, ix->shard, &m, NULL, &r, NULL, (int)ix->options.answer_ms);

@@ -97,43 +97,43 @@ static void on_reply(void *ctx, uint64_t cookie, const struct proto_msg *m, cons
 	(void)cookie;
 	if (m->opcode != OP_INDEX_CHUNK && m->opcode != 0)
 		return;
-	if (engine_none(&ix->engine))
+	if (!ix->core)
 		return;
 	switch (m->status) {
 	case STATUS_OK:
-		if (m->length == INDEX_MAP_SIZE && ix->engine.race) {
+		if (m->length == INDEX_MAP_SIZE) {
 			uint64_t map[INDEX_MAP_SIZE / 8];
 
 			memcpy(map, payload, sizeof(map));
-			race_chunk_used(ix->engine.race, m->arg[REPLY_INDEX_CHUNK_OFFSET],
+			core_chunk_used(ix->core, m->arg[REPLY_INDEX_CHUNK_OFFSET],
 					m->arg[REPLY_INDEX_CHUNK_SIZE], map);
 			break;
 		}
-		engine_chunk_add(&ix->engine, m->arg[REPLY_INDEX_CHUNK_OFFSET],
+		core_chunk_add(ix->core, m->arg[REPLY_INDEX_CHUNK_OFFSET],
 			       m->arg[REPLY_INDEX_CHUNK_SIZE]);
 		break;
 	case STATUS_AGAIN: /* never delivered; dp.credit says when */
 		ix->chunk_refused = true;
 		break;
 	case STATUS_LIMIT:
-		engine_chunk_none(&ix->engine, ATOLL_NO_SPACE, m->status);
+		core_chunk_none(ix->core, ATOLL_NO_SPACE, m->status);
 		break;
 	case STATUS_FENCED:
 		ix->lost = true;
-		engine_chunk_none(&ix->engine, ATOLL_FENCED, m->status);
+		core_chunk_none(ix->core, ATOLL_FENCED, m->status);
 		break;
 	case STATUS_DENIED:
 	case STATUS_NOT_FOUND:
 	case STATUS_UNSUPPORTED:
-		engine_chunk_none(&ix->engine, ATOLL_REFUSED, m->status);
+		core_chunk_none(ix->core, ATOLL_REFUSED, m->status);
 		break;
 	case STATUS_NOT_SENT:
 		ix->lost = true;
-		engine_chunk_none(&ix->engine, ATOLL_NOT_SENT, m->status);
+		core_chunk_none(ix->core, ATOLL_NOT_SENT, m->status);
 		break;
 	default: /* a chunk may be lost by this, and nothing else */
 		ix->lost = true;
-		engine_chunk_none(&ix->engine, ATOLL_UNREACHABLE, m->status);
+		core_chunk_none(ix->core, ATOLL_UNREACHABLE, m->status);
 	}
 }
 
@@ -166,7 +166,7 @@ static void on_event(void *ctx, const struct proto_msg *m)
 static void doubts_keep(struct atoll_index *ix)
 {
 	const struct race_doubt *d;
-	unsigned n = ix->engine.race ? race_doubts(ix->engine.race, &d) : 0;
+	unsigned n = index_hash(ix) ? race_doubts(ix->core, &d) : 0;
 
 	if (n && !ix->doubt)
 		ix->doubt = calloc(DOUBTS, sizeof(*ix->doubt));
@@ -177,14 +177,14 @@ static void doubts_keep(struct atoll_index *ix)
 /* Ends what is outstanding, and the connection. */
 static void disconnect(struct atoll_index *ix)
 {
-	struct engine engine = ix->engine;
+	struct core *core = ix->core;
 
-	if (!engine_none(&engine)) {
-		engine_abandon(&engine);
-		index_stats_add(&ix->before, engine_stats(&engine));
+	if (core) {
+		core_abandon(core);
+		index_stats_add(&ix->before, core_stats(core));
 		doubts_keep(ix);
-		ix->engine = (struct engine){0};
-		engine_close(&engine);
+		ix->core = NULL;
+		core_close(core);
 	}
 	if (ix->ep)
 		atoll_detach(ix->ep);
@@ -284,44 +284,11 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 	return 0;
 }
 
-static int tree_start(struct atoll_index *ix, const struct proto_msg *r)
-{
-	const struct atoll_index_options *o = &ix->options;
-	struct tree_config c = {
-		.verbs = atoll_verbs(ix->ep),
-		.lanes = ix->lanes,
-		.nlanes = o->lanes,
-		.ops = o->in_flight,
-		.table = ix->grant[0].handle,
-		.control = ix->grant[1].handle,
-		.local = ix->local.handle,
-		.local_base = ix->local.base,
-		.local_size = ix->local.size,
-		.cid = (uint16_t)ix->cid,
-		.epoch = (uint16_t)ix->epoch,
-		.log_base = r->arg[REPLY_INDEX_OPEN_LOG_BASE],
-		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
-		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],
-		.cache = o->cache < 8 ? INNER_NODES : o->cache,
-		.ft_off = o->ft_off,
-		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
-		.reclaim_us = RECLAIM_US,
-		.suspect_us = o->suspect_us,
-		.busy_us = o->busy_ms * 1000,
-		.seed = ix->secret,
-		.owner = ix,
-		.now_ns = owner_now,
-		.want_chunk = owner_want_chunk,
-		.suspect = owner_suspect,
-	};
-
-	return tree_open(&ix->engine.tree, &c);
-}
-
 static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const char **why)
 {
 	const struct atoll_index_options *o = &ix->options;
-	struct race_config c = {
+	bool tree = r->arg[REPLY_INDEX_OPEN_TYPE] == INDEX_TYPE_TREE;
+	struct core_config c = {
 		.verbs = atoll_verbs(ix->ep),
 		.lanes = ix->lanes,
 		.nlanes = o->lanes,
@@ -339,7 +306,7 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.table_offset = r->arg[REPLY_INDEX_OPEN_TABLE_OFFSET],
 		.heap_offset = r->arg[REPLY_INDEX_OPEN_HEAP_OFFSET],
 		.heap_size = r->arg[REPLY_INDEX_OPEN_HEAP_SIZE],
-		.cache = o->cache,
+		.cache = tree && o->cache < 8 ? INNER_NODES : o->cache,
 		.ft_off = o->ft_off,
 		.beat_us = o->ft_off ? 0 : o->lease_ms * 1000 / 4,
 		.reclaim_us = RECLAIM_US,
@@ -356,18 +323,23 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 	int rc = -EPROTO;
 
 	if (c.heap_offset < size && c.heap_size <= size - c.heap_offset &&
-	    ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET) {
-		if (r->arg[REPLY_INDEX_OPEN_TYPE] == INDEX_TYPE_TREE)
-			rc = tree_start(ix, r);
-		else if (r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX)
-			rc = race_open(&ix->engine.race, &c);
-	}
+	    ix->grant[1].size >= INDEX_SEGMENT_TABLE_OFFSET &&
+	    (tree || r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX))
+		rc = core_open(&ix->core, tree ? &tree_engine : &race_engine, &c);
 	if (rc == -ENOMEM)
 		return fail(why, rc, "no memory");
 	if (rc)
 		return fail(why, -EPROTO, "what \"%s\" says of its memory makes no sense",
 			    ix->target);
 	return 0;
+}
+
+/* Whichever it will be. */
+static uint64_t local_size(unsigned ops)
+{
+	uint64_t a = core_local_size(&race_engine, ops), b = core_local_size(&tree_engine, ops);
+
+	return a > b ? a : b;
 }
 
 static int connect_shard(struct atoll_index *ix, const char **why)
@@ -379,7 +351,7 @@ static int connect_shard(struct atoll_index *ix, const char **why)
 	if (!rc)
 		rc = find(ix, why);
 	if (!rc) {
-		rc = atoll_region_alloc(ix->ep, engine_local_size(ix->options.in_flight), 0,
+		rc = atoll_region_alloc(ix->ep, local_size(ix->options.in_flight), 0,
 					&ix->local, err, sizeof(err));
 		if (rc)
 			fail(why, rc, "no memory for buffers: %s", err);
@@ -415,7 +387,7 @@ static int options_take(struct atoll_index *ix, const char *target,
 	o->busy_ms = o->busy_ms ? o->busy_ms : 2000;
 	o->answer_ms = o->answer_ms ? o->answer_ms : 5000;
 	o->lease_ms = o->lease_ms ? o->lease_ms : 50;
-	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > RACE_LANES_MAX ||
+	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > CORE_LANES_MAX ||
 	    o->depth > 128 || (o->type && !type_name(o->type)) || (o->cache & (o->cache - 1)) || o->cache > 1u << 24 ||
 	    o->lease_ms > 60000 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
 		return fail(why, -EINVAL, "an option of the index client is out of its range");
@@ -490,18 +462,18 @@ int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed)
 	*executed = false;
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (!ix->engine.race)
+	if (!index_hash(ix))
 		return -EOPNOTSUPP;
 	for (uint64_t i = 0; i < DOUBTS && i < ix->doubts && ticket; i++)
 		if (ix->doubt[i].ticket == ticket)
-			return race_doubt_resolve(ix->engine.race, &ix->doubt[i], executed);
+			return race_doubt_resolve(ix->core, &ix->doubt[i], executed);
 	return -ENOENT;
 }
 
 uint64_t atoll_index_ticket(const struct atoll_index *ix)
 {
 	const struct race_doubt *d;
-	unsigned n = ix->engine.race ? race_doubts(ix->engine.race, &d) : 0;
+	unsigned n = index_hash(ix) ? race_doubts(ix->core, &d) : 0;
 
 	if (n)
 		return d[n - 1].ticket;
@@ -510,7 +482,7 @@ uint64_t atoll_index_ticket(const struct atoll_index *ix)
 
 bool atoll_index_lost(const struct atoll_index *ix)
 {
-	return engine_none(&ix->engine) || ix->lost || engine_lost(&ix->engine);
+	return !ix->core || ix->lost || core_lost(ix->core);
 }
 
 /* ------------------------------------------------------------------ operations */
@@ -520,19 +492,19 @@ int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key
 {
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	return engine_submit(&ix->engine, op, key, klen, value, vlen, done, arg);
+	return core_submit(ix->core, op, key, klen, value, vlen, done, arg);
 }
 
 int atoll_index_poll(struct atoll_index *ix)
 {
 	int n;
 
-	if (engine_none(&ix->engine))
+	if (!ix->core)
 		return -ENOTCONN;
 	if (ix->chunk_due)
 		chunk_ask(ix);
-	n = engine_poll(&ix->engine);
-	if (n == 0 && atoll_index_lost(ix) && engine_pending(&ix->engine) == 0)
+	n = core_poll(ix->core);
+	if (n == 0 && atoll_index_lost(ix) && core_pending(ix->core) == 0)
 		return -ENOTCONN;
 	return n;
 }
@@ -541,12 +513,12 @@ void atoll_index_idle(struct atoll_index *ix)
 {
 	/* Operations that wait for others look again by the clock. */
 	if (ix->ep)
-		atoll_idle(ix->ep, engine_pending(&ix->engine) ? 500000 : 1000000);
+		atoll_idle(ix->ep, core_pending(ix->core) ? 500000 : 1000000);
 }
 
 unsigned atoll_index_pending(const struct atoll_index *ix)
 {
-	return engine_pending(&ix->engine);
+	return core_pending(ix->core);
 }
 
 struct wait {
@@ -587,7 +559,7 @@ static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const voi
 			break;
 	}
 	/* Whoever waits does not poll for long: a subtable is not left half split. */
-	while (w->done && engine_splitting(&ix->engine)) {
+	while (w->done && core_restructuring(ix->core)) {
 		rc = atoll_index_poll(ix);
 		if (rc < 0)
 			break;

@@ -3,7 +3,8 @@
 #ifndef ATOLL_CLIENTS_INDEX_CONNECT_IMPL_H
 #define ATOLL_CLIENTS_INDEX_CONNECT_IMPL_H
 
-#include "clients/index/engine.h"
+#include "clients/index/race.h"
+#include "clients/index/tree.h"
 #include "ipc/endpoint.h"
 
 struct grant {
@@ -14,11 +15,11 @@ struct grant {
 
 struct atoll_index {
 	struct atoll_endpoint *ep;
-	struct engine engine;
+	struct core *core; /* or NULL */
 	struct atoll_region local;
 	struct atoll_handle shard;
 	uint32_t node;
-	uint32_t lanes[RACE_LANES_MAX];
+	uint32_t lanes[CORE_LANES_MAX];
 	struct grant grant[2]; /* table, control */
 	bool lost;             /* something else than a verb said so */
 	bool chunk_due;        /* a chunk must be asked for and there was no room */
@@ -36,6 +37,11 @@ struct atoll_index {
 	char target[128], socket[108], name[64];
 	uint64_t opened; /* connections so far */
 };
+
+static inline bool index_hash(const struct atoll_index *ix)
+{
+	return ix->core && core_engine(ix->core) == &race_engine;
+}
 
 static inline void index_stats_add(struct atoll_index_stats *to, const struct atoll_index_stats *from)
 {

@@ -30,7 +30,7 @@ static bool may_ask(const struct race *r, uint16_t cid, uint16_t epoch)
 /* Look again later. True: it is time to ask about the owner of @word. */
 static bool wait_more(struct race *r, struct race_op *op, uint64_t word, bool *over)
 {
-	uint64_t now = race_now(r);
+	uint64_t now = core_now((struct core *)r);
 
 	r->stats.waits++;
 	if (!op->wait_begin)
@@ -65,7 +65,7 @@ static void wait_for(struct race *r, struct race_op *op, uint64_t slot, uint64_t
 	else if (ask && may_ask(r, s->cid, s->epoch))
 		race_ask_owner(r, op, RACE_FOR_KEY, s->cid, s->epoch);
 	else
-		race_op_sleep(r, op, race_now(r));
+		race_op_sleep(r, op);
 }
 
 static void head_read(const struct race_op *op, struct index_subtable *head)
@@ -86,7 +86,7 @@ static void wait_split(struct race *r, struct race_op *op)
 	}
 	head_read(op, &head);
 	if (!head.lock) { /* it was given up before it began, or has just begun */
-		race_op_sleep(r, op, race_now(r));
+		race_op_sleep(r, op);
 		return;
 	}
 	ask = wait_more(r, op, head.lock, &over);
@@ -100,7 +100,7 @@ static void wait_split(struct race *r, struct race_op *op)
 		race_ask_owner(r, op, RACE_FOR_SPLIT, index_lock_cid(head.lock),
 			       index_lock_epoch(head.lock));
 	else
-		race_op_sleep(r, op, race_now(r));
+		race_op_sleep(r, op);
 }
 
 /* No room in either bucket: the subtable must be split, by us or whoever has begun it. */
@@ -119,7 +119,7 @@ static void want_split(struct race *r, struct race_op *op)
 		wait_split(r, op);
 		return;
 	}
-	if (race_splitting(r)) /* one after the other: that is no standing still */
+	if (core_restructuring((struct core *)r)) /* one after the other: that is no standing still */
 		op->wait_begin = 0;
 	wait_more(r, op, 0, &over);
 	if (race_split_begin(r, &op->sub) || over) {
@@ -127,7 +127,7 @@ static void want_split(struct race *r, struct race_op *op)
 		return;
 	}
 	op->head = true;
-	race_op_sleep(r, op, race_now(r));
+	race_op_sleep(r, op);
 }
 
 /* No free slot. PEND of a dead client, of whatever key, gives one. */
@@ -183,7 +183,7 @@ static uint64_t free_slot(struct race *r, const struct race_op *op)
 	bucket = 2 * half + (op->place.combined[half] % INDEX_GROUP_SIZE != 0);
 	if (n[bucket] == 0)
 		bucket ^= 1;
-	return n[bucket] ? at[bucket][race_random(r) % n[bucket]] : 0;
+	return n[bucket] ? at[bucket][core_random((struct core *)r) % n[bucket]] : 0;
 }
 
 static void claim(struct race *r, struct race_op *op)

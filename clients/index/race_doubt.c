@@ -28,7 +28,7 @@ uint64_t race_doubt_add(struct race *r, const struct race_op *op)
 {
 	struct race_doubt *d;
 
-	if (r->c.ft_off || r->ndoubts == RACE_OPS_MAX)
+	if (r->c.ft_off || r->ndoubts == CORE_OPS_MAX)
 		return 0;
 	d = &r->doubt[r->ndoubts++];
 	*d = (struct race_doubt){
@@ -43,8 +43,10 @@ uint64_t race_doubt_add(struct race *r, const struct race_op *op)
 	return d->ticket;
 }
 
-unsigned race_doubts(const struct race *r, const struct race_doubt **out)
+unsigned race_doubts(const struct core *k, const struct race_doubt **out)
 {
+	const struct race *r = (const struct race *)k;
+
 	*out = r->doubt;
 	return r->ndoubts;
 }
@@ -81,17 +83,15 @@ static int trace_read(struct race *r, const struct race_doubt *d, bool *happened
 	return rc;
 }
 
-int race_doubt_resolve(struct race *r, const struct race_doubt *d, bool *happened)
+int race_doubt_resolve(struct core *k, const struct race_doubt *d, bool *happened)
 {
+	struct race *r = race_of(k);
 	struct index_client line;
 	uint64_t slot;
-	int rc;
+	int rc = race_quiet(r);
 
-	if (r->active || r->split.state != RACE_SPLIT_IDLE)
-		return -EBUSY;
-	if (race_lost(r))
-		return -ENOTCONN;
-	rc = fetch(r, r->c.table, d->slot, &slot, sizeof(slot));
+	if (!rc)
+		rc = fetch(r, r->c.table, d->slot, &slot, sizeof(slot));
 	if (rc)
 		return rc;
 	slot &= ~INDEX_SLOT_MOVE;

@@ -168,7 +168,7 @@ static int batch_run(struct walk *w)
 
 static int word_take(struct walk *w, uint64_t at, uint64_t word)
 {
-	const struct race_config *c = &w->r->c;
+	const struct core_config *c = &w->r->c;
 	uint64_t offset = index_slot_offset(word), len = index_slot_units(word) * INDEX_LINE;
 	uint64_t left = c->heap_offset + c->heap_size - offset;
 	int rc = 0;
@@ -326,9 +326,10 @@ static int pairs_check(struct walk *w)
 	return 0;
 }
 
-int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *arg,
+int race_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report)
 {
+	struct race *r = race_of(k);
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
 	struct walk w = {
 		.r = r,
@@ -338,13 +339,11 @@ int race_dump(struct race *r, atoll_entry entry, atoll_progress progress, void *
 		.table = r->c.local_base + after_ops,
 		.table_local = r->c.local_offset + after_ops,
 	};
-	int rc = 0;
+	int rc = race_quiet(r);
 
 	memset(report, 0, sizeof(*report));
-	if (r->active || r->split.state != RACE_SPLIT_IDLE)
-		return -EBUSY;
-	if (race_lost(r))
-		return -ENOTCONN;
+	if (rc)
+		return rc;
 	w.blocks = w.table + RACE_DUMP_TABLE;
 	w.blocks_local = w.table_local + RACE_DUMP_TABLE;
 	w.progress = progress;

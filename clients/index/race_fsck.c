@@ -43,9 +43,10 @@ static int segments_count(struct race *r, const struct account_marks *m, struct 
 	return rc;
 }
 
-int race_check(struct race *r, atoll_progress progress, void *arg,
+int race_check(struct core *k, atoll_progress progress, void *arg,
 	       struct atoll_index_report *report, struct atoll_index_account *out)
 {
+	struct race *r = race_of(k);
 	struct account_marks m = {
 		.heap_offset = r->c.heap_offset,
 		.units = r->c.heap_size / INDEX_LINE,
@@ -57,7 +58,7 @@ int race_check(struct race *r, atoll_progress progress, void *arg,
 	if (!m.bits)
 		return -ENOMEM;
 	r->marks = &m;
-	rc = race_dump(r, NULL, progress, arg, report);
+	rc = race_dump(k, NULL, progress, arg, report);
 	r->marks = NULL;
 	/* Now, for what was reachable had been handed out before. */
 	if (!rc)

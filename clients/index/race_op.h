@@ -7,11 +7,9 @@
 #define ATOLL_CLIENTS_INDEX_RACE_OP_H
 
 #include "clients/index/account.h"
-#include "clients/index/heap.h"
+#include "clients/index/core_op.h"
 #include "clients/index/kv.h"
 #include "clients/index/race.h"
-#include "clients/index/reclaim.h"
-#include "clients/index/rtx.h"
 #include "proto/atoll_proto.h"
 
 enum {
@@ -37,18 +35,15 @@ enum {
 	RACE_SPLIT_KEY = 1088,  /* bytes read of a block: header and key */
 	RACE_SPLIT_RTX = 0,
 	RACE_SPLIT_NEXT = RTX_LOCAL,                   /* 8 bytes that lead on */
-	RACE_SPLIT_BEAT = RACE_SPLIT_NEXT + 8,         /* the next heartbeat */
 	RACE_SPLIT_SCRATCH = RACE_SPLIT_NEXT + 16,     /* old values that nobody wants */
 	RACE_SPLIT_SEEN = RACE_SPLIT_NEXT + 24,        /* one byte: INDEX_KV_SEEN */
 	RACE_TOMB_INDEX = 0xfc,                        /* that of chains that empty tombs in cookies */
-	RACE_BEAT_INDEX = 0xfe,                        /* its number in cookies */
 	RACE_SPLIT_OLD = RACE_SPLIT_NEXT + INDEX_LINE, /* old values */
 	RACE_SPLIT_LOG = RACE_SPLIT_OLD + RACE_SPLIT_CHAINS * 8,
 	RACE_SPLIT_SUB = RACE_SPLIT_LOG + INDEX_LOG_SLOT,
 	RACE_SPLIT_PAIR = RACE_SPLIT_SUB + RACE_SUB_MAX,
 	RACE_SPLIT_KEYS = RACE_SPLIT_PAIR + 2 * RACE_SUB_MAX,
-	RACE_RECLAIM_LOCAL = RACE_SPLIT_KEYS + RACE_SPLIT_CHAINS * VERB_CHAIN_MAX * RACE_SPLIT_KEY,
-	RACE_SPLIT_LOCAL = RACE_RECLAIM_LOCAL + RECLAIM_LOCAL,
+	RACE_SPLIT_LOCAL = RACE_SPLIT_KEYS + RACE_SPLIT_CHAINS * VERB_CHAIN_MAX * RACE_SPLIT_KEY,
 	RACE_SPLIT_INDEX = 0xff, /* its number in cookies: of no operation */
 };
 _Static_assert(RACE_SPLIT_LOG % INDEX_LINE == 0 && RACE_SPLIT_LOCAL % INDEX_LINE == 0, "lines");
@@ -57,9 +52,10 @@ _Static_assert(RACE_SLOTS *(24 + INDEX_KEY_MAX + 64) <= INDEX_KV_ROOM_MAX, "head
 
 /* What an operation waits for. */
 enum race_state {
-	RACE_FREE,
-	RACE_WANT_BLOCK, /* a chunk of heap */
-	RACE_SCAN,       /* [WRITE block,] READ both */
+	RACE_FREE = CORE_FREE,
+	RACE_WANT = CORE_WANT,
+	RACE_SLEEP = CORE_SLEEP,
+	RACE_SCAN = CORE_STATES, /* [WRITE block,] READ both */
 	RACE_IDENTIFY,   /* READ blocks whose fingerprint is ours */
 	RACE_REST,       /* READ of a block longer than its slot can say */
 	RACE_CLAIM,      /* CAS 0 -> PEND, READ both */
@@ -68,9 +64,7 @@ enum race_state {
 	RACE_WITHDRAW,   /* CAS PEND -> 0, READ both */
 	RACE_OWNER,      /* READ line of the client table */
 	RACE_CLEAR,      /* CAS PEND of a dead client -> 0, READ both */
-	RACE_BACKOFF,    /* time to pass */
 	RACE_CACHED,     /* [WRITE block,] READ a cached block, READ its slot */
-	RACE_STATES,
 };
 
 /* Why an owner is asked about. */
@@ -137,42 +131,27 @@ struct race_seen {
 };
 
 struct race_op {
-	enum race_state state;
-	enum atoll_op kind;
-	uint8_t index; /* in race->op */
-	uint8_t gen;   /* so that a late completion is known */
-	bool posted;   /* a chain is out */
-	bool unsent;   /* a chain was made but the provider had no room */
-	bool written;  /* the block is in the heap */
+	struct core_op;
 	bool held;     /* our PEND stands in the slot `mine` */
-	bool reread;   /* a bad block was met and read again */
 	bool ending;   /* withdraw, then end with `result` */
 	bool evicted;  /* our PEND was taken away: we have been fenced off */
 	bool headed;   /* the last scan read the first line of the subtable, too */
 	bool head;     /* the next one is to */
 	bool frozen;   /* the last scan met MOVE */
+	bool shown;    /* its PEND was in a slot: others may hold the word */
 	uint8_t tomb;  /* the number of its tomb, counted from 1; 0 none */
 	uint32_t match; /* slots with our fingerprint in it, a bit each */
 	enum race_why why;
 	uint16_t owner_cid, owner_epoch;
 	uint64_t lock; /* of the subtable, as the owner was asked about */
-	enum atoll_result result;
-	unsigned trips;
-	uint32_t klen, vlen;
 	struct kv_place place;
 	struct race_sub sub;
 
-	uint64_t epoch; /* of reclamation, in which it began */
-	bool shown;     /* its PEND was in a slot: others may hold the word */
-	uint64_t block; /* offset of the own block in the table region, 0 none */
-	uint64_t word;  /* its word, without PEND */
-	uint64_t mine;  /* offset of the slot that holds it */
+	uint64_t word; /* of its block, without PEND */
+	uint64_t mine; /* offset of the slot that holds it */
 
 	uint64_t target; /* offset of the slot that a CAS or a wait is about */
 	uint64_t target_word;
-	uint64_t wait_begin, wait_since, wait_ask, wake_at; /* ns; 0 unset */
-	uint64_t wait_word;
-	unsigned wait_count;
 
 	uint64_t reading[VERB_CHAIN_MAX]; /* words whose blocks are being read */
 	uint32_t reading_at[VERB_CHAIN_MAX], reading_len[VERB_CHAIN_MAX];
@@ -183,12 +162,6 @@ struct race_op {
 
 	struct verb chain[VERB_CHAIN_MAX];
 	unsigned nchain;
-
-	atoll_done done;
-	void *arg;
-	struct race_op *next; /* in one of the queues */
-	uint8_t *local;
-	uint64_t local_offset;
 };
 
 enum race_tomb_state {
@@ -205,41 +178,30 @@ struct race_tomb {
 	uint64_t at;   /* slot */
 };
 
-struct race_queue {
-	struct race_op *head, *tail;
-};
-
 struct race {
-	struct race_config c;
-	uint32_t lane[RACE_LANES_MAX];
-	struct race_op *op;
-	struct race_op *free;
-	struct race_queue want_block;
-	unsigned active, asleep, unsent;
-	unsigned ended; /* in this poll */
-	bool doorbell;  /* something was posted since the last flush */
-	bool lost, gone;
+	struct core;
 	uint64_t *leaf; /* subtables as known: offset / 64, depth << 42 */
 	unsigned leaf_bits;
-	struct rtx_env env;
-	struct heap heap;
-	struct reclaim reclaim;
 	struct race_split split;
 	uint64_t spare_pair;
-	struct account_marks *marks; /* where a walk counts, or NULL */
-	bool intents; /* and what splits that have begun will lead to */
+	bool intents; /* a walk marks what splits that have begun will lead to, too */
 	bool repairing; /* splits of the dead are finished, none is begun */
 	struct race_cached *cache; /* c.cache places, or NULL */
-	uint64_t beat, beat_at;    /* heartbeats sent; when the next is due */
-	bool beat_out;
 	struct race_tomb tomb[INDEX_TOMBS];
 	unsigned tombs; /* to be emptied */
-	struct race_doubt doubt[RACE_OPS_MAX]; /* operations that ended in doubt */
+	struct race_doubt doubt[CORE_OPS_MAX]; /* operations that ended in doubt */
 	unsigned ndoubts;
-	uint64_t seq;
-	uint64_t random;
-	struct atoll_index_stats stats;
 };
+
+static inline struct race *race_of(struct core *k)
+{
+	return (struct race *)k;
+}
+
+static inline struct race_op *race_op_of(struct core_op *op)
+{
+	return (struct race_op *)op;
+}
 
 /* race.c */
 void race_chain_begin(struct race_op *op, enum race_state state);
@@ -248,18 +210,7 @@ struct verb *race_chain_add(struct race *r, struct race_op *op, enum verb_op wha
 void race_chain_cas(struct race *r, struct race_op *op, uint64_t slot, uint64_t from, uint64_t to);
 int race_chain_post(struct race *r, struct race_op *op);
 void race_op_end(struct race *r, struct race_op *op, enum atoll_result result, unsigned status);
-void race_op_sleep(struct race *r, struct race_op *op, uint64_t now);
-uint64_t race_now(struct race *r);
-void race_complete(struct race *r, const struct verb_completion *done);
-/* Says that we live, when it is time to, for whoever suspects that we do not. */
-void race_beat(struct race *r);
-uint64_t race_random(struct race *r);
-
-/* race_room.c */
-/* A block for @op; an operation that must wait for one; those that wait go on. */
-bool race_block_give(struct race *r, struct race_op *op);
-void race_want_block(struct race *r, struct race_op *op);
-void race_room_made(struct race *r);
+void race_op_sleep(struct race *r, struct race_op *op);
 
 /* race_tomb.c */
 /* A number for the tomb of a delete. False: all are in use; try later. */
@@ -335,17 +286,21 @@ void race_decide(struct race *r, struct race_op *op);
 void race_bad_read(struct race *r, struct race_op *op);
 
 /* race_wait.c */
+/* May a walk begin? 0, -EBUSY or -ENOTCONN. */
+int race_quiet(const struct race *r);
 /* Verbs in chains of at most @each, all of them to their end. 0 or negative errno. */
 int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned each);
 struct verb race_read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local);
 
-/* race_step.c */
-void race_step(struct race *r, struct race_op *op, const struct verb_completion *done);
+/* race_dump.c, race_fsck.c, race_repair.c: of race_engine */
+int race_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report);
+int race_check(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report,
+	       struct atoll_index_account *out);
+int race_repair(struct core *k, struct atoll_index_repaired *out);
+int race_deaths(struct core *k, uint64_t *out);
 
-/* race_status.c */
-/* Result of an operation that a verb with this status has ended before it changed anything. */
-enum atoll_result race_result_of(unsigned status);
-bool race_status_lost(unsigned status);
-bool race_status_doubt(unsigned status);
+/* race_step.c */
+void race_step(struct core *k, struct core_op *o, const struct verb_completion *done);
 
 #endif

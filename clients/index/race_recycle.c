@@ -82,8 +82,9 @@ static void maps_take(struct race_recycle *p, const struct account_marks *m)
 	p->n = kept;
 }
 
-int race_recycle_find(struct race *r, struct race_recycle **out)
+int race_recycle_find(struct core *k, struct race_recycle **out)
 {
+	struct race *r = race_of(k);
 	struct account_marks m = {
 		.heap_offset = r->c.heap_offset,
 		.units = r->c.heap_size / INDEX_LINE,
@@ -92,20 +93,18 @@ int race_recycle_find(struct race *r, struct race_recycle **out)
 	struct race_recycle *p;
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
 	struct verb v = race_read_verb(r, INDEX_RECLAIM_OFFSET, 8, r->c.local_offset + after_ops);
-	int rc;
+	int rc = race_quiet(r);
 
 	*out = NULL;
-	if (r->active || r->split.state != RACE_SPLIT_IDLE)
-		return -EBUSY;
-	if (race_lost(r))
-		return -ENOTCONN;
+	if (rc)
+		return rc;
 	p = calloc(1, sizeof(*p));
 	m.bits = calloc(m.units / 64, sizeof(*m.bits));
 	rc = p && m.bits ? dead_find(r, p) : -ENOMEM;
 	if (!rc && p->n) {
 		r->marks = &m;
 		r->intents = true;
-		rc = race_dump(r, NULL, NULL, NULL, &report);
+		rc = race_dump(k, NULL, NULL, NULL, &report);
 		r->intents = false;
 		r->marks = NULL;
 		/* What cannot be followed may lead anywhere. */
@@ -128,19 +127,11 @@ int race_recycle_find(struct race *r, struct race_recycle **out)
 	return 0;
 }
 
-bool race_recycle_ripe(struct race *r, const struct race_recycle *p)
+bool race_recycle_ripe(struct core *k, const struct race_recycle *p)
 {
-	bool ripe = r->reclaim.epoch >= p->epoch + RECLAIM_GRACE;
+	bool ripe = k->reclaim.epoch >= p->epoch + RECLAIM_GRACE;
 
 	if (ripe)
-		r->reclaim.wanted = false;
+		k->reclaim.wanted = false;
 	return ripe;
-}
-
-void race_chunk_used(struct race *r, uint64_t offset, uint64_t size, const uint64_t *map)
-{
-	if (heap_chunk_used(&r->heap, offset, size, map))
-		race_room_made(r);
-	else
-		race_chunk_none(r, ATOLL_CORRUPT, 0);
 }

@@ -179,7 +179,7 @@ static int split_finish(struct repair *p, const struct race_sub *sub, uint64_t l
 
 	race_split_repair(r, sub, lock, line_of(p, index_lock_cid(lock)).log_base);
 	while (r->split.state != RACE_SPLIT_IDLE) {
-		if (race_poll(r) < 0 || r->lost)
+		if (core_poll((struct core *)r) < 0 || r->lost)
 			return -ENOTCONN;
 		if (r->split.state != RACE_SPLIT_IDLE)
 			r->c.verbs->ops->idle(r->c.verbs);
@@ -265,26 +265,23 @@ static int word_read(struct race *r, struct atoll_handle region, uint64_t at, ui
 {
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
 	struct verb v = race_read_verb(r, at, 8, r->c.local_offset + after_ops);
-	int rc;
+	int rc = race_quiet(r);
 
-	if (r->active || r->split.state != RACE_SPLIT_IDLE)
-		return -EBUSY;
-	if (race_lost(r))
-		return -ENOTCONN;
 	v.remote = region;
-	rc = race_verbs_run(r, &v, 1, 1);
+	if (!rc)
+		rc = race_verbs_run(r, &v, 1, 1);
 	memcpy(out, r->c.local_base + after_ops, sizeof(*out));
 	return rc;
 }
 
-int race_deaths(struct race *r, uint64_t *out)
+int race_deaths(struct core *k, uint64_t *out)
 {
-	return word_read(r, r->c.control, INDEX_DEATHS_OFFSET, out);
+	return word_read(race_of(k), k->c.control, INDEX_DEATHS_OFFSET, out);
 }
 
-int race_repairs(struct race *r, uint64_t *out)
+int race_repairs(struct core *k, uint64_t *out)
 {
-	return word_read(r, r->c.table, INDEX_REPAIRED_OFFSET, out);
+	return word_read(race_of(k), k->c.table, INDEX_REPAIRED_OFFSET, out);
 }
 
 /* The first @deaths have been repaired. */
@@ -292,7 +289,7 @@ static int repairs_raise(struct race *r, uint64_t deaths)
 {
 	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP, old;
 	struct verb v = race_read_verb(r, INDEX_REPAIRED_OFFSET, 8, r->c.local_offset + after_ops);
-	int rc = race_repairs(r, &old);
+	int rc = race_repairs((struct core *)r, &old);
 
 	v.op = VERB_CAS;
 	while (!rc && old < deaths) {
@@ -306,13 +303,13 @@ static int repairs_raise(struct race *r, uint64_t deaths)
 	return rc;
 }
 
-int race_repair(struct race *r, struct atoll_index_repaired *out)
+int race_repair(struct core *k, struct atoll_index_repaired *out)
 {
 	uint64_t deaths;
-	int rc = race_deaths(r, &deaths); /* before the client table is read */
+	int rc = race_deaths(k, &deaths); /* before the client table is read */
 
 	memset(out, 0, sizeof(*out));
 	if (!rc)
-		rc = walk(r, out);
-	return rc ? rc : repairs_raise(r, deaths);
+		rc = walk(race_of(k), out);
+	return rc ? rc : repairs_raise(race_of(k), deaths);
 }

@@ -160,7 +160,7 @@ void race_replace(struct race *r, struct race_op *op)
 	uint64_t block = index_slot_offset(op->target_word), to = op->word;
 
 	if (op->kind == ATOLL_DELETE && !r->c.ft_off && !race_tomb_take(r, op)) {
-		race_op_sleep(r, op, race_now(r)); /* all are on their way */
+		race_op_sleep(r, op); /* all are on their way */
 		return;
 	}
 	if (op->kind == ATOLL_DELETE)

@@ -527,7 +527,7 @@ void race_split_done(struct race *r, const struct verb_completion *done)
 		if (status != STATUS_AGAIN) {
 			/* The lock stays. It is for others to finish, when we are known to be dead.
 			 */
-			r->lost |= race_status_lost(status);
+			r->lost |= core_status_lost(status);
 			stop(r);
 			return;
 		}

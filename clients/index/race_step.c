@@ -91,7 +91,7 @@ static void owner_read(struct race *r, struct race_op *op)
 	if (op->why == RACE_FOR_ROOM)
 		race_decide(r, op);
 	else
-		race_op_sleep(r, op, race_now(r));
+		race_op_sleep(r, op);
 }
 
 /* The first verb of a chain was executed, whatever became of the rest. */
@@ -160,25 +160,28 @@ static void failed(struct race *r, struct race_op *op, unsigned status)
 {
 	bool publishes = op->state == RACE_COMMIT || op->state == RACE_REPLACE;
 
-	if (race_status_lost(status))
+	if (core_status_lost(status))
 		r->lost = true;
 	if (status == STATUS_AGAIN) {
 		/* Not executed, so nothing is sent twice by looking again. What was to end with a
 		 * withdrawal goes on, and may even commit. */
 		op->ending = false;
 		race_tomb_drop(r, op);
-		race_op_sleep(r, op, race_now(r));
+		race_op_sleep(r, op);
 	} else if (op->ending) {
 		race_op_end(r, op, op->result, status);
-	} else if (publishes && race_status_doubt(status)) {
+	} else if (publishes && core_status_doubt(status)) {
 		race_op_end(r, op, ATOLL_IN_DOUBT, status);
 	} else {
-		race_op_end(r, op, race_result_of(status), status);
+		race_op_end(r, op, core_result_of(status), status);
 	}
 }
 
-void race_step(struct race *r, struct race_op *op, const struct verb_completion *done)
+void race_step(struct core *k, struct core_op *o, const struct verb_completion *done)
 {
+	struct race *r = race_of(k);
+	struct race_op *op = race_op_of(o);
+
 	for (unsigned i = 0; i < op->nchain; i++) {
 		unsigned status = i < done->count ? done->status[i] : STATUS_IN_DOUBT;
 
@@ -189,7 +192,7 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 		if (i == 0)
 			first_done(r, op);
 	}
-	switch (op->state) {
+	switch ((enum race_state)op->state) {
 	case RACE_SCAN:
 	case RACE_CLAIM:
 	case RACE_CLEAR:
@@ -241,9 +244,8 @@ void race_step(struct race *r, struct race_op *op, const struct verb_completion 
 			race_replace(r, op);
 		break;
 	case RACE_FREE:
-	case RACE_WANT_BLOCK:
-	case RACE_BACKOFF:
-	case RACE_STATES:
+	case RACE_WANT:
+	case RACE_SLEEP:
 		break;
 	}
 }

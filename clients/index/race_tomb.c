@@ -92,7 +92,7 @@ void race_tomb_done(struct race *r, const struct verb_completion *done)
 		return;
 	}
 	/* What it found does not matter: if not the tomb, its subtable was split meanwhile. */
-	r->lost |= race_status_lost(done->status[0]);
+	r->lost |= core_status_lost(done->status[0]);
 	r->tomb[i].state = done->status[0] == STATUS_OK ? RACE_TOMB_FREE : RACE_TOMB_HELD;
 	r->tombs--;
 }

@@ -15,11 +15,18 @@ static int chain_end(struct race *r, const struct verb_completion *done)
 		unsigned status = done->status[i];
 
 		if (status != STATUS_OK) {
-			r->lost |= race_status_lost(status);
-			return race_status_lost(status) ? -ENOTCONN : -EIO;
+			r->lost |= core_status_lost(status);
+			return core_status_lost(status) ? -ENOTCONN : -EIO;
 		}
 	}
 	return 0;
+}
+
+int race_quiet(const struct race *r)
+{
+	if (r->active || r->split.state != RACE_SPLIT_IDLE)
+		return -EBUSY;
+	return r->lost || r->gone ? -ENOTCONN : 0;
 }
 
 int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned each)
@@ -52,8 +59,8 @@ int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned ea
 		if (rc == 0)
 			p->ops->idle(p);
 		else if (done.cookie != WAIT_COOKIE)
-			race_complete(r, &done); /* a heartbeat, or of an earlier time */
-		race_beat(r);
+			core_complete((struct core *)r, &done); /* a heartbeat, or of an earlier time */
+		core_beat((struct core *)r);
 		if (rc == 0 || done.cookie != WAIT_COOKIE)
 			continue;
 		out--;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "clients/index/race_op.h" /* what statuses mean */
+#include "clients/index/core_op.h" /* what statuses mean */
 
 _Static_assert(RECLAIM_GRACE >= RECLAIM_CACHE + 2, "what a cached word needs");
 
@@ -182,7 +182,7 @@ bool reclaim_done(struct reclaim *c, const struct verb_completion *done)
 			if (state == RECLAIM_LOOK)
 				c->pin = 0; /* it may not stand: the next one writes it again */
 			c->state = RECLAIM_IDLE;
-			return !race_status_lost(done->status[i]);
+			return !core_status_lost(done->status[i]);
 		}
 	switch (state) {
 	case RECLAIM_LOOK:

@@ -65,7 +65,7 @@ struct reclaim_config {
 	uint64_t (*oldest)(void *engine, uint64_t epoch); /* in which an operation that runs has begun */
 	bool (*waiting)(void *engine); /* does any wait for memory? */
 	void (*room)(void *engine);    /* there is some */
-	/* of its owner, as in struct race_config */
+	/* of its owner, as in struct core_config */
 	void *owner;
 	uint64_t (*now_ns)(void *owner);
 	void (*suspect)(void *owner, uint16_t cid, uint16_t epoch);

@@ -45,9 +45,10 @@ static int segments(struct tree *t, struct atoll_index_account *a)
 	return rc;
 }
 
-int tree_check(struct tree *t, atoll_progress progress, void *arg,
+int tree_check(struct core *k, atoll_progress progress, void *arg,
 	       struct atoll_index_report *report, struct atoll_index_account *out)
 {
+	struct tree *t = tree_of(k);
 	struct account_marks m = {
 		.heap_offset = t->c.heap_offset,
 		.units = t->c.heap_size / INDEX_LINE,
@@ -61,7 +62,7 @@ int tree_check(struct tree *t, atoll_progress progress, void *arg,
 		return -ENOMEM;
 	t->marks = &m;
 	t->marked = 0;
-	rc = tree_dump(t, NULL, progress, arg, report);
+	rc = tree_dump(k, NULL, progress, arg, report);
 	if (!rc)
 		rc = tree_walk_inner(t, &walked);
 	/* Now, for what was reachable had been handed out before. */

@@ -8,10 +8,8 @@
 #define ATOLL_CLIENTS_INDEX_TREE_OP_H
 
 #include "clients/index/account.h"
-#include "clients/index/heap.h"
+#include "clients/index/core_op.h"
 #include "clients/index/kv.h"
-#include "clients/index/reclaim.h"
-#include "clients/index/rtx.h"
 #include "clients/index/tree.h"
 #include "clients/index/tree_node.h"
 #include "proto/atoll_proto.h"
@@ -36,7 +34,6 @@ enum {
 	TREE_LOCAL_BLOCK = TREE_LOCAL_FENCE + TREE_WORD_LOOK,	/* key and value of the operation */
 	TREE_LOCAL_READ = TREE_LOCAL_BLOCK + INDEX_KV_ROOM_MAX, /* blocks that it reads */
 	TREE_LOCAL_OP = TREE_LOCAL_READ + INDEX_KV_ROOM_MAX,
-	TREE_BEAT_INDEX = 0xfe, /* number of heartbeats in cookies */
 	TREE_HOPS_MAX = 1 << 14, /* from neighbour to neighbour: more are a circle */
 	TREE_MERGE_AT = INDEX_TREE_HALF / 4, /* bytes of a node that a merge is tried at */
 };
@@ -45,9 +42,10 @@ _Static_assert(VERB_CHAIN_MAX *TREE_WORD_LOOK <= INDEX_KV_ROOM_MAX, "a chain of 
 
 /* What an operation waits for. */
 enum tree_state {
-	TREE_FREE,
-	TREE_WANT,    /* a chunk of heap */
-	TREE_ROOT,    /* READ root word */
+	TREE_FREE = CORE_FREE,
+	TREE_WANT = CORE_WANT,
+	TREE_SLEEP = CORE_SLEEP,
+	TREE_ROOT = CORE_STATES, /* READ root word */
 	TREE_READ,    /* READ node */
 	TREE_LOCK,    /* [WRITE block,] CAS lock, READ node */
 	TREE_KEYS,    /* READ keys that lie in blocks; then the node is looked at again */
@@ -61,7 +59,6 @@ enum tree_state {
 	TREE_COMMIT,  /* the WRITEs of a change */
 	TREE_RELEASE, /* [WRITE head,] WRITE unlock */
 	TREE_GROW,    /* WRITE new root, CAS root word */
-	TREE_BACKOFF, /* time to pass */
 };
 
 /* What follows when a lock has been given back, or a change is written. */
@@ -111,22 +108,14 @@ struct tree_walk {
 };
 
 struct tree_op {
-	enum tree_state state;
-	enum atoll_op kind;
-	uint8_t index; /* in tree->op */
-	uint8_t gen;   /* so that a late completion is known */
-	bool posted;   /* a chain is out */
-	bool unsent;   /* a chain was made but the provider had no room */
-	int post_rc;   /* why */
-	bool reread;   /* something bad was met and all read again */
+	struct core_op;
+	int post_rc;   /* of a chain that is unsent: why */
 	bool damaged;  /* `at` is a node that makes no sense */
 	bool finished; /* the operation itself; what remains is for others */
-	enum atoll_result result;
-	unsigned status, trips;
+	unsigned status;
 
 	/* where it is going */
 	const uint8_t *key;
-	uint32_t klen;
 	bool strict;	/* for the keys right below this one */
 	bool last;	/* for the last of all; there is no key */
 	unsigned goal;	/* level */
@@ -153,11 +142,7 @@ struct tree_op {
 	uint64_t value_word;	      /* block that is read */
 
 	/* the change */
-	uint32_t vlen;
-	uint64_t block;	       /* own block, 0 none */
 	uint64_t old_word;     /* of a block that the chain that is out takes out of the tree, or 0 */
-	uint64_t epoch;	       /* of reclamation, in which it began */
-	bool written;	       /* it is in the heap */
 	bool deciding;	       /* the chain that is out has the verbs that count: */
 	unsigned begun, decided; /* with this one it is certain to happen, with that it has */
 	int bucket;	       /* that is written, or -1 */
@@ -168,8 +153,7 @@ struct tree_op {
 	struct tree_fix cur, fix; /* that is being mended; that is to be next */
 	bool fixing;
 
-	uint64_t wait_begin, wait_word, wait_ask, wake_at; /* ns; 0 unset */
-	unsigned wait_count, torn;
+	unsigned torn;
 	uint32_t torn_crc;
 
 	uint64_t want[VERB_CHAIN_MAX]; /* words of blocks whose keys are read */
@@ -180,16 +164,6 @@ struct tree_op {
 
 	struct tree_scan scan;
 	struct tree_walk *walk; /* or NULL */
-
-	atoll_done done;
-	void *arg;
-	struct tree_op *next; /* in one of the queues */
-	uint8_t *local;
-	uint64_t local_offset;
-};
-
-struct tree_queue {
-	struct tree_op *head, *tail;
 };
 
 /* A node above the leaves, as it was once. */
@@ -218,34 +192,27 @@ enum {
 };
 
 struct tree {
-	struct tree_config c;
-	uint32_t lane[TREE_LANES_MAX];
-	struct tree_op *op;
-	struct tree_op *free;
-	struct tree_queue want;
-	unsigned active, asleep, unsent;
-	unsigned ended; /* in this poll */
-	bool doorbell;
-	bool lost, gone;
-	struct heap heap;
-	struct reclaim reclaim;
+	struct core;
 	uint64_t spare_node; /* a node that was never named */
 	uint64_t root;	     /* as last seen */
 	struct tree_inner **inner;
 	struct tree_long *longs[TREE_LONG_HEADS];
 	unsigned nlongs;
-	struct rtx_env env;
-	struct account_marks *marks; /* where a walk counts, or NULL */
 	uint64_t marked; /* nodes */
 	uint64_t bad_at; /* offset of the node or block that was damaged, last */
 	struct tree_view view; /* of the node that is being looked at */
 	struct tree_view left, right; /* of two that are to be merged */
-	uint64_t beat, beat_at;
-	bool beat_out;
-	uint64_t seq;
-	uint64_t random;
-	struct atoll_index_stats stats;
 };
+
+static inline struct tree *tree_of(struct core *k)
+{
+	return (struct tree *)k;
+}
+
+static inline struct tree_op *tree_op_of(struct core_op *op)
+{
+	return (struct tree_op *)op;
+}
 
 /* tree.c */
 /* An operation that is free, with nothing in it. -EAGAIN or -ENOTCONN. */
@@ -253,9 +220,7 @@ int tree_op_take(struct tree *t, struct tree_op **out);
 /* Posts the chain of op->tx. */
 void tree_post(struct tree *t, struct tree_op *op, enum tree_state state);
 void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, unsigned status);
-void tree_op_sleep(struct tree *t, struct tree_op *op);
 void tree_op_want(struct tree *t, struct tree_op *op);
-uint64_t tree_now(struct tree *t);
 bool tree_offset_good(const struct tree *t, uint64_t at, uint64_t size);
 /* A word of a block: does it point into the heap? */
 bool tree_word_good(const struct tree *t, uint64_t word);
@@ -315,6 +280,15 @@ void tree_left_locked(struct tree *t, struct tree_op *op);
 void tree_right_locked(struct tree *t, struct tree_op *op);
 void tree_merge(struct tree *t, struct tree_op *op);
 void tree_merged(struct tree *t, struct tree_op *op);
+
+/* tree_scan.c, tree_fsck.c, tree_walk.c: of tree_engine. Of what they count `subtables` are nodes; a damaged one ends
+ * the walk. */
+int tree_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report);
+int tree_check(struct core *k, atoll_progress progress, void *arg,
+	       struct atoll_index_report *report, struct atoll_index_account *out);
+int tree_repair(struct core *k, struct atoll_index_repaired *out);
+int tree_deaths(struct core *k, uint64_t *deaths);
 
 /* tree_fsck.c */
 /* t->view is a node that is reachable. */

@@ -14,9 +14,10 @@
 
 #include "clients/index/tree_op.h"
 
-int tree_scan(struct tree *t, const void *from, size_t flen, bool reverse, uint64_t limit,
+int tree_scan(struct core *k, const void *from, size_t flen, bool reverse, uint64_t limit,
 	      atoll_entry entry, atoll_scan_done done, void *arg)
 {
+	struct tree *t = tree_of(k);
 	struct tree_op *op;
 	uint8_t *key;
 	int rc;
@@ -225,20 +226,20 @@ static void dump_end(void *arg, enum atoll_result result, int rc, uint64_t entri
 	d->rc = rc;
 }
 
-int tree_dump(struct tree *t, atoll_entry entry, atoll_progress progress, void *arg,
+int tree_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report)
 {
 	struct dump d = {.entry = entry, .progress = progress, .arg = arg, .report = report};
 	int rc;
 
-	if (tree_pending(t))
+	if (core_pending(k))
 		return -EBUSY;
-	rc = tree_scan(t, NULL, 0, false, 0, dump_entry, dump_end, &d);
+	rc = tree_scan(k, NULL, 0, false, 0, dump_entry, dump_end, &d);
 	if (rc)
 		return rc;
 	while (!d.ended)
-		if (tree_poll(t) == 0)
-			t->c.verbs->ops->idle(t->c.verbs);
+		if (core_poll(k) == 0)
+			k->c.verbs->ops->idle(k->c.verbs);
 	if (d.progress && report->entries)
 		d.progress(d.arg, report->entries, report->entries);
 	if (d.result == ATOLL_OK)

@@ -2,7 +2,6 @@
 /* The way of an operation to its node, what it reads there, and how it waits for others. */
 #include <string.h>
 
-#include "clients/index/race_op.h" /* what statuses mean */
 #include "clients/index/tree_op.h"
 
 enum {
@@ -12,15 +11,15 @@ enum {
 
 void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status)
 {
-	enum atoll_result result = race_result_of(status);
+	enum atoll_result result = core_result_of(status);
 
 	/* With a lock that is ours, whatever the reason, others must see us go. */
-	t->lost |= race_status_lost(status) || op->held || op->state == TREE_LOCK ||
+	t->lost |= core_status_lost(status) || op->held || op->state == TREE_LOCK ||
 		   op->state == TREE_CLAIM;
 	if (op->state == TREE_COMMIT && op->deciding) {
 		if (k > op->decided)
 			result = ATOLL_OK;
-		else if (k > op->begun || race_status_doubt(status))
+		else if (k > op->begun || core_status_doubt(status))
 			result = ATOLL_IN_DOUBT;
 	} else if (op->state == TREE_RELEASE && op->then == TREE_THEN_SETTLE) {
 		result = op->then_result;
@@ -188,7 +187,7 @@ static void post_owner(struct tree *t, struct tree_op *op)
 /* @lock: what stands in the lock of `at`. */
 static void wait_lock(struct tree *t, struct tree_op *op, uint64_t lock)
 {
-	uint64_t now = tree_now(t);
+	uint64_t now = core_now((struct core *)t);
 	uint16_t cid = index_lock_cid(lock);
 
 	if (lock == INDEX_TREE_FENCED) {
@@ -211,7 +210,7 @@ static void wait_lock(struct tree *t, struct tree_op *op, uint64_t lock)
 		op->wait_ask = now + t->c.suspect_us * 1000ull;
 		post_owner(t, op);
 	} else {
-		tree_op_sleep(t, op);
+		core_op_sleep((struct core *)t, (struct core_op *)op);
 	}
 }
 
@@ -229,7 +228,7 @@ static void owner_read(struct tree *t, struct tree_op *op)
 		t->stats.suspicions++;
 		t->c.suspect(t->c.owner, cid, epoch);
 	}
-	tree_op_sleep(t, op);
+	core_op_sleep((struct core *)t, (struct core_op *)op);
 }
 
 /* The node was read while it was changed, or is left half changed. */
@@ -727,7 +726,7 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 			tree_failed(t, op, op->base + i, done->status[i]);
 			return;
 		}
-	switch (op->state) {
+	switch ((enum tree_state)op->state) {
 	case TREE_ROOT:
 		root_read(t, op);
 		break;
@@ -775,7 +774,7 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		break;
 	case TREE_FREE:
 	case TREE_WANT:
-	case TREE_BACKOFF:
+	case TREE_SLEEP:
 		break;
 	}
 }

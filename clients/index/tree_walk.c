@@ -15,7 +15,7 @@
 static int run(struct tree *t, struct tree_op *op, struct tree_walk *w)
 {
 	while (!w->ended)
-		if (tree_poll(t) == 0)
+		if (core_poll((struct core *)t) == 0)
 			t->c.verbs->ops->idle(t->c.verbs);
 	(void)op;
 	switch (w->result) {
@@ -37,7 +37,7 @@ static int begin(struct tree *t, struct tree_walk *w, uint64_t at, uint32_t len,
 	struct tree_op *op;
 	int rc;
 
-	if (tree_pending(t))
+	if (core_pending((struct core *)t))
 		return -EBUSY;
 	rc = tree_op_take(t, &op);
 	if (rc)
@@ -67,9 +67,9 @@ int tree_control_read(struct tree *t, uint64_t at, void *to, uint32_t len)
 	return rc;
 }
 
-int tree_deaths(struct tree *t, uint64_t *deaths)
+int tree_deaths(struct core *k, uint64_t *deaths)
 {
-	return tree_control_read(t, INDEX_DEATHS_OFFSET, deaths, sizeof(*deaths));
+	return tree_control_read(tree_of(k), INDEX_DEATHS_OFFSET, deaths, sizeof(*deaths));
 }
 
 int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out)
@@ -81,8 +81,9 @@ int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out)
 	return rc ? rc : run(t, op, &w);
 }
 
-int tree_repair(struct tree *t, struct atoll_index_repaired *out)
+int tree_repair(struct core *k, struct atoll_index_repaired *out)
 {
+	struct tree *t = tree_of(k);
 	struct tree_walk w = {.out = out};
 	struct tree_op *op;
 	int rc = begin(t, &w, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE, &op);

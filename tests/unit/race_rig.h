@@ -31,7 +31,7 @@ struct rig;
 
 struct rig_client {
 	struct rig *rig;
-	struct race *race;
+	struct core *core;
 	struct fake_client *fake;
 	uint16_t cid, epoch;
 	bool dead;   /* not polled any more */
@@ -155,7 +155,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	static const uint32_t lane = 0;
 	struct rig_client *c = &g->client[i];
 	struct fake_client *fake = fake_client_add(&g->w);
-	struct race_config conf = {
+	struct core_config conf = {
 		.verbs = &fake->v,
 		.lanes = &lane,
 		.nlanes = 1,
@@ -192,7 +192,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.log_base = rig_log(g, cid),
 	};
 	rig_pin(g, cid, epoch);
-	if (race_open(&c->race, &conf))
+	if (core_open(&c->core, &race_engine, &conf))
 		g->failures++;
 }
 
@@ -227,7 +227,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	g->w.region[RIG_TABLE].size = index_table_region_size(groups, 0, RIG_SEGMENTS);
 	g->w.region[RIG_CONTROL].size = index_control_region_size(RIG_SEGMENTS);
 	for (unsigned i = 0; i < RIG_CLIENTS; i++)
-		g->w.region[RIG_LOCAL + i].size = race_local_size(ops);
+		g->w.region[RIG_LOCAL + i].size = core_local_size(&race_engine, ops);
 	for (unsigned i = 0; i < RIG_LOCAL + RIG_CLIENTS; i++) {
 		g->w.region[i].base = rig_memory(i, g->w.region[i].size);
 		if (i < RIG_LOCAL) /* of the heap nobody reads what nobody wrote */
@@ -252,7 +252,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 static inline void rig_close(struct rig *g)
 {
 	for (unsigned i = 0; i < g->nclients; i++)
-		race_close(g->client[i].race);
+		core_close(g->client[i].core);
 	fake_free(&g->w);
 }
 
@@ -324,7 +324,7 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 		.result = LIN_UNKNOWN,
 	};
 	len = rig_value_make(value, call->op.value);
-	if (race_submit(g->client[client].race, op, g->key[key], strlen(g->key[key]), value, len,
+	if (core_submit(g->client[client].core, op, g->key[key], strlen(g->key[key]), value, len,
 			rig_done, call))
 		return NULL;
 	g->ncalls++;
@@ -362,7 +362,7 @@ static inline void rig_chunk_used(struct rig *g, unsigned i)
 	const struct race_recycled *s = &g->used[--g->nused];
 
 	*rig_segment(g, s->number) = (struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
-	race_chunk_used(g->client[i].race,
+	core_chunk_used(g->client[i].core,
 			index_heap_offset(g->groups, 0) + s->number * (uint64_t)INDEX_SEGMENT,
 			INDEX_SEGMENT, s->map);
 }
@@ -374,7 +374,7 @@ static inline void rig_chunk(struct rig *g, unsigned i)
 	((struct index_segment *)(void *)(g->w.region[RIG_CONTROL].base +
 					  INDEX_SEGMENT_TABLE_OFFSET))[g->segment] =
 		(struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
-	race_chunk_add(g->client[i].race, heap + g->segment++ * (uint64_t)INDEX_SEGMENT,
+	core_chunk_add(g->client[i].core, heap + g->segment++ * (uint64_t)INDEX_SEGMENT,
 		       INDEX_SEGMENT);
 }
 
@@ -393,9 +393,9 @@ static inline int rig_poll(struct rig *g, unsigned i)
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
 		c->wants_chunk = false;
-		race_chunk_none(c->race, ATOLL_NO_SPACE, STATUS_LIMIT);
+		core_chunk_none(c->core, ATOLL_NO_SPACE, STATUS_LIMIT);
 	}
-	return race_poll(c->race);
+	return core_poll(c->core);
 }
 
 /* What a shard does about a client that ended: fences it off, then says so. */
@@ -424,7 +424,7 @@ static inline bool rig_drain(struct rig *g)
 
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return true;
 		rig_turn(g);

@@ -55,7 +55,7 @@ static void test_round_trips(void **state)
 	EXPECT(run(g, 0, ATOLL_GET, 0), ATOLL_NOT_FOUND, 1);
 	assert_int_equal(rig_check(g), 1);
 	assert_int_equal(rig_table_faults(g), 0);
-	assert_int_equal(race_stats(g->client[0].race)->trips_hist[ATOLL_INSERT][3], 1);
+	assert_int_equal(core_stats(g->client[0].core)->trips_hist[ATOLL_INSERT][3], 1);
 	rig_close(g);
 }
 
@@ -67,7 +67,7 @@ static void test_cache(void **state)
 
 	(void)state;
 	rig_open(g, 12, 2, 4, 64);
-	race_close(g->client[0].race);
+	core_close(g->client[0].core);
 	g->cache = 64;
 	rig_client_open(g, 0, 1, 2);
 	rig_keys(g, 2, false);
@@ -88,8 +88,8 @@ static void test_cache(void **state)
 	EXPECT(run(g, 0, ATOLL_UPDATE, 0), ATOLL_NOT_FOUND, 2);
 	assert_int_equal(rig_check(g), 1);
 	assert_int_equal(g->failures, 0);
-	assert_true(race_stats(g->client[0].race)->cache_hits == 6);
-	assert_true(race_stats(g->client[0].race)->cache_misses == 2);
+	assert_true(core_stats(g->client[0].core)->cache_hits == 6);
+	assert_true(core_stats(g->client[0].core)->cache_misses == 2);
 	rig_close(g);
 }
 
@@ -122,11 +122,11 @@ static void test_sizes(void **state)
 	static uint8_t key[1024], value[65536];
 	static struct sized s;
 	struct rig *g = &rig;
-	struct race *r;
+	struct core *r;
 
 	(void)state;
 	rig_open(g, 13, 1, 2, 64);
-	r = g->client[0].race;
+	r = g->client[0].core;
 	for (unsigned i = 0; i < sizeof(value); i++)
 		value[i] = (uint8_t)(i * 7 + i / 256);
 	for (unsigned i = 0; i < 6; i++) {
@@ -134,13 +134,13 @@ static void test_sizes(void **state)
 			bool more = index_kv_room(klens[i], vlens[j]) > INDEX_LEN_LONG * INDEX_LINE;
 
 			memset(key, (int)('a' + i * 11 + j), sizeof(key));
-			assert_int_equal(race_submit(r, ATOLL_PUT, key, klens[i], value, vlens[j],
+			assert_int_equal(core_submit(r, ATOLL_PUT, key, klens[i], value, vlens[j],
 						     sized_done, &s),
 					 0);
 			assert_true(rig_drain(g));
 			assert_int_equal(s.result, ATOLL_OK);
 			assert_int_equal(
-				race_submit(r, ATOLL_GET, key, klens[i], NULL, 0, sized_done, &s),
+				core_submit(r, ATOLL_GET, key, klens[i], NULL, 0, sized_done, &s),
 				0);
 			assert_true(rig_drain(g));
 			assert_int_equal(s.result, ATOLL_OK);
@@ -149,10 +149,10 @@ static void test_sizes(void **state)
 			assert_int_equal(s.trips, more ? 3 : 2);
 		}
 	}
-	assert_int_equal(race_submit(r, ATOLL_PUT, key, 0, value, 1, sized_done, &s), -EINVAL);
-	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1025, value, 1, sized_done, &s), -EINVAL);
-	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1, value, 65537, sized_done, &s), -EINVAL);
-	assert_int_equal(race_submit(r, ATOLL_PUT, key, 1, NULL, 1, sized_done, &s), -EINVAL);
+	assert_int_equal(core_submit(r, ATOLL_PUT, key, 0, value, 1, sized_done, &s), -EINVAL);
+	assert_int_equal(core_submit(r, ATOLL_PUT, key, 1025, value, 1, sized_done, &s), -EINVAL);
+	assert_int_equal(core_submit(r, ATOLL_PUT, key, 1, value, 65537, sized_done, &s), -EINVAL);
+	assert_int_equal(core_submit(r, ATOLL_PUT, key, 1, NULL, 1, sized_done, &s), -EINVAL);
 	rig_close(g);
 }
 
@@ -166,13 +166,13 @@ static void test_full(void **state)
 
 	(void)state;
 	rig_open(g, 3, 1, 1, 8);
-	g->client[0].race->leaf_bits = 0; /* not to be split */
+	race_of(g->client[0].core)->leaf_bits = 0; /* not to be split */
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (unsigned i = 0; i < 400; i++) {
 			char key[16];
 			size_t n = (size_t)snprintf(key, sizeof(key), "k%u", i);
 
-			assert_int_equal(race_submit(g->client[0].race,
+			assert_int_equal(core_submit(g->client[0].core,
 						     pass ? ATOLL_GET : ATOLL_INSERT, key, n, "v",
 						     1, sized_done, &s),
 					 0);
@@ -211,7 +211,7 @@ static void test_growth(void **state)
 			enum atoll_op op = pass == 0 ? ATOLL_INSERT : ATOLL_GET;
 
 			/* the second client knows of no split until it meets it */
-			assert_int_equal(race_submit(g->client[pass == 2].race, op, key, len, "v",
+			assert_int_equal(core_submit(g->client[pass == 2].core, op, key, len, "v",
 						     1, sized_done, &s),
 					 0);
 			assert_true(rig_drain(g));
@@ -224,14 +224,14 @@ static void test_growth(void **state)
 	assert_int_equal(look.faults, 0);
 	assert_int_equal(look.locked, 0);
 	assert_true(look.leaves >= 16 && look.retired == look.leaves - 1);
-	st = race_stats(g->client[0].race);
+	st = core_stats(g->client[0].core);
 	load = (double)st->split_used / (double)st->split_slots;
 	printf("%u keys in %u subtables of 8 groups, which were %.2f full when they were split\n",
 	       n, (unsigned)look.leaves, load);
 	assert_true(load > 0.85);
 	assert_int_equal(st->splits, look.retired);
-	assert_true(race_stats(g->client[1].race)->forwards >= look.retired);
-	assert_int_equal(race_dump(g->client[1].race, NULL, NULL, NULL, &report), 0);
+	assert_true(core_stats(g->client[1].core)->forwards >= look.retired);
+	assert_int_equal(core_dump(g->client[1].core, NULL, NULL, NULL, &report), 0);
 	assert_int_equal(report.entries, n);
 	assert_int_equal(report.subtables, look.leaves);
 	assert_int_equal(report.retired, look.retired);
@@ -310,7 +310,7 @@ static void test_room_of_the_dead(void **state)
 
 	(void)state;
 	rig_open(g, 6, 2, 1, 2);
-	g->client[1].race->leaf_bits = 0; /* not to be split */
+	race_of(g->client[1].core)->leaf_bits = 0; /* not to be split */
 	rig_keys(g, 1, false);
 	rig_chunk(g, 0);
 	assert_non_null(rig_submit(g, 0, ATOLL_INSERT, 0));
@@ -326,7 +326,7 @@ static void test_room_of_the_dead(void **state)
 			char key[16];
 			size_t n = (size_t)snprintf(key, sizeof(key), "k%u-%u", pass, i);
 
-			assert_int_equal(race_submit(g->client[1].race, ATOLL_INSERT, key, n, "v",
+			assert_int_equal(core_submit(g->client[1].core, ATOLL_INSERT, key, n, "v",
 						     1, sized_done, &s),
 					 0);
 			assert_true(rig_drain(g));
@@ -335,7 +335,7 @@ static void test_room_of_the_dead(void **state)
 		}
 		assert_true(pass ? stored == before + 1 : stored > 30);
 	}
-	assert_int_equal(race_stats(g->client[1].race)->cleared, 1);
+	assert_int_equal(core_stats(g->client[1].core)->cleared, 1);
 	rig_close(g);
 }
 
@@ -353,7 +353,7 @@ static void test_small_provider(void **state)
 			rig_turn(g);
 	}
 	assert_true(rig_drain(g));
-	assert_int_equal(race_pending(g->client[0].race), 0);
+	assert_int_equal(core_pending(g->client[0].core), 0);
 	assert_int_equal(rig_check(g), 1);
 	assert_int_equal(rig_table_faults(g), 0);
 	assert_int_equal(g->failures, 0);
@@ -375,8 +375,8 @@ static void test_evicted(void **state)
 	*slot_of(g, 0) = 0;
 	assert_true(rig_drain(g));
 	assert_int_equal(call->result, ATOLL_FENCED);
-	assert_true(race_lost(g->client[0].race));
-	assert_int_equal(race_submit(g->client[0].race, ATOLL_GET, "k", 1, NULL, 0, rig_done, call),
+	assert_true(core_lost(g->client[0].core));
+	assert_int_equal(core_submit(g->client[0].core, ATOLL_GET, "k", 1, NULL, 0, rig_done, call),
 			 -ENOTCONN);
 	rig_close(g);
 }
@@ -405,30 +405,30 @@ static void test_reuse(void **state)
 		run(g, 1, ATOLL_GET, 0); /* the other one polls, too */
 	}
 	assert_true(g->segment <= 2 + 6);
-	assert_true(race_stats(g->client[0].race)->reused_bytes > 8 * INDEX_SEGMENT);
-	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, 0);
-	left = race_stats(g->client[0].race)->leaked_blocks;
+	assert_true(core_stats(g->client[0].core)->reused_bytes > 8 * INDEX_SEGMENT);
+	assert_int_equal(core_stats(g->client[0].core)->leaked_blocks, 0);
+	left = core_stats(g->client[0].core)->leaked_blocks;
 	run(g, 0, ATOLL_PUT, 1);
-	assert_int_equal(race_stats(g->client[0].race)->leaked_blocks, left + 1);
+	assert_int_equal(core_stats(g->client[0].core)->leaked_blocks, left + 1);
 	/* Somebody who does not poll holds it back. */
 	g->client[1].paused = true;
 	for (unsigned i = 0; i < 500; i++) {
 		g->ncalls %= RIG_HISTORY / 2;
 		run(g, 0, ATOLL_PUT, 0);
 	}
-	written = race_stats(g->client[0].race)->reused_bytes;
+	written = core_stats(g->client[0].core)->reused_bytes;
 	for (unsigned i = 0; i < 500; i++) {
 		g->ncalls %= RIG_HISTORY / 2;
 		run(g, 0, ATOLL_PUT, 0);
 	}
-	assert_int_equal(race_stats(g->client[0].race)->reused_bytes, written);
+	assert_int_equal(core_stats(g->client[0].core)->reused_bytes, written);
 	/* Until it is dead. */
 	rig_declare_dead(g, 1);
 	for (unsigned i = 0; i < 500; i++) {
 		g->ncalls %= RIG_HISTORY / 2;
 		run(g, 0, ATOLL_PUT, 0);
 	}
-	assert_true(race_stats(g->client[0].race)->reused_bytes > written);
+	assert_true(core_stats(g->client[0].core)->reused_bytes > written);
 	rig_reclaim_us = 0;
 	rig_close(g);
 }
@@ -455,7 +455,7 @@ static void test_dump(void **state)
 	g->w.idle_steps = true;
 	for (unsigned i = 0; i < 16; i++)
 		run(g, 0, ATOLL_PUT, i);
-	assert_int_equal(race_dump(g->client[0].race, count_entry, NULL, &count, &report), 0);
+	assert_int_equal(core_dump(g->client[0].core, count_entry, NULL, &count, &report), 0);
 	assert_int_equal(count, 16);
 	assert_int_equal(report.entries, 16);
 	assert_int_equal(report.slots, 64 * 21);
@@ -467,29 +467,29 @@ static void test_dump(void **state)
 	while (*other)
 		other = (uintptr_t)other % 64 == 56 ? other - 6 : other + 1;
 	*other = good; /* twice in one bucket */
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.duplicates, 1);
 	assert_int_equal(report.entries, 16);
 	*other = good | INDEX_SLOT_PEND;
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.pending, 1);
 	*other = good ^ 1ull << 60;
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.misplaced, 1);
 	*other = good + (1ull << 48); /* another length */
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.torn, 1);
 	assert_int_equal(report.first_bad, (uint8_t *)other - g->w.region[RIG_TABLE].base);
 	*other = good | INDEX_SLOT_UNITS_MASK;
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.torn, 1);
 	*other = 0;
 	g->w.region[RIG_TABLE].base[index_slot_offset(good) + 9] ^= 1;
-	race_dump(g->client[0].race, NULL, NULL, NULL, &report);
+	core_dump(g->client[0].core, NULL, NULL, NULL, &report);
 	assert_int_equal(report.torn, 1);
 	assert_int_equal(report.entries, 15);
 	assert_non_null(rig_submit(g, 0, ATOLL_GET, 0));
-	assert_int_equal(race_dump(g->client[0].race, NULL, NULL, NULL, &report), -EBUSY);
+	assert_int_equal(core_dump(g->client[0].core, NULL, NULL, NULL, &report), -EBUSY);
 	rig_close(g);
 }
 
@@ -509,7 +509,7 @@ static void come_back(struct rig *g, unsigned i)
 	unsigned todo = c->todo;
 	uint16_t cid = c->cid, epoch = c->epoch;
 
-	race_close(c->race);
+	core_close(c->core);
 	rig_client_open(g, i, cid, (uint16_t)(epoch + 1));
 	c->todo = todo;
 }
@@ -527,9 +527,9 @@ static void tally_add(struct tally *t, const struct rig *g)
 	t->calls += g->ncalls;
 	t->steps += g->w.steps;
 	for (unsigned i = 0; i < g->nclients; i++) {
-		t->cleared += race_stats(g->client[i].race)->cleared;
-		t->withdrawals += race_stats(g->client[i].race)->withdrawals;
-		t->conflicts += race_stats(g->client[i].race)->conflicts;
+		t->cleared += core_stats(g->client[i].core)->cleared;
+		t->withdrawals += core_stats(g->client[i].core)->withdrawals;
+		t->conflicts += core_stats(g->client[i].core)->conflicts;
 	}
 }
 
@@ -566,7 +566,7 @@ static void one_seed(uint64_t seed, struct tally *t)
 			if (c->todo && !c->paused && fake_below(&g->w, 4) == 0 &&
 			    rig_submit(g, i, any_op(g), fake_below(&g->w, g->nkeys)))
 				c->todo--;
-			busy |= c->todo || race_pending(c->race);
+			busy |= c->todo || core_pending(c->core);
 		}
 		if (!busy || turns > 200000)
 			break;

@@ -45,7 +45,7 @@ static void drain(struct rig *g)
 		bury(g, false);
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return;
 		rig_turn(g);
@@ -146,7 +146,7 @@ static void test_double_crash(void **state)
 					drain(g);
 					assert_non_null(rig_submit(g, 2, ATOLL_GET, 0));
 					drain(g);
-					cleared += race_stats(g->client[2].race)->cleared;
+					cleared += core_stats(g->client[2].core)->cleared;
 					bury(g, true);
 					check(g, "double crash", a, b, k);
 					rig_close(g);

@@ -48,7 +48,7 @@ static void bury(struct rig *g)
 			/* it learns that its connection is gone, and nothing else */
 			if (!g->client[i].fake->cut)
 				fake_cut(g->client[i].fake);
-			while (race_poll(g->client[i].race) != -ENOTCONN)
+			while (core_poll(g->client[i].core) != -ENOTCONN)
 				;
 			g->client[i].dead = true;
 			rig_declare_dead(g, i);
@@ -63,7 +63,7 @@ static void drain(struct rig *g)
 		bury(g);
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return;
 		rig_turn(g);
@@ -91,12 +91,12 @@ static bool truth(const struct rig *g, const struct race_doubt *d)
 static void ask(struct rig *g, unsigned client, struct tally *t)
 {
 	const struct race_doubt *d;
-	unsigned n = race_doubts(g->client[VICTIM].race, &d);
+	unsigned n = race_doubts(g->client[VICTIM].core, &d);
 
 	for (unsigned i = 0; i < n; i++) {
 		bool happened = false, was = truth(g, &d[i]);
 
-		assert_int_equal(race_doubt_resolve(g->client[client].race, &d[i], &happened), 0);
+		assert_int_equal(race_doubt_resolve(g->client[client].core, &d[i], &happened), 0);
 		if (happened != was)
 			fail_msg("it is said that %016llx %s happened",
 				 (unsigned long long)d[i].word, happened ? "has" : "has not");
@@ -155,10 +155,10 @@ static bool scene_play(const struct scene *s, unsigned k, unsigned l, uint64_t s
 		ask(g, SECOND, t);
 	if (s->repair == 2)
 		worker->limit = worker->steps + l;
-	if (s->repair && race_repair(g->client[WORKER].race, &r) && worker->fenced) {
+	if (s->repair && core_repair(g->client[WORKER].core, &r) && worker->fenced) {
 		bury(g);
 		t->both++;
-		assert_int_equal(race_repair(g->client[SECOND].race, &r), 0);
+		assert_int_equal(core_repair(g->client[SECOND].core, &r), 0);
 	}
 	if (stopped && seed & 16)
 		ask(g, SECOND, t);
@@ -168,7 +168,7 @@ static bool scene_play(const struct scene *s, unsigned k, unsigned l, uint64_t s
 		ask(g, SECOND, t);
 		ask(g, SECOND, t);
 	}
-	assert_int_equal(race_repair(g->client[SECOND].race, &r), 0);
+	assert_int_equal(core_repair(g->client[SECOND].core, &r), 0);
 	assert_int_equal(r.bad, 0);
 	if (stopped)
 		ask(g, SECOND, t);
@@ -264,9 +264,9 @@ static const struct race_doubt *doubtful(struct rig *g)
 		victim->lose = true;
 		victim->limit = victim->steps + k;
 		assert_non_null(rig_submit(g, VICTIM, ATOLL_DELETE, 0));
-		while (race_pending(g->client[VICTIM].race))
+		while (core_pending(g->client[VICTIM].core))
 			rig_turn(g);
-		n = race_doubts(g->client[VICTIM].race, &d);
+		n = race_doubts(g->client[VICTIM].core, &d);
 	}
 	g->client[VICTIM].dead = true;
 	return d;
@@ -277,7 +277,7 @@ static void test_too_late(void **state)
 {
 	struct rig *g = &rig;
 	const struct race_doubt *d = doubtful(g);
-	struct race *asks = g->client[SECOND].race;
+	struct core *asks = g->client[SECOND].core;
 	bool happened;
 
 	(void)state;

@@ -52,7 +52,7 @@ static void drain(struct rig *g)
 		bury(g);
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return;
 		rig_turn(g);
@@ -82,11 +82,11 @@ static struct race_recycle *find(struct rig *g, unsigned client, unsigned limit)
 
 	if (limit)
 		c->fake->limit = c->fake->steps + limit;
-	while (race_pending(c->race) && !c->fake->fenced)
+	while (core_pending(c->core) && !c->fake->fenced)
 		rig_turn(g);
-	rc = race_repair(c->race, &r);
+	rc = core_repair(c->core, &r);
 	if (!rc)
-		rc = race_recycle_find(c->race, &p);
+		rc = race_recycle_find(c->core, &p);
 	if (c->fake->fenced) {
 		free(p);
 		p = NULL;
@@ -100,7 +100,7 @@ static struct race_recycle *find(struct rig *g, unsigned client, unsigned limit)
 
 static void ripen(struct rig *g, unsigned client, struct race_recycle *p)
 {
-	for (unsigned i = 0; !race_recycle_ripe(g->client[client].race, p); i++) {
+	for (unsigned i = 0; !race_recycle_ripe(g->client[client].core, p); i++) {
 		assert_true(i < 100000);
 		rig_turn(g);
 	}
@@ -162,8 +162,8 @@ static bool play(uint64_t seed, unsigned limit, bool two, uint64_t *recycled)
 	work(g, OTHER, 150);
 	work(g, SECOND, 60);
 	drain(g);
-	*recycled += race_stats(g->client[OTHER].race)->recycled_bytes;
-	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &report, &a), 0);
+	*recycled += core_stats(g->client[OTHER].core)->recycled_bytes;
+	assert_int_equal(core_check(g->client[SECOND].core, NULL, NULL, &report, &a), 0);
 	assert_int_equal(a.bad, 0);
 	assert_int_equal(report.torn + report.misplaced + report.duplicates, 0);
 	assert_int_equal(a.allocated_bytes,
@@ -224,7 +224,7 @@ static void test_held(void **state)
 	assert_non_null(p);
 	for (unsigned i = 0; i < 20000; i++) {
 		rig_turn(g);
-		assert_false(race_recycle_ripe(g->client[WORKER].race, p));
+		assert_false(race_recycle_ripe(g->client[WORKER].core, p));
 	}
 	g->client[OTHER].paused = false;
 	ripen(g, WORKER, p);

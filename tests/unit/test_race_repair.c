@@ -53,7 +53,7 @@ static void drain(struct rig *g, unsigned but)
 					rig_declare_dead(g, i);
 			}
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		}
 		if (!pending)
 			return;
@@ -86,7 +86,7 @@ static unsigned start(struct rig *g, uint64_t seed, bool full, bool present)
 		struct rig_call *c = rig_submit(g, OTHER, ATOLL_INSERT, k);
 
 		assert_non_null(c);
-		while (!c->finished && !race_splitting(g->client[OTHER].race))
+		while (!c->finished && !core_restructuring(g->client[OTHER].core))
 			rig_turn(g);
 		if (!c->finished)
 			break;
@@ -137,7 +137,7 @@ static bool crash_at(enum atoll_op op, bool full, bool present, unsigned k, unsi
 	worker->v.ops = g->client[SECOND].fake->v.ops = &waiting;
 	victim->limit = victim->steps + k;
 	assert_non_null(rig_submit(g, VICTIM, op, full ? key : 0));
-	for (unsigned i = 0; i < 3000 && !victim->fenced && race_pending(g->client[VICTIM].race);
+	for (unsigned i = 0; i < 3000 && !victim->fenced && core_pending(g->client[VICTIM].core);
 	     i++)
 		rig_turn(g);
 	stopped = victim->fenced;
@@ -147,7 +147,7 @@ static bool crash_at(enum atoll_op op, bool full, bool present, unsigned k, unsi
 
 	if (l)
 		worker->limit = worker->steps + l;
-	rc = race_repair(g->client[WORKER].race, &r);
+	rc = core_repair(g->client[WORKER].core, &r);
 	if (worker->fenced) {
 		g->client[WORKER].dead = true;
 		rig_declare_dead(g, WORKER);
@@ -158,12 +158,12 @@ static bool crash_at(enum atoll_op op, bool full, bool present, unsigned k, unsi
 	else
 		assert_true(rc == -ENOTCONN && worker->fenced);
 	/* The next one finds the rest, and the one after it nothing. */
-	assert_int_equal(race_repair(g->client[SECOND].race, &r), 0);
+	assert_int_equal(core_repair(g->client[SECOND].core, &r), 0);
 	if (rc)
 		tally_add(t, &r);
 	else
 		assert_int_equal(r.inserts + r.splits + r.locks, 0);
-	assert_int_equal(race_repair(g->client[SECOND].race, &r), 0);
+	assert_int_equal(core_repair(g->client[SECOND].core, &r), 0);
 	assert_int_equal(r.inserts + r.splits + r.locks + r.open, 0);
 	found = look(g);
 	assert_int_equal(found.faults + found.locked, 0);
@@ -247,17 +247,17 @@ static void test_living(void **state)
 		assert_non_null(c);
 		for (unsigned i = 0; i < seed && !c->finished; i++)
 			rig_turn(g);
-		assert_int_equal(race_repair(g->client[WORKER].race, &r), 0);
+		assert_int_equal(core_repair(g->client[WORKER].core, &r), 0);
 		open += r.open;
 		drain(g, CLIENTS);
 		assert_int_equal(c->result, ATOLL_OK);
 		if (rig_check(g) != 1 || rig_table_faults(g) || g->failures)
 			fail_msg("seed %u", (unsigned)seed);
-		assert_int_equal(race_deaths(g->client[WORKER].race, &deaths), 0);
+		assert_int_equal(core_deaths(g->client[WORKER].core, &deaths), 0);
 		assert_int_equal(deaths, 0); /* the rig counts none */
 		/* not while something is in flight */
 		assert_non_null(rig_submit(g, WORKER, ATOLL_GET, 0));
-		assert_int_equal(race_repair(g->client[WORKER].race, &r), -EBUSY);
+		assert_int_equal(core_repair(g->client[WORKER].core, &r), -EBUSY);
 		drain(g, CLIENTS);
 		rig_close(g);
 	}
@@ -283,7 +283,7 @@ static void test_account(void **state)
 
 		rooms += index_kv_room((uint32_t)strlen(g->key[k]), rig_value_size(c->op.value));
 	}
-	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(core_check(g->client[SECOND].core, NULL, NULL, &r, &a), 0);
 	assert_int_equal(a.bad, 0);
 	assert_int_equal(a.reachable_bytes, rooms);
 	assert_int_equal(a.allocated_bytes, (uint64_t)g->segment * INDEX_SEGMENT);
@@ -291,7 +291,7 @@ static void test_account(void **state)
 	assert_int_equal(a.left_bytes, 0);
 	rig_declare_dead(g, VICTIM);
 	g->client[VICTIM].dead = true;
-	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(core_check(g->client[SECOND].core, NULL, NULL, &r, &a), 0);
 	assert_true(a.left_bytes > 0 && a.held_bytes > 0);
 	assert_int_equal(a.allocated_bytes, a.reachable_bytes + a.held_bytes + a.left_bytes);
 
@@ -303,12 +303,12 @@ static void test_account(void **state)
 					    .slot[i % INDEX_BUCKET_SLOTS];
 	word = *slot[0];
 	*slot[0] = *slot[1];
-	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(core_check(g->client[SECOND].core, NULL, NULL, &r, &a), 0);
 	assert_int_equal(a.bad, 1);
 	*slot[0] = word;
 	/* a chunk that nobody was given */
 	memset(g->w.region[RIG_CONTROL].base + INDEX_SEGMENT_TABLE_OFFSET, 0, 8);
-	assert_int_equal(race_check(g->client[SECOND].race, NULL, NULL, &r, &a), 0);
+	assert_int_equal(core_check(g->client[SECOND].core, NULL, NULL, &r, &a), 0);
 	assert_true(a.bad > 0);
 	rig_close(g);
 }

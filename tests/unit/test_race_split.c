@@ -42,7 +42,7 @@ static void drain(struct rig *g)
 		bury(g, false);
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += race_pending(g->client[i].race);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return;
 		rig_turn(g);
@@ -115,7 +115,7 @@ static void finish(struct rig *g, unsigned by, unsigned full, const char *what, 
 	bury(g, true);
 	check(g, what, b, k, seed);
 	for (unsigned i = 0; i < g->nclients; i++)
-		repairs += race_stats(g->client[i].race)->repairs;
+		repairs += core_stats(g->client[i].core)->repairs;
 }
 
 /* False when the client ended its operation before its k-th step. */
@@ -196,8 +196,8 @@ static void come_back(struct rig *g, unsigned i)
 	unsigned todo = c->todo;
 	uint16_t cid = c->cid, epoch = c->epoch;
 
-	repairs += race_stats(c->race)->repairs;
-	race_close(c->race);
+	repairs += core_stats(c->core)->repairs;
+	core_close(c->core);
 	rig_client_open(g, i, cid, (uint16_t)(epoch + 1));
 	c->todo = todo;
 }
@@ -220,7 +220,7 @@ static void tally_add(struct tally *t, const struct rig *g)
 	for (unsigned i = 0; i < g->ncalls; i++)
 		t->unknown += g->call[i].op.result == LIN_UNKNOWN && !g->call[i].dropped;
 	for (unsigned i = 0; i < g->nclients; i++) {
-		const struct atoll_index_stats *s = race_stats(g->client[i].race);
+		const struct atoll_index_stats *s = core_stats(g->client[i].core);
 
 		t->splits += s->splits;
 		t->repairs += s->repairs;
@@ -264,7 +264,7 @@ static void one_seed(uint64_t seed, struct tally *t)
 			    rig_submit(g, i, hot ? any_op(g) : ATOLL_INSERT,
 				       fake_below(&g->w, hot ? HOT : KEYS)))
 				c->todo--;
-			busy |= c->todo || race_pending(c->race);
+			busy |= c->todo || core_pending(c->core);
 		}
 		if (!busy || turns > 400000)
 			break;

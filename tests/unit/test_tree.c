@@ -158,12 +158,12 @@ static void test_round_trips(void **state)
 	rig_look(g, &l, NULL);
 	leaves = l.nodes[0];
 	for (unsigned k = 0; k < 900; k++) {
-		uint64_t merges = tree_stats(g->client[0].tree)->merges;
+		uint64_t merges = core_stats(g->client[0].core)->merges;
 		unsigned trips = run(g, 0, ATOLL_DELETE, k)->round_trips;
 
 		if (trips > 2) {
 			tried++;
-			assert_true(tree_stats(g->client[0].tree)->merges == merges || trips >= 6);
+			assert_true(core_stats(g->client[0].core)->merges == merges || trips >= 6);
 		}
 	}
 	rig_look(g, &l, NULL);
@@ -200,20 +200,20 @@ static void test_concurrent(void **state)
 			for (unsigned i = 0; i < clients; i++) {
 				struct rig_client *c = &g->client[i];
 
-				if (c->todo && tree_pending(c->tree) < 4 &&
+				if (c->todo && core_pending(c->core) < 4 &&
 				    rig_submit(g, i, (enum atoll_op)fake_below(&g->w, ATOLL_OPS),
 					       fake_below(&g->w, keys)))
 					c->todo--;
-				left += c->todo + tree_pending(c->tree);
+				left += c->todo + core_pending(c->core);
 			}
 			rig_turn(g);
 		}
 		for (unsigned k = 0; k < keys; k++)
 			run(g, k % clients, ATOLL_GET, k);
 		for (unsigned i = 0; i < clients; i++) {
-			forwards += tree_stats(g->client[i].tree)->forwards;
-			splits += tree_stats(g->client[i].tree)->splits;
-			waits += tree_stats(g->client[i].tree)->waits;
+			forwards += core_stats(g->client[i].core)->forwards;
+			splits += core_stats(g->client[i].core)->splits;
+			waits += core_stats(g->client[i].core)->waits;
 		}
 		if (rig_check(g) != 1 || rig_faults(g) || g->failures)
 			fail_msg("seed %u: linearizable %d, faults %u, failures %u", seed,
@@ -239,16 +239,16 @@ static void test_cut(void **state)
 			if (i == 100 + seed % 150)
 				fake_cut(g->client[0].fake);
 			for (unsigned c = 0; c < 2; c++)
-				if (!tree_lost(g->client[c].tree))
+				if (!core_lost(g->client[c].core))
 					rig_submit(g, c,
 						   (enum atoll_op)fake_below(&g->w, ATOLL_OPS),
 						   fake_below(&g->w, 60));
 			for (unsigned n = 0; n < 12; n++)
 				rig_turn(g);
 		}
-		for (unsigned n = 0; n < 2000 && tree_pending(g->client[0].tree); n++)
+		for (unsigned n = 0; n < 2000 && core_pending(g->client[0].core); n++)
 			rig_turn(g);
-		assert_int_equal(tree_pending(g->client[0].tree), 0);
+		assert_int_equal(core_pending(g->client[0].core), 0);
 		g->client[0].dead = true;
 		rig_declare_dead(g, 0);
 		drain(g);
@@ -279,7 +279,7 @@ static void test_damage(void **state)
 		rig_keys(g, 100, 300);
 		for (unsigned k = 0; k < 100; k++)
 			run(g, 0, ATOLL_PUT, k);
-		used = tree_stats(g->client[0].tree)->chunk_bytes / 4;
+		used = core_stats(g->client[0].core)->chunk_bytes / 4;
 		for (unsigned i = 0; i < 2; i++)
 			g->w.region[RIG_TABLE].base[RIG_HEAP + fake_random(&g->w) % used] ^=
 				(uint8_t)(1 + i);

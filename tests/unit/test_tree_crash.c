@@ -348,7 +348,7 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 	}
 	other(g, 1, b, seed % 2);
 	stopped = g->client[0].fake->fenced;
-	merges += tree_stats(g->client[0].tree)->merges;
+	merges += core_stats(g->client[0].core)->merges;
 	after(g, 2);
 	check(g, "crash", place, a, b, k, 0);
 	rig_close(g);
@@ -421,7 +421,7 @@ static bool double_at(unsigned place, unsigned k, unsigned l, unsigned a, unsign
 	*both += stopped && g->client[0].fake->fenced;
 	after(g, 2);
 	for (unsigned i = 1; i < 3; i++)
-		*cleared += tree_stats(g->client[i].tree)->cleared;
+		*cleared += core_stats(g->client[i].core)->cleared;
 	check(g, "double crash", place, a, b, k, l);
 	rig_close(g);
 	return stopped;
@@ -487,19 +487,19 @@ static void test_repair(void **state)
 				/* behind the READ of the client table */
 				g->client[1].fake->limit =
 					g->client[1].fake->steps + INDEX_CLIENTS + l;
-				if (tree_repair(g->client[1].tree, &r)) {
+				if (core_repair(g->client[1].core, &r)) {
 					stopped++;
 					assert_true(g->client[1].fake->fenced);
 				}
 				rig_bury(g, true);
-				assert_int_equal(tree_repair(g->client[2].tree, &r), 0);
+				assert_int_equal(core_repair(g->client[2].core, &r), 0);
 				assert_int_equal(r.open, 0);
 				freed += r.locks;
 				rig_look(g, &look, NULL);
 				assert_int_equal(look.locked, 0);
 				assert_int_equal(look.torn, 0);
 				assert_int_equal(look.merging, 0);
-				assert_int_equal(tree_deaths(g->client[2].tree, &deaths), 0);
+				assert_int_equal(core_deaths(g->client[2].core, &deaths), 0);
 				after(g, 2);
 				check(g, "repair", place, ATOLL_PUT, 0, k, l);
 				rig_close(g);
@@ -538,11 +538,11 @@ static void test_deaths(void **state)
 
 				if (c->dead)
 					continue;
-				if (c->todo && tree_pending(c->tree) < 3 &&
+				if (c->todo && core_pending(c->core) < 3 &&
 				    rig_submit(g, i, (enum atoll_op)fake_below(&g->w, ATOLL_OPS),
 					       fake_below(&g->w, keys)))
 					c->todo--;
-				left += c->todo + tree_pending(c->tree);
+				left += c->todo + core_pending(c->core);
 			}
 			rig_turn(g);
 		}
@@ -554,8 +554,8 @@ static void test_deaths(void **state)
 		rig_bury(g, true);
 		for (unsigned i = 0; i < clients; i++) {
 			deaths += g->client[i].dead;
-			cleared += tree_stats(g->client[i].tree)->cleared;
-			splits += tree_stats(g->client[i].tree)->splits;
+			cleared += core_stats(g->client[i].core)->cleared;
+			splits += core_stats(g->client[i].core)->splits;
 		}
 		check(g, "deaths", PLAIN, 0, 0, seed, 0);
 		rig_close(g);

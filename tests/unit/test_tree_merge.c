@@ -60,7 +60,7 @@ static void test_late_splitter(void **state)
 	for (rig_look(g, &l, NULL); l.nodes[0] < 4; rig_look(g, &l, NULL)) {
 		/* the next split is made by the other client, up to where it can be seen */
 		assert_non_null(rig_submit(g, 0, ATOLL_PUT, n));
-		for (unsigned i = 0; i < 2000 && tree_pending(g->client[0].tree); i++) {
+		for (unsigned i = 0; i < 2000 && core_pending(g->client[0].core); i++) {
 			rig_turn(g);
 			rig_look(g, &l, NULL);
 			if (l.nodes[0] == 4)
@@ -68,7 +68,7 @@ static void test_late_splitter(void **state)
 		}
 		n++;
 	}
-	assert_int_equal(tree_pending(g->client[0].tree), 1);
+	assert_int_equal(core_pending(g->client[0].core), 1);
 	g->client[0].paused = true;
 	for (unsigned i = 0; i < 400; i++) /* what it has sent is executed */
 		fake_step(&g->w);
@@ -76,13 +76,13 @@ static void test_late_splitter(void **state)
 		struct rig_call *c = rig_submit(g, 1, k == n - 1 ? ATOLL_GET : ATOLL_DELETE, n - 1);
 
 		assert_non_null(c);
-		for (unsigned i = 0; i < 4000 && tree_pending(g->client[1].tree); i++)
+		for (unsigned i = 0; i < 4000 && core_pending(g->client[1].core); i++)
 			rig_turn(g);
 		assert_int_equal(c->result, ATOLL_OK);
 	}
 	rig_look(g, &l, NULL);
 	printf("%u leaves, %u merges\n", (unsigned)l.nodes[0],
-	       (unsigned)tree_stats(g->client[1].tree)->merges);
+	       (unsigned)core_stats(g->client[1].core)->merges);
 	g->client[0].paused = false;
 	drain(g);
 	rig_look(g, &l, NULL);
@@ -130,7 +130,7 @@ static void test_old_caches(void **state)
 		for (unsigned k = 0; k < 900; k += 3)
 			run(g, 2, ATOLL_PUT, k);
 		rig_look(g, &l, NULL);
-		merges = tree_stats(g->client[0].tree)->merges;
+		merges = core_stats(g->client[0].core)->merges;
 		printf("%u levels, %u leaves, %u merges\n", l.levels, (unsigned)l.nodes[0],
 		       (unsigned)merges);
 		assert_int_equal(l.faults, 0);
@@ -185,14 +185,14 @@ static void test_crowd(void **state)
 
 				if (c->dead)
 					continue;
-				if (c->todo && tree_pending(c->tree) < 2 &&
+				if (c->todo && core_pending(c->core) < 2 &&
 				    rig_submit(g, i, op, from + fake_below(&g->w, 50))) {
 					c->todo--;
 					/* a range of keys is put by all, then deleted by all */
 					if (++begun % 300 == 0)
 						from = fake_below(&g->w, 3) * 50;
 				}
-				left += c->todo + tree_pending(c->tree);
+				left += c->todo + core_pending(c->core);
 			}
 			if (!scanning) {
 				scanning = rig_scan(g, clients - 1, &scan, scans++ & 1);
@@ -212,10 +212,10 @@ static void test_crowd(void **state)
 		rig_bury(g, true);
 		rig_look(g, &l, live);
 		for (unsigned i = 0; i < clients; i++) {
-			merges += tree_stats(g->client[i].tree)->merges;
-			splits += tree_stats(g->client[i].tree)->splits;
-			repairs += tree_stats(g->client[i].tree)->repairs;
-			reused += tree_stats(g->client[i].tree)->reused_bytes;
+			merges += core_stats(g->client[i].core)->merges;
+			splits += core_stats(g->client[i].core)->splits;
+			repairs += core_stats(g->client[i].core)->repairs;
+			reused += core_stats(g->client[i].core)->reused_bytes;
 		}
 		if (l.faults || g->failures || rig_check(g) != 1)
 			fail_msg("seed %u: %u faults, %u failures", seed, (unsigned)l.faults,
@@ -253,11 +253,11 @@ static void test_memory(void **state)
 	}
 	rig_look(g, &l, NULL);
 	printf("%u segments, %u KiB used again, %u KiB leaked, %u merges\n", g->segment - begun,
-	       (unsigned)(tree_stats(g->client[0].tree)->reused_bytes >> 10),
-	       (unsigned)(tree_stats(g->client[0].tree)->leaked_bytes >> 10),
-	       (unsigned)tree_stats(g->client[0].tree)->merges);
+	       (unsigned)(core_stats(g->client[0].core)->reused_bytes >> 10),
+	       (unsigned)(core_stats(g->client[0].core)->leaked_bytes >> 10),
+	       (unsigned)core_stats(g->client[0].core)->merges);
 	assert_true(g->segment - begun < 16);
-	assert_true(tree_stats(g->client[0].tree)->reused_bytes > 1 << 20);
+	assert_true(core_stats(g->client[0].core)->reused_bytes > 1 << 20);
 	assert_int_equal(l.faults, 0);
 	assert_int_equal(l.entries, 0);
 	assert_int_equal(g->failures, 0);
@@ -291,7 +291,7 @@ static void test_slow_reader(void **state)
 		g->client[1].paused = true;
 		for (unsigned k = 0; k < 200; k++) {
 			assert_non_null(rig_submit(g, 0, ATOLL_PUT, k % 8));
-			for (unsigned i = 0; i < 4000 && tree_pending(g->client[0].tree); i++)
+			for (unsigned i = 0; i < 4000 && core_pending(g->client[0].core); i++)
 				rig_turn(g);
 		}
 		g->client[1].paused = false;
@@ -303,7 +303,7 @@ static void test_slow_reader(void **state)
 			run(g, 0, ATOLL_PUT, k % 8);
 		for (unsigned i = 0; i < 8000; i++)
 			rig_turn(g);
-		reused += tree_stats(g->client[0].tree)->reused_bytes;
+		reused += core_stats(g->client[0].core)->reused_bytes;
 		assert_int_equal(g->failures, 0);
 		rig_close(g);
 	}
@@ -358,7 +358,7 @@ static void account(struct rig *g, unsigned client, struct atoll_index_report *r
 {
 	memset(r, 0, sizeof(*r));
 	g->w.idle_steps = true;
-	assert_int_equal(tree_check(g->client[client].tree, NULL, NULL, r, a), 0);
+	assert_int_equal(core_check(g->client[client].core, NULL, NULL, r, a), 0);
 	g->w.idle_steps = false;
 }
 
@@ -414,13 +414,13 @@ static void test_account(void **state)
 	leaf = g->w.region[RIG_TABLE].base + index_tree_root_offset(word);
 	leaf[INDEX_TREE_HEAD + 10] ^= 1;
 	assert_int_equal(run(g, 1, ATOLL_GET, 3), ATOLL_CORRUPT);
-	assert_int_equal(tree_bad_at(g->client[1].tree), index_tree_root_offset(word));
+	assert_int_equal(tree_bad_at(g->client[1].core), index_tree_root_offset(word));
 	assert_int_equal(run(g, 1, ATOLL_PUT, 3), ATOLL_CORRUPT);
 	memcpy(&lock, leaf, 8);
 	assert_true(lock == INDEX_TREE_FENCED);
 	leaf[INDEX_TREE_HEAD + 10] ^= 1; /* though it be whole again: nobody writes it */
 	assert_int_equal(run(g, 0, ATOLL_PUT, 3), ATOLL_CORRUPT);
-	assert_int_equal(tree_bad_at(g->client[0].tree), index_tree_root_offset(word));
+	assert_int_equal(tree_bad_at(g->client[0].core), index_tree_root_offset(word));
 	assert_int_equal(run(g, 0, ATOLL_GET, 3), ATOLL_OK);
 	leaf[INDEX_TREE_HEAD + 10] ^= 1;
 	account(g, 1, &r, &a);

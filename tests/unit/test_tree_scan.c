@@ -51,7 +51,7 @@ static void on_end(void *arg, enum atoll_result result, int rc, uint64_t entries
 static void scan_begin(struct rig *g, unsigned client, int from, bool reverse, uint64_t limit)
 {
 	memset(&got, 0, sizeof(got));
-	assert_int_equal(tree_scan(g->client[client].tree, from < 0 ? NULL : g->key[from],
+	assert_int_equal(tree_scan(g->client[client].core, from < 0 ? NULL : g->key[from],
 				   from < 0 ? 0 : g->klen[from], reverse, limit, on_entry, on_end,
 				   g),
 			 0);
@@ -155,10 +155,10 @@ static void test_stop(void **state)
 	assert_int_equal(got.rc, 42);
 	/* one operation at a time is what this client has */
 	scan_begin(g, 0, -1, false, 0);
-	assert_int_equal(tree_scan(g->client[0].tree, NULL, 0, false, 0, on_entry, on_end, g),
+	assert_int_equal(tree_scan(g->client[0].core, NULL, 0, false, 0, on_entry, on_end, g),
 			 -EAGAIN);
 	assert_true(rig_drain(g));
-	assert_int_equal(tree_scan(g->client[0].tree, g->key[0], RIG_KEY_MAX + 1, false, 0,
+	assert_int_equal(tree_scan(g->client[0].core, g->key[0], RIG_KEY_MAX + 1, false, 0,
 				   on_entry, on_end, g),
 			 -EINVAL);
 	/* a connection that breaks ends it */
@@ -253,13 +253,13 @@ static void test_atomic(void **state)
 
 			assert_true(turn++ < 1000000 && g->ncalls < RIG_HISTORY - 4);
 			/* with pauses, or a reader that slow would never find it whole */
-			if (!tree_pending(g->client[0].tree) && turn % 512 < 300) {
+			if (!core_pending(g->client[0].core) && turn % 512 < 300) {
 				struct rig_call *c = rig_submit(g, 0, ATOLL_PUT, writes % 2);
 
 				assert_non_null(c);
 				written[c->op.value] = ++writes;
 			}
-			if (!tree_pending(g->client[2].tree) && filler < 500 && turn % 50 == 0)
+			if (!core_pending(g->client[2].core) && filler < 500 && turn % 50 == 0)
 				assert_non_null(rig_submit(g, 2, ATOLL_INSERT, filler++));
 			rig_turn(g);
 			if (!got.ended)

@@ -33,7 +33,7 @@ struct rig;
 
 struct rig_client {
 	struct rig *rig;
-	struct tree *tree;
+	struct core *core;
 	struct fake_client *fake;
 	uint16_t cid, epoch;
 	bool dead;   /* not polled any more */
@@ -146,7 +146,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	static const uint32_t lane = 0;
 	struct rig_client *c = &g->client[i];
 	struct fake_client *fake = fake_client_add(&g->w);
-	struct tree_config conf = {
+	struct core_config conf = {
 		.verbs = &fake->v,
 		.lanes = &lane,
 		.nlanes = 1,
@@ -175,7 +175,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 	*rig_line(g, cid) = (struct index_client){
 		.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
 	rig_pin(g, cid, epoch);
-	if (tree_open(&c->tree, &conf))
+	if (core_open(&c->core, &tree_engine, &conf))
 		g->failures++;
 }
 
@@ -211,7 +211,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	g->w.region[RIG_TABLE].size = index_tree_region_size(RIG_SEGMENTS);
 	g->w.region[RIG_CONTROL].size = index_control_region_size(RIG_SEGMENTS);
 	for (unsigned i = 0; i < RIG_CLIENTS; i++)
-		g->w.region[RIG_LOCAL + i].size = tree_local_size(ops);
+		g->w.region[RIG_LOCAL + i].size = core_local_size(&tree_engine, ops);
 	for (unsigned i = 0; i < RIG_LOCAL + RIG_CLIENTS; i++) {
 		g->w.region[i].base = rig_memory(i, g->w.region[i].size);
 		if (i < RIG_LOCAL) /* of the heap nobody reads what nobody wrote */
@@ -229,7 +229,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 static inline void rig_close(struct rig *g)
 {
 	for (unsigned i = 0; i < g->nclients; i++)
-		tree_close(g->client[i].tree);
+		core_close(g->client[i].core);
 	fake_free(&g->w);
 }
 
@@ -299,7 +299,7 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 		.result = LIN_UNKNOWN,
 	};
 	len = rig_value_make(g, value, call->op.value);
-	if (tree_submit(g->client[client].tree, op, g->key[key], g->klen[key], value, len, rig_done,
+	if (core_submit(g->client[client].core, op, g->key[key], g->klen[key], value, len, rig_done,
 			call))
 		return NULL;
 	g->ncalls++;
@@ -389,7 +389,7 @@ static inline bool rig_scan(struct rig *g, unsigned client, struct rig_scan *s, 
 	s->reverse = reverse;
 	s->client = &g->client[client];
 	s->called = ++g->tick;
-	return tree_scan(g->client[client].tree, NULL, 0, reverse, 0, rig_scan_entry, rig_scan_done,
+	return tree_scan(g->client[client].core, NULL, 0, reverse, 0, rig_scan_entry, rig_scan_done,
 			 s) == 0;
 }
 
@@ -420,7 +420,7 @@ static inline void rig_chunk(struct rig *g, unsigned i)
 
 	memcpy(g->w.region[RIG_CONTROL].base + INDEX_SEGMENT_TABLE_OFFSET + g->segment * sizeof(s), &s,
 	       sizeof(s));
-	tree_chunk_add(g->client[i].tree, RIG_HEAP + g->segment++ * (uint64_t)INDEX_SEGMENT,
+	core_chunk_add(g->client[i].core, RIG_HEAP + g->segment++ * (uint64_t)INDEX_SEGMENT,
 		       INDEX_SEGMENT);
 }
 
@@ -436,9 +436,9 @@ static inline int rig_poll(struct rig *g, unsigned i)
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
 		c->wants_chunk = false;
-		tree_chunk_none(c->tree, ATOLL_NO_SPACE, STATUS_LIMIT);
+		core_chunk_none(c->core, ATOLL_NO_SPACE, STATUS_LIMIT);
 	}
-	return tree_poll(c->tree);
+	return core_poll(c->core);
 }
 
 /* What a shard does about a client that ended: fences it off, then says so. */
@@ -482,7 +482,7 @@ static inline bool rig_drain(struct rig *g)
 		rig_bury(g, false);
 		for (unsigned i = 0; i < g->nclients; i++)
 			if (!g->client[i].dead)
-				pending += tree_pending(g->client[i].tree);
+				pending += core_pending(g->client[i].core);
 		if (!pending)
 			return true;
 		rig_turn(g);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the status of a verb means for the operation that it belongs to. */
-#include "clients/index/race_op.h"
+#include "clients/index/core_op.h"
 
-bool race_status_doubt(unsigned status)
+bool core_status_doubt(unsigned status)
 {
 	switch (status) {
 	case STATUS_OK:
@@ -26,7 +26,7 @@ bool race_status_doubt(unsigned status)
 	}
 }
 
-bool race_status_lost(unsigned status)
+bool core_status_lost(unsigned status)
 {
 	switch (status) {
 	case STATUS_BAD_HANDLE:
@@ -35,11 +35,11 @@ bool race_status_lost(unsigned status)
 	case STATUS_CANCELLED:
 		return true;
 	default:
-		return race_status_doubt(status);
+		return core_status_doubt(status);
 	}
 }
 
-enum atoll_result race_result_of(unsigned status)
+enum atoll_result core_result_of(unsigned status)
 {
 	switch (status) {
 	case STATUS_FENCED:
@@ -48,6 +48,6 @@ enum atoll_result race_result_of(unsigned status)
 	case STATUS_CANCELLED:
 		return ATOLL_NOT_SENT;
 	default:
-		return race_status_doubt(status) ? ATOLL_UNREACHABLE : ATOLL_REFUSED;
+		return core_status_doubt(status) ? ATOLL_UNREACHABLE : ATOLL_REFUSED;
 	}
 }
