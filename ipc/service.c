@@ -242,7 +242,11 @@ static int turn(struct service *s, int lifeline, unsigned *busy)
 			look(s, lifeline, wait);
 			atoll_sleep_end(s->ep);
 		}
-	} else if (++*busy % LOOK_EVERY == 0) {
+		return 0;
+	}
+	if (!wait)
+		sched_yield(); /* it has something to do by itself: whoever shares the core comes in between */
+	if (++*busy % LOOK_EVERY == 0) {
 		look(s, lifeline, 0);
 	}
 	return 0;

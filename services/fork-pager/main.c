@@ -121,7 +121,8 @@ static void turn(struct service *s)
 	children_tell(v);
 	if (v->nchildren && v->sweep_ns < next)
 		next = v->sweep_ns;
-	if (again || now < v->active_ns + ACTIVE_NS)
+	/* On few cores others need this one for what is waited for. */
+	if (again || (!idle_few_cores() && now < v->active_ns + ACTIVE_NS))
 		next = now;
 	if (next < s->timer_ns)
 		s->timer_ns = next;
