@@ -49,6 +49,7 @@ static inline void close_quietly(int fd)
 int afork_connect(const char *node);
 /* Sends @q and gets its answer in place. 0, what the pager says, or negative errno of the connection. */
 int afork_ask(int sock, struct fork_control *q, const int *fds, unsigned nfds, int *got, unsigned *ngot);
+int afork_send(int sock, struct fork_control *q, const int *fds, unsigned nfds);
 int afork_answer(int sock, struct fork_control *a, int *got, unsigned *ngot);
 /* A memory file with two pieces one after the other; descriptor or negative errno. */
 int afork_file(const void *a, size_t alen, const void *b, size_t blen);
@@ -65,9 +66,11 @@ struct afork_snapshot {
 	struct page_run *runs;
 	uint64_t nruns, cache_size, uffd_features;
 	int cache_fd;
+	unsigned fills; /* answers to FILL that are due */
 };
 
-int afork_open(struct afork_snapshot *s, const char *node, const struct fork_handle *h);
+/* @meanwhile: called while the pager works, or NULL. */
+int afork_open(struct afork_snapshot *s, const char *node, const struct fork_handle *h, void (*meanwhile)(void *ctx), void *ctx);
 void afork_close(struct afork_snapshot *s);
 /* A child that stands complete, and whose pager knows it. After an error it is to be ended all the same. */
 int afork_stand(struct afork_snapshot *s, struct restore_child *c, const struct restore_options *o);

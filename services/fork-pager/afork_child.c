@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,10 @@
 
 /* As afork_say; what the command then ends with. */
 #define trouble(rc, ...) (afork_say(rc, __VA_ARGS__), AFORK_EXIT_TROUBLE)
+
+enum {
+	FILLS_DUE = 32, /* of one connection, under way */
+};
 
 /* ------------------------------------------------------------------ opening */
 
@@ -36,7 +40,7 @@ static int image_read(struct afork_snapshot *s, int blob, const struct fork_cont
 	return rc ? trouble(rc, "the image is refused: %s", why) : 0;
 }
 
-static int opened(struct afork_snapshot *s, const char *node, const struct fork_handle *h)
+static int opened(struct afork_snapshot *s, const char *node, const struct fork_handle *h, void (*meanwhile)(void *ctx), void *ctx)
 {
 	struct fork_control a = {.op = FORK_CONTROL_OPEN, .handle = *h};
 	struct page_range *ranges;
@@ -46,7 +50,11 @@ static int opened(struct afork_snapshot *s, const char *node, const struct fork_
 	s->sock = afork_connect(node);
 	if (s->sock < 0)
 		return AFORK_EXIT_TROUBLE;
-	rc = afork_ask(s->sock, &a, NULL, 0, fds, &n);
+	rc = afork_send(s->sock, &a, NULL, 0);
+	if (!rc && meanwhile)
+		meanwhile(ctx);
+	if (!rc)
+		rc = afork_answer(s->sock, &a, fds, &n);
 	if (rc)
 		return trouble(rc, "the snapshot cannot be had: %s", a.text[0] ? a.text : strerror(-rc));
 	if (n != 2)
@@ -64,12 +72,37 @@ static int opened(struct afork_snapshot *s, const char *node, const struct fork_
 	return rc;
 }
 
+/* Waits until no more than so many answers to FILL are due. */
+static int fills_wait(struct afork_snapshot *s, unsigned due)
+{
+	struct fork_control a;
+	int rc = 0;
+
+	while (s->fills > due && !rc) {
+		rc = afork_answer(s->sock, &a, NULL, NULL);
+		s->fills--;
+	}
+	return rc ? trouble(rc, "%s", a.text[0] ? a.text : strerror(-rc)) : 0;
+}
+
+static int filled(void *ctx)
+{
+	return fills_wait(ctx, 0) ? -EIO : 0;
+}
+
+/* Asks only: the child is built meanwhile. */
 static int fill(struct afork_snapshot *s, uint64_t page, uint64_t count)
 {
 	struct fork_control a = {.op = FORK_CONTROL_FILL, .page = page, .count = count};
-	int rc = afork_ask(s->sock, &a, NULL, 0, NULL, NULL);
+	int rc = fills_wait(s, FILLS_DUE - 1);
 
-	return rc ? trouble(rc, "%s", a.text[0] ? a.text : strerror(-rc)) : 0;
+	if (rc)
+		return rc;
+	rc = afork_send(s->sock, &a, NULL, 0);
+	if (rc)
+		return trouble(rc, "the fork-pager has ended");
+	s->fills++;
+	return 0;
 }
 
 /* What must be there at once: little, or everything where the kernel does not let us fill later. */
@@ -79,7 +112,9 @@ static int fill_first(struct afork_snapshot *s, bool all)
 	int rc = 0;
 
 	if (all)
-		return fill(s, 0, s->cache_size / PAGES_SIZE);
+		rc = fill(s, 0, s->cache_size / PAGES_SIZE);
+	if (all)
+		return rc ? rc : fills_wait(s, 0);
 	for (uint32_t i = 0; i < s->im.nvmas && !rc; i++) {
 		const struct image_vma *v = &s->im.vmas[i];
 
@@ -105,61 +140,59 @@ static int hand_over(struct afork_snapshot *s, struct restore_child *c)
 	return rc ? trouble(rc, "the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
 }
 
-/* Until a child runs free we wait for it ourselves, and it may wait for pages: if nobody brings them any more, it is
- * ended from another thread. */
-struct guard {
-	struct restore_child *c;
-	int sock, done;
-	bool fired;
-};
+/* Until a child runs free we wait for it ourselves, and it may wait for pages: if nobody brings them any more, a signal
+ * comes from the socket, and the child is ended. */
+static struct {
+	struct restore_child *volatile c;
+	int sock;
+	volatile sig_atomic_t fired;
+} guarded;
 
-static void *guard(void *arg)
+static void guard(int sig)
 {
-	struct guard *g = arg;
-	struct pollfd p[2] = {{.fd = g->sock, .events = POLLRDHUP}, {.fd = g->done, .events = POLLIN}};
+	struct pollfd p = {.fd = guarded.sock, .events = POLLRDHUP};
+	int saved = errno;
 
-	while (!p[1].revents) {
-		if (poll(p, 2, -1) < 0)
-			continue;
-		if (p[0].revents) {
-			g->fired = true;
-			restore_kill(g->c);
-			break;
-		}
+	(void)sig;
+	if (guarded.c && poll(&p, 1, 0) > 0) {
+		guarded.fired = 1;
+		restore_kill(guarded.c);
 	}
-	return NULL;
+	errno = saved;
 }
 
 int afork_go(struct afork_snapshot *s, struct restore_child *c)
 {
-	int done[2], rc;
-	struct guard g = {.c = c, .sock = s->sock};
-	pthread_t thread;
+	struct sigaction sa = {.sa_handler = guard, .sa_flags = SA_RESTART}, before;
+	int flags = fcntl(s->sock, F_GETFL), rc;
 
-	if (pipe2(done, O_CLOEXEC))
-		return trouble(-errno, "%s", strerror(errno));
-	g.done = done[0];
-	rc = pthread_create(&thread, NULL, guard, &g);
-	if (rc) {
-		rc = trouble(-rc, "no thread to watch a child: %s", strerror(rc));
-	} else {
-		rc = restore_run(c);
-		close(done[1]);
-		done[1] = -1;
-		pthread_join(thread, NULL);
-		if (g.fired)
-			rc = trouble(-ECONNRESET, "the pager has ended: its children end with it");
-		else if (rc)
-			rc = trouble(rc, "the child does not run: %s", strerror(-rc));
+	guarded.c = c;
+	guarded.sock = s->sock;
+	guarded.fired = 0;
+	if (sigaction(SIGIO, &sa, &before) || fcntl(s->sock, F_SETOWN, getpid()) || fcntl(s->sock, F_SETFL, flags | O_ASYNC)) {
+		guarded.c = NULL;
+		return trouble(-errno, "a child cannot be watched: %s", strerror(errno));
 	}
-	close(done[0]);
-	close_quietly(done[1]);
+	guard(SIGIO); /* it may have ended before */
+	rc = restore_run(c);
+	guarded.c = NULL;
+	fcntl(s->sock, F_SETFL, flags);
+	sigaction(SIGIO, &before, NULL);
+	if (guarded.fired)
+		rc = trouble(-ECONNRESET, "the pager has ended: its children end with it");
+	else if (rc)
+		rc = trouble(rc, "the child does not run: %s", strerror(-rc));
 	return rc;
 }
 
-int afork_stand(struct afork_snapshot *s, struct restore_child *c, const struct restore_options *o)
+int afork_stand(struct afork_snapshot *s, struct restore_child *c, const struct restore_options *options)
 {
-	int rc = restore_build(c, &s->im, o);
+	struct restore_options o = *options;
+	int rc;
+
+	o.filled = filled;
+	o.filled_ctx = s;
+	rc = restore_build(c, &s->im, &o);
 
 	if (c->report.text[0])
 		afork_pass(c->report.text);
@@ -177,14 +210,14 @@ void afork_end(struct restore_child *c)
 	restore_free(c);
 }
 
-int afork_open(struct afork_snapshot *s, const char *node, const struct fork_handle *h)
+int afork_open(struct afork_snapshot *s, const char *node, const struct fork_handle *h, void (*meanwhile)(void *ctx), void *ctx)
 {
 	int rc;
 
 	memset(s, 0, sizeof(*s));
 	s->sock = s->cache_fd = -1;
 	s->uffd_features = space_features();
-	rc = opened(s, node, h);
+	rc = opened(s, node, h, meanwhile, ctx);
 	if (!rc && !s->uffd_features)
 		afork_say(0, "userfaultfd is not allowed here: all pages are fetched first");
 	return rc ? rc : fill_first(s, !s->uffd_features);

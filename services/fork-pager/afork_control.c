@@ -42,13 +42,17 @@ int afork_answer(int sock, struct fork_control *a, int *got, unsigned *ngot)
 	return a->rc;
 }
 
+int afork_send(int sock, struct fork_control *q, const int *fds, unsigned nfds)
+{
+	q->magic = FORK_CONTROL_MAGIC;
+	return sock_send(sock, q, sizeof(*q), fds, nfds);
+}
+
 int afork_ask(int sock, struct fork_control *q, const int *fds, unsigned nfds, int *got, unsigned *ngot)
 {
 	uint16_t op = q->op;
-	int rc;
+	int rc = afork_send(sock, q, fds, nfds);
 
-	q->magic = FORK_CONTROL_MAGIC;
-	rc = sock_send(sock, q, sizeof(*q), fds, nfds);
 	if (rc) {
 		snprintf(q->text, sizeof(q->text), "the fork-pager has ended");
 		return rc;

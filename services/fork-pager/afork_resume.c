@@ -188,6 +188,17 @@ static int exit_status(const struct resume *r)
 	return 128 + WTERMSIG(s);
 }
 
+/* While the snapshot is being opened: a pid namespace for the first child. If it cannot be had, restore_build says so. */
+static void first_box(void *ctx)
+{
+	const struct box_options o = {.pid_only = true};
+	struct resume *r = ctx;
+	char why[160];
+
+	if (box_make(&r->box[0], &o, why, sizeof(why)))
+		r->box[0] = (struct box){.pidfd = -1, .root = -1};
+}
+
 static int boxes(struct resume *r, const struct afork_options *o)
 {
 	char why[160] = "";
@@ -212,7 +223,7 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 		return trouble(-ENOMEM, "no memory");
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
-	rc = afork_open(&r->s, node, h);
+	rc = afork_open(&r->s, node, h, ro.same_pids && !o->container ? first_box : NULL, r);
 	if (!rc && o->container)
 		rc = boxes(r, o);
 	ro.uffd_features = r->s.uffd_features;

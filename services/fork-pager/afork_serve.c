@@ -305,7 +305,7 @@ static _Noreturn void work(const char *node, const struct fork_handle *h, const 
 	signal(SIGINT, SIG_DFL);
 	w.o = o;
 	w.listen = listener;
-	rc = afork_open(&w.s, node, h);
+	rc = afork_open(&w.s, node, h, NULL, NULL);
 	if (!rc)
 		rc = socket_find(&w);
 	if (!rc && ready >= 0 && write(ready, "", 1) != 1)

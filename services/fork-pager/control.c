@@ -85,7 +85,7 @@ void control_accept(struct server *v)
 			continue;
 		if (server_watch(v, fd, WATCH_CONN, c))
 			break;
-		*c = (struct conn){.used = true, .fd = fd, .uid = cred.uid};
+		*c = (struct conn){.used = true, .fd = fd, .uid = cred.uid, .use = ++v->uses};
 		return;
 	}
 	close(fd);
@@ -224,8 +224,7 @@ static void open_handle(struct server *v, struct conn *c, const struct fork_cont
 struct filling {
 	struct server *v;
 	struct conn *c;
-	int fd; /* tells a connection from a later one in its place */
-	struct remote *r;
+	uint64_t use;
 };
 
 static void filled(void *ctx, int rc)
@@ -233,8 +232,8 @@ static void filled(void *ctx, int rc)
 	struct filling *f = ctx;
 	struct conn *c = f->c;
 
-	if (c->used && c->fd == f->fd && c->r == f->r && c->filling) {
-		c->filling = false;
+	if (c->used && c->use == f->use) {
+		c->filling--;
 		refuse(f->v, c, FORK_CONTROL_FILL, rc, rc ? "pages that it begins with cannot be had" : "");
 	}
 	free(f);
@@ -242,16 +241,16 @@ static void filled(void *ctx, int rc)
 
 static void fill(struct server *v, struct conn *c, const struct fork_control *q)
 {
-	struct filling *f = c->r && c->r->space && !c->filling ? malloc(sizeof(*f)) : NULL;
+	struct filling *f = c->r && c->r->space && c->filling < FILLS_MAX ? malloc(sizeof(*f)) : NULL;
 
 	if (!f) {
-		refuse(v, c, FORK_CONTROL_FILL, -EINVAL, "no snapshot is open");
+		refuse(v, c, FORK_CONTROL_FILL, -EINVAL, "no snapshot is open, or too much is under way");
 		return;
 	}
-	*f = (struct filling){v, c, c->fd, c->r};
-	c->filling = true;
+	*f = (struct filling){v, c, c->use};
+	c->filling++;
 	if (space_fill(c->r->space, q->page, q->count, filled, f)) {
-		c->filling = false;
+		c->filling--;
 		free(f);
 		refuse(v, c, FORK_CONTROL_FILL, -ENOMEM, "no memory");
 	}

@@ -340,6 +340,7 @@ static void lane_use(struct remote *r)
 	}
 	r->lane = v->lanes[i].lane;
 	r->state = REMOTE_OPEN;
+	r->opens++;
 	ask(r, r->pager, OP_FORK_OPEN, NULL, 0);
 }
 
@@ -359,6 +360,8 @@ static void ready_again(struct remote *r)
 
 static void opened(struct remote *r, const struct proto_msg *m)
 {
+	if (m->status != STATUS_OK)
+		r->opens--;
 	if (m->status == STATUS_NOT_FOUND) {
 		failed(r, r->space ? -ESTALE : -ENOENT,
 		       r->space ? "it was reclaimed" : "its node has no such snapshot, or the handle is wrong");
@@ -519,7 +522,10 @@ void remote_put(struct remote *r)
 	if (--r->refs)
 		return;
 	r->idle_since_ns = clock_now_ns();
-	if (r->state == REMOTE_READY && !r->local)
+	if (r->state == REMOTE_FAILED || r->local)
+		return;
+	/* Asked again, it was counted again. */
+	for (; r->opens; r->opens--)
 		ask(r, r->pager, OP_FORK_CLOSE, NULL, 0);
 }
 

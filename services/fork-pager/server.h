@@ -24,6 +24,7 @@ enum {
 	SLOT_PAGES = 64,  /* pages of one read */
 	USERS_MAX = 256,  /* pagers of one snapshot */
 	ENTRIES_MAX = 65536, /* ranges, runs, places */
+	FILLS_MAX = 64, /* of one connection, under way */
 	SHARE = 2, /* one user other than root has at most one of so many of each table above */
 };
 
@@ -95,6 +96,7 @@ struct remote {
 	int error;
 	char why[128];
 	uint64_t retry_ns, give_up_ns, idle_since_ns;
+	uint32_t opens; /* how often the other pager may have counted us */
 	uint32_t asked; /* number of its last request: answers to earlier ones are old */
 	struct export *local; /* of this node: no verbs */
 };
@@ -126,7 +128,8 @@ struct conn {
 	uid_t uid;
 	struct remote *r;
 	bool opening;
-	bool filling;
+	unsigned filling; /* answers to FILL that are due */
+	uint64_t use;	  /* tells it from a later one in its place */
 	struct export *preparing;
 };
 
@@ -155,6 +158,7 @@ struct server {
 	uint64_t active_ns; /* when something was last asked or answered */
 	uint64_t sweep_ns;
 	uint64_t messages;  /* from other pagers */
+	uint64_t uses;	    /* of connections */
 };
 
 int server_watch(struct server *v, int fd, enum watch_kind kind, void *ptr);

@@ -61,35 +61,51 @@ static uint64_t xfeatures_here(void)
 	return (uint64_t)d << 32 | a;
 }
 
-/* Where the restorer has its own vdso, and is it the same one? */
-static int vdso_here(struct restore_work *w)
+struct vdso {
+	struct restore_place code, vvar, vclock;
+	uint32_t crc;
+};
+
+/* The restorer's own; it stays where it is. */
+static const struct vdso *vdso_own(void)
 {
-	const struct image_host *h = &w->im->host;
-	char *maps = procfs_read(NULL, "/proc/self/maps");
+	static struct vdso own;
+	char *maps = own.code.size ? NULL : procfs_read(NULL, "/proc/self/maps");
 	struct procfs_map m;
 	const char *at;
-	uint32_t crc = 0;
 
 	for (at = maps; procfs_map_next(&at, &m);) {
 		struct restore_place *p = NULL;
 
 		if (strncmp(m.path, "[vdso]", 6) == 0) {
-			p = &w->vdso;
-			crc = image_crc32c((const void *)m.start, m.end - m.start);
+			p = &own.code;
+			own.crc = image_crc32c((const void *)m.start, m.end - m.start);
 		} else if (strncmp(m.path, "[vvar]", 6) == 0) {
-			p = &w->vvar;
+			p = &own.vvar;
 		} else if (strncmp(m.path, "[vvar_vclock]", 13) == 0) {
-			p = &w->vclock;
+			p = &own.vclock;
 		}
 		if (p)
 			*p = (struct restore_place){m.start, m.end - m.start};
 	}
 	free(maps);
+	return &own;
+}
+
+/* Is it the parent's? */
+static int vdso_here(struct restore_work *w)
+{
+	const struct image_host *h = &w->im->host;
+	const struct vdso *own = vdso_own();
+
+	w->vdso = own->code;
+	w->vvar = own->vvar;
+	w->vclock = own->vclock;
 	if (h->vdso_size == 0)
 		return 0;
 	if (w->vdso.size != h->vdso_size || w->vvar.size != h->vvar_size ||
-	    w->vclock.size != h->vclock_size || h->vdso_id.len != sizeof(crc) ||
-	    memcmp(h->vdso_id.data, &crc, sizeof(crc)) != 0) {
+	    w->vclock.size != h->vclock_size || h->vdso_id.len != sizeof(own->crc) ||
+	    memcmp(h->vdso_id.data, &own->crc, sizeof(own->crc)) != 0) {
 		restore_say(&w->c->report, "the kernel here has another vdso than %.*s, where it was taken",
 			    (int)h->release.len, (const char *)h->release.data);
 		return -ENOEXEC;
@@ -454,6 +470,8 @@ int restore_build(struct restore_child *c, const struct image *im, const struct 
 	}
 	if (!rc)
 		rc = restore_mm_places(w);
+	if (!rc && o->filled)
+		rc = o->filled(o->filled_ctx);
 	if (!rc)
 		rc = restore_mm_fill(w, c->pid);
 	if (!rc && o->uffd_features) {

@@ -33,6 +33,9 @@ struct restore_options {
 	uint64_t uffd_features; /* of UFFDIO_API; 0: no userfaultfd, the cache was filled */
 	bool same_pids;	    /* pid namespace of its own, pid and tids kept; needs the right to make one */
 	const struct box *box; /* it lives there: then it keeps pid and tids. NULL: none; it gets a pid namespace if it keeps them */
+	/* Called before the cache is read here: 0 once all that restore_wants_whole names is there. NULL: it is. */
+	int (*filled)(void *ctx);
+	void *filled_ctx;
 	const struct page_run *runs; /* of ranges of kind FILE: what is in the cache */
 	unsigned nruns;
 };

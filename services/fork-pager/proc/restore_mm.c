@@ -123,7 +123,10 @@ static int make_shared(struct restore_work *w, const struct image_vma *v, uint32
 {
 	struct stat st;
 	uint64_t end = v->offset + (v->end - v->start);
+	int rc = w->o->filled ? w->o->filled(w->o->filled_ctx) : 0;
 
+	if (rc)
+		return rc;
 	if (*fd < 0)
 		*fd = above(w, memfd_create("atoll-shared", MFD_CLOEXEC));
 	if (*fd < 0 || fstat(*fd, &st))
