@@ -114,6 +114,10 @@ _Static_assert(offsetof(struct index_super, root) == 56, "superblock");
  * at it, and reads the client table when it has risen. */
 #define INDEX_DEATHS_OFFSET 64
 
+/* Control region, third line: the id of the directory of the cluster that the shard is a member of, 8 bytes, 0 of
+ * none (index_directory.h). What the table holds was put there under this one. */
+#define INDEX_DIRECTORY_OFFSET 128
+
 /* Table region, second line: the epoch of reclamation, 8 bytes, changed by clients with CAS. */
 #define INDEX_RECLAIM_OFFSET 64
 

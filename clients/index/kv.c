@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proto/index_directory.h"
+
 #ifdef ATOLL_HAVE_ISAL
 #include <isa-l/crc.h>
 #endif
@@ -22,6 +24,12 @@ void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t gro
 	out->fp = (uint8_t)(h.low64 >> 32);
 	out->combined[0] = index_combined_offset(first, (h.low64 >> 40) & 1);
 	out->combined[1] = index_combined_offset(second, (h.low64 >> 41) & 1);
+}
+
+unsigned kv_cluster_place(const void *key, uint32_t klen)
+{
+	_Static_assert(INDEX_PLACES == 1024, "ten bits");
+	return (unsigned)(XXH3_128bits(key, klen).low64 >> 42) & (INDEX_PLACES - 1);
 }
 
 uint32_t kv_prefix(const void *key, uint32_t klen)

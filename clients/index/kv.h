@@ -23,6 +23,10 @@ struct kv_place {
 /* @groups: INDEX_GROUPS_MIN to INDEX_GROUPS_MAX. */
 void kv_place(struct kv_place *out, const void *key, uint32_t klen, uint32_t groups);
 
+/* Which of INDEX_PLACES slots of a cluster a key has: bits 42 to 51 of the low half of its hash, which nothing
+ * within a shard depends on. */
+unsigned kv_cluster_place(const void *key, uint32_t klen);
+
 /* CRC-32C of @len bytes; @before: of what came before them, 0 at first. */
 uint32_t kv_crc32c(uint32_t before, const void *data, size_t len);
 

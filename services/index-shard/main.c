@@ -32,6 +32,9 @@ static const char usage[] =
 	"(50); 0: never\n"
 	"  --return-ms N   a client that was declared dead for its silence may come back for so long and ask what\n"
 	"                  became of its operations; then its memory is given to others (10000)\n"
+	"  --directory D   the cluster that this shard is a member of, VERSION:NODE/SERVICE,...[:KEY,...]: svcctl\n"
+	"                  gives it, and --member, where its configuration has a [cluster] (none)\n"
+	"  --member N      which of its members this is, counted from 0\n"
 	"  --state DIR     directory for the file that finds the index again after a restart of "
 	"this\n"
 	"                  process ($ATOLL_STATE; without either, a restart begins with an empty "
@@ -44,6 +47,10 @@ struct options {
 	unsigned depth;
 	uint32_t type; /* enum index_type */
 	const char *state;
+	const char *directory; /* text; NULL: this shard is no member of a cluster */
+	uint64_t member;
+	struct index_directory parsed;
+	uint64_t directory_id; /* 0: none */
 };
 
 struct host {
@@ -173,6 +180,7 @@ static int regions_make(struct service *s, const struct options *o)
 		fprintf(stderr, "index-shard: no memory for the index: %s\n", err);
 		return rc;
 	}
+	*store_directory(h->control.base) = o->directory_id;
 	key[0] = h->table.key;
 	key[1] = h->control.key;
 	if (o->state) {
@@ -250,6 +258,15 @@ static int regions_adopt(struct service *s, const struct options *o)
 			o->type == INDEX_TYPE_TREE ? "tree" : "hash table", o->state);
 		return -EBADMSG;
 	}
+	if (*store_directory(h->control.base) != o->directory_id) {
+		fprintf(stderr,
+			"index-shard: the index of the last run was filled as %s, so its keys would not be found; "
+			"give the shard the directory that it had, or remove %s/regions to begin anew\n",
+			*store_directory(h->control.base) ? "a member of a cluster with another directory"
+							  : "one that is alone",
+			o->state);
+		return -EBADMSG;
+	}
 	printf("index-shard: the index of the last run: %" PRIu64 " slots, heap %" PRIu64
 	       " of %" PRIu64 " KiB handed out\n",
 	       ((uint64_t)h->store.table->groups << h->store.table->depth) * INDEX_GROUP_BUCKETS *
@@ -276,12 +293,35 @@ static int number(const char *name, const char *text, uint64_t min, uint64_t max
 	return 0;
 }
 
+static int directory_read(struct options *o)
+{
+	char why[256] = "";
+
+	if (!o->directory)
+		return 0;
+	if (index_directory_parse(&o->parsed, o->directory, strlen(o->directory), why, sizeof(why)))
+		fprintf(stderr, "index-shard: --directory: %s\n", why);
+	else if (o->member >= o->parsed.n)
+		fprintf(stderr, "index-shard: --member %" PRIu64 ": the directory has %u members\n", o->member,
+			o->parsed.n);
+	else if (o->parsed.range && o->type != INDEX_TYPE_TREE)
+		fprintf(stderr, "index-shard: a hash table is spread by hash: its directory has no keys; add --type tree "
+				"or take them away\n");
+	else if (!o->parsed.range && o->type == INDEX_TYPE_TREE && o->parsed.n > 1)
+		fprintf(stderr, "index-shard: a tree is spread by range: its directory names the first key of each member "
+				"but the first\n");
+	else
+		o->directory_id = index_directory_id(&o->parsed);
+	return o->directory_id ? 0 : -EINVAL;
+}
+
 static int options_read(struct options *o, int argc, char **argv)
 {
 	static const struct option list[] = {
 		{"entries", 1, NULL, 'e'}, {"groups", 1, NULL, 'g'},   {"heap-mib", 1, NULL, 'm'},
 		{"clients", 1, NULL, 'c'}, {"lease-ms", 1, NULL, 'l'}, {"state", 1, NULL, 's'},
-		{"type", 1, NULL, 't'},    {"return-ms", 1, NULL, 'r'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0},
+		{"type", 1, NULL, 't'},    {"return-ms", 1, NULL, 'r'},
+		{"directory", 1, NULL, 'd'}, {"member", 1, NULL, 'n'}, {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0},
 	};
 	uint64_t entries = 200000;
 	int c, rc = 0;
@@ -325,6 +365,12 @@ static int options_read(struct options *o, int argc, char **argv)
 		case 's':
 			o->state = optarg;
 			break;
+		case 'd':
+			o->directory = optarg;
+			break;
+		case 'n':
+			rc = number("member", optarg, 0, INDEX_MEMBERS_MAX - 1, &o->member);
+			break;
 		default:
 			rc = -EINVAL;
 		}
@@ -333,6 +379,8 @@ static int options_read(struct options *o, int argc, char **argv)
 		fprintf(stderr, "index-shard: what is %s?\n", argv[optind]);
 		rc = -EINVAL;
 	}
+	if (!rc)
+		rc = directory_read(o);
 	if (o->groups == 0)
 		o->groups = store_groups(entries);
 	o->each = store_subtables(o->groups, &o->depth);
@@ -343,7 +391,7 @@ static int options_read(struct options *o, int argc, char **argv)
 
 static int index_init(struct service *s, int argc, char **argv)
 {
-	struct options o;
+	static struct options o; /* one service a process; the directory in it is large */
 	struct host *h;
 	int rc = options_read(&o, argc, argv);
 
@@ -363,6 +411,9 @@ static int index_init(struct service *s, int argc, char **argv)
 		return -ENOMEM;
 	shard_lease_set(h->shard, o.lease_ms * 1000000);
 	shard_return_set(h->shard, o.return_ms * 1000000);
+	if (o.directory_id)
+		shard_directory_set(h->shard, o.directory, (uint32_t)strlen(o.directory), &o.parsed,
+				    (unsigned)o.member);
 	handles(s);
 	return 0;
 }

@@ -45,6 +45,10 @@ struct shard {
 	const struct shard_io *io;
 	void *ctx;
 	struct shard_handles handles;
+	const char *directory; /* of the cluster; NULL: this shard is alone */
+	uint32_t directory_len, directory_version;
+	uint64_t directory_id;
+	unsigned member;
 	unsigned limit, alive, dead, suspected;
 	uint64_t lease_ns;
 	uint64_t return_ns;
@@ -89,6 +93,16 @@ void shard_return_set(struct shard *s, uint64_t return_ns)
 	for (unsigned c = 1; c < INDEX_CLIENTS && return_ns; c++) /* of an earlier life of ours */
 		if (s->store.client[c].state == INDEX_CLIENT_DEAD)
 			s->returns_ns[c] = s->io->now_ns(s->ctx) + return_ns;
+}
+
+void shard_directory_set(struct shard *s, const char *text, uint32_t len, const struct index_directory *d,
+			 unsigned member)
+{
+	s->directory = text;
+	s->directory_len = len;
+	s->directory_version = d->version;
+	s->directory_id = index_directory_id(d);
+	s->member = member;
 }
 
 void shard_handles_set(struct shard *s, const struct shard_handles *h)
@@ -275,7 +289,7 @@ static void opened(struct shard *s, unsigned c)
 {
 	struct client *k = &s->client[c];
 	const struct index_super *t = s->store.table;
-	const uint64_t args[11] = {
+	const uint64_t args[14] = {
 		[REPLY_INDEX_OPEN_CID] = c,
 		[REPLY_INDEX_OPEN_EPOCH] = epoch_of(s, c),
 		[REPLY_INDEX_OPEN_SECRET] = k->secret,
@@ -287,10 +301,13 @@ static void opened(struct shard *s, unsigned c)
 		[REPLY_INDEX_OPEN_LOG_BASE] = s->store.client[c].log_base,
 		[REPLY_INDEX_OPEN_DEPTH] = t->depth,
 		[REPLY_INDEX_OPEN_TYPE] = t->type,
+		[REPLY_INDEX_OPEN_DIRECTORY] = s->directory_id,
+		[REPLY_INDEX_OPEN_DIRECTORY_VERSION] = s->directory_version,
+		[REPLY_INDEX_OPEN_MEMBER] = s->member,
 	};
 
 	k->opening = false;
-	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 11, NULL, 0);
+	s->io->reply(s->ctx, &k->open, STATUS_OK, args, 14, NULL, 0);
 }
 
 void shard_answer(struct shard *s, uint64_t cookie, uint32_t status)
@@ -607,6 +624,14 @@ void shard_message(struct shard *s, const struct proto_msg *m, const void *paylo
 		break;
 	case OP_INDEX_RECYCLE:
 		recycle(s, m, payload);
+		break;
+	case OP_INDEX_DIRECTORY:
+		if (!s->directory)
+			reply(s, m, STATUS_NOT_FOUND);
+		else if (m->max_reply < s->directory_len)
+			reply(s, m, STATUS_TOO_BIG);
+		else
+			s->io->reply(s->ctx, m, STATUS_OK, NULL, 0, s->directory, s->directory_len);
 		break;
 	case OP_INDEX_STAT:
 		s->io->reply(s->ctx, m, STATUS_OK, stat, 4, NULL, 0);

@@ -37,6 +37,7 @@
 
 #include <stdbool.h>
 
+#include "proto/index_directory.h"
 #include "proto/proto.h"
 #include "services/index-shard/store.h"
 
@@ -72,6 +73,9 @@ void shard_lease_set(struct shard *s, uint64_t lease_ns);
 /* How long after its fence one may come back who has not ended, and ask what became of its operations:
  * until then its memory is not given to others. 0 at first. */
 void shard_return_set(struct shard *s, uint64_t return_ns);
+/* The directory of the cluster, in @len bytes of text, and which of its members this is. The text must stay. */
+void shard_directory_set(struct shard *s, const char *text, uint32_t len, const struct index_directory *d,
+			 unsigned member);
 void shard_handles_set(struct shard *s, const struct shard_handles *h);
 
 /* A request has come. */

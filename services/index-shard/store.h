@@ -54,6 +54,13 @@ bool store_log_open(const struct store *s, uint16_t cid);
 const char *store_adopt(struct store *s, void *table, uint64_t table_size, void *control,
 			uint64_t control_size);
 
+/* The id of the directory that a control region was made for, and under which the table is filled; 0 none. To
+ * be set before the region is formatted. */
+static inline uint64_t *store_directory(void *control)
+{
+	return (uint64_t *)(void *)((char *)control + INDEX_DIRECTORY_OFFSET);
+}
+
 /* A run of at most @segments of the heap for a client. Bytes, 0 if nothing is left. */
 uint64_t store_chunk(struct store *s, uint16_t cid, uint16_t epoch, unsigned segments,
 		     uint64_t *offset);

@@ -26,7 +26,7 @@ struct asked {
 struct replied {
 	uint64_t req_id;
 	uint32_t status;
-	uint64_t args[11];
+	uint64_t args[14];
 	unsigned nargs;
 	uint32_t len; /* of the payload */
 };
@@ -70,7 +70,7 @@ static void fake_reply(void *ctx, const struct proto_msg *request, uint32_t stat
 	struct replied *r = &w.replied[w.nreplied++];
 
 	assert_ptr_equal(ctx, &w);
-	assert_true(w.nreplied < REPLIES && nargs <= 11);
+	assert_true(w.nreplied < REPLIES && nargs <= 14);
 	*r = (struct replied){.req_id = request->req_id, .status = status, .nargs = nargs};
 	if (nargs)
 		memcpy(r->args, args, nargs * sizeof(*args));
@@ -614,6 +614,37 @@ static void test_sizes(void **state)
 	}
 }
 
+/* A member of a cluster says so to each client, and gives the directory to who asks. */
+static void test_directory(void **state)
+{
+	static struct index_directory d;
+	const char text[] = "3:a/x,b/y";
+	const uint64_t args[4] = {INDEX_VERSION};
+	struct proto_msg m;
+	char why[64];
+
+	(void)state;
+	send(OP_INDEX_DIRECTORY, 3, args, 0);
+	assert_int_equal(w.replied[0].status, STATUS_NOT_FOUND);
+	assert_int_equal(index_directory_parse(&d, text, strlen(text), why, sizeof(why)), 0);
+	shard_directory_set(w.shard, text, (uint32_t)strlen(text), &d, 1);
+	proto_request_init(&m, OP_INDEX_DIRECTORY);
+	m.max_reply = (uint16_t)(strlen(text) - 1);
+	shard_message(w.shard, &m, NULL);
+	assert_int_equal(w.replied[1].status, STATUS_TOO_BIG);
+	m.max_reply++;
+	shard_message(w.shard, &m, NULL);
+	assert_int_equal(w.replied[2].status, STATUS_OK);
+	assert_int_equal(w.replied[2].len, strlen(text));
+	assert_memory_equal(w.map_out, text, strlen(text));
+	send(OP_INDEX_OPEN, 3, args, 4);
+	answer_all(STATUS_OK);
+	assert_int_equal(w.replied[3].status, STATUS_OK);
+	assert_true(w.replied[3].args[REPLY_INDEX_OPEN_DIRECTORY] == index_directory_id(&d));
+	assert_int_equal(w.replied[3].args[REPLY_INDEX_OPEN_DIRECTORY_VERSION], 3);
+	assert_int_equal(w.replied[3].args[REPLY_INDEX_OPEN_MEMBER], 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -622,7 +653,7 @@ int main(void)
 		TEST(test_reopen),    TEST(test_numbers_again), TEST(test_open_dies),
 		TEST(test_no_room),   TEST(test_chunks),        TEST(test_suspect),
 		TEST(test_restarted), TEST(test_adopt), TEST(test_adopt_tree),       TEST(test_sizes),
-		TEST(test_lease), TEST(test_recycle),
+		TEST(test_lease), TEST(test_recycle), TEST(test_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
