@@ -39,6 +39,7 @@ static void section_end(struct conf_reader *r)
 {
 	const struct conf_service *s;
 	const struct conf_peer *p;
+	const struct conf_cluster *k;
 	char what[CONF_NAME_MAX + 16];
 
 	switch (r->section) {
@@ -57,6 +58,11 @@ static void section_end(struct conf_reader *r)
 		s = r->object;
 		snprintf(what, sizeof(what), "[service %s]", s->name);
 		conf_keys_missing(r, s->line, what);
+		break;
+	case SECTION_CLUSTER:
+		k = r->object;
+		snprintf(what, sizeof(what), "[cluster %s]", k->name);
+		conf_keys_missing(r, k->line, what);
 		break;
 	case SECTION_NONE:
 	case SECTION_BAD:
@@ -148,6 +154,30 @@ static void section_service(struct conf_reader *r, const char *name)
 	r->section = SECTION_SERVICE;
 }
 
+static void section_cluster(struct conf_reader *r, const char *name)
+{
+	struct node_conf *c = r->out;
+
+	if (!conf_name_ok(name)) {
+		conf_error(r, r->line, "[cluster %s]: not a name; write [cluster NAME]", name);
+		return;
+	}
+	for (unsigned i = 0; i < c->nclusters; i++)
+		if (strcmp(c->clusters[i].name, name) == 0) {
+			conf_error(r, r->line, "[cluster %s] is there already, in line %u; remove one", name,
+				   c->clusters[i].line);
+			return;
+		}
+	if (c->nclusters == CONF_CLUSTERS_MAX) {
+		conf_error(r, r->line, "more than %d clusters", CONF_CLUSTERS_MAX);
+		return;
+	}
+	r->object = &c->clusters[c->nclusters++];
+	*(struct conf_cluster *)r->object = (struct conf_cluster){.version = 1, .line = r->line};
+	memcpy(((struct conf_cluster *)r->object)->name, name, strlen(name) + 1);
+	r->section = SECTION_CLUSTER;
+}
+
 static void section_limits(struct conf_reader *r, const char *name)
 {
 	struct node_conf *c = r->out;
@@ -203,11 +233,13 @@ static void section_begin(struct conf_reader *r, char *text)
 		section_peer(r, name);
 	else if (strcmp(kind, "service") == 0)
 		section_service(r, name);
+	else if (strcmp(kind, "cluster") == 0)
+		section_cluster(r, name);
 	else if (strcmp(kind, "limits") == 0)
 		section_limits(r, name);
 	else
 		conf_error(r, r->line, "unknown section [%s]; there are node, port, peer NAME, service"
-			   " NAME, lookup, limits and limits USER", kind);
+			   " NAME, cluster NAME, lookup, limits and limits USER", kind);
 }
 
 /* ---------------------------------------------------------------- lines */
@@ -219,7 +251,7 @@ static bool line_look(struct conf_reader *r, const char *line, size_t len)
 	char copy[CONF_LINE_MAX + 1], *start, *close;
 
 	if (len > CONF_LINE_MAX) {
-		conf_error(r, r->line, "longer than %d bytes; args and port may go on in a further line"
+		conf_error(r, r->line, "longer than %d bytes; args, port, members and splits may go on in a further line"
 			   " that begins with a blank", CONF_LINE_MAX);
 		return false;
 	}
@@ -354,6 +386,7 @@ static void check_whole(struct conf_reader *r)
 	}
 	check_trust(r, r->address_line, c->address);
 	check_peers(r);
+	conf_clusters_check(r);
 	for (unsigned i = 0; i < c->nservices; i++) {
 		const struct conf_service *s = &c->services[i];
 

@@ -2,8 +2,8 @@
 /*
  * conf.h - a node's configuration file.
  *
- * One file describes one node: who it is, its port, its peers, its services, who may look up what, and
- * limits by user. The supervisor and the dataplane read the same file with the same reader. Reading
+ * One file describes one node: who it is, its port, its peers, its services, the clusters that these are members
+ * of, who may look up what, and limits by user. The supervisor and the dataplane read the same file with the same reader. Reading
  * finds every error, not only the first; each is a line "FILE:LINE: what is wrong; how to mend it".
  * Nothing is half accepted: with any error the result must not be used.
  *
@@ -32,6 +32,8 @@ enum {
 	CONF_SERVICES_MAX = 32,
 	CONF_RULES_MAX = 64,
 	CONF_LIMITS_MAX = 32,
+	CONF_CLUSTERS_MAX = 8,
+	CONF_MEMBERS_MAX = 2047, /* bytes of a cluster's members, and of its splits */
 	CONF_NODE_MAX = 254,
 	CONF_CORES_MAX = 1024,
 	CONF_NO_CORE = -1,
@@ -61,6 +63,15 @@ struct conf_service {
 	uint8_t restart; /* enum conf_restart */
 	uint32_t backoff_ms, backoff_max_ms, backoff_reset_ms;
 	unsigned line; /* of the section */
+};
+
+/* An index over several shards, of which this node hosts some: proto/index_directory.h. */
+struct conf_cluster {
+	char name[CONF_NAME_MAX + 1];
+	uint32_t version;
+	char members[CONF_MEMBERS_MAX + 1]; /* NODE/SERVICE, separated by blanks */
+	char splits[CONF_MEMBERS_MAX + 1];  /* keys, likewise; empty: a hash table */
+	unsigned line;
 };
 
 /* One `allow` line: this user may look up services whose name matches. */
@@ -110,6 +121,8 @@ struct node_conf {
 	unsigned npeers;
 	struct conf_service services[CONF_SERVICES_MAX];
 	unsigned nservices;
+	struct conf_cluster clusters[CONF_CLUSTERS_MAX];
+	unsigned nclusters;
 	struct conf_rule rules[CONF_RULES_MAX];
 	unsigned nrules;
 	bool lookup_open; /* no [lookup] section: every user may look up every service */
@@ -155,6 +168,12 @@ const struct conf_limits *conf_limits_of(const struct node_conf *conf, uint32_t 
  * limits but those of a section that names their user: 0 is no limit. Others have the defaults, too; a region_mib
  * of 0 is the caller's to fill in. */
 struct conf_limits conf_limits_for(const struct node_conf *conf, uint32_t uid, bool trusted);
+
+/* The directory's text of a cluster, as index-shard wants it, in @size bytes; false: it does not fit. */
+bool conf_cluster_directory(const struct conf_cluster *cluster, char *out, size_t size);
+
+/* The cluster that a service of this node is a member of, and which one; NULL: of none. */
+const struct conf_cluster *conf_cluster_of(const struct node_conf *conf, const char *service, unsigned *member);
 
 /* Every section and key with its meaning, unit, range and default, as text. */
 void conf_reference(FILE *out);

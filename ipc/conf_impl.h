@@ -15,6 +15,7 @@ enum conf_section {
 	SECTION_PORT,
 	SECTION_PEER,
 	SECTION_SERVICE,
+	SECTION_CLUSTER,
 	SECTION_LOOKUP,
 	SECTION_LIMITS,
 };
@@ -44,6 +45,9 @@ __attribute__((format(printf, 3, 4))) void conf_error(struct conf_reader *r, uns
 void conf_key_set(struct conf_reader *r, const char *key, const char *value);
 /* Keys that the current section must have and has not. */
 void conf_keys_missing(struct conf_reader *r, unsigned line, const char *what);
+
+/* Do the clusters of a whole configuration make sense? */
+void conf_clusters_check(struct conf_reader *r);
 
 /* A user by name or number. 0 or -ENOENT. */
 int conf_user_find(const char *text, struct conf_user *out);

@@ -98,6 +98,13 @@ static const struct key keys[] = {
 	{SECTION_SERVICE, "backoff_reset_ms", VALUE_NUMBER, AT(conf_service, backoff_reset_ms), 1,
 	 3600000, false, "10000", "alive for so long, it is restarted at once again"},
 
+	{SECTION_CLUSTER, "version", VALUE_NUMBER, AT(conf_cluster, version), 1, UINT32_MAX, false, "1",
+	 "of its directory: shards and clients that know of another one do not mix"},
+	{SECTION_CLUSTER, "members", VALUE_MORE, AT(conf_cluster, members), 0, 0, true, NULL,
+	 "its shards, NODE/SERVICE, separated by blanks, the same on all their nodes"},
+	{SECTION_CLUSTER, "splits", VALUE_MORE, AT(conf_cluster, splits), 0, 0, false, "none: hash tables",
+	 "trees: the first key of each member but the first, in order, separated by blanks; \\xNN for odd bytes"},
+
 	{SECTION_LOOKUP, "allow", VALUE_ALLOW, 0, 0, 0, 0, false, "everybody, without this section",
 	 "USER:SERVICE, either of them * for all; SERVICE may end in *; may be repeated"},
 
@@ -447,6 +454,7 @@ void conf_reference(FILE *out)
 		{SECTION_PORT, "[port]"},
 		{SECTION_PEER, "[peer NAME]     for each node that this one talks to"},
 		{SECTION_SERVICE, "[service NAME]  for each service"},
+		{SECTION_CLUSTER, "[cluster NAME]  an index over several shards, of which this node hosts some"},
 		{SECTION_LOOKUP, "[lookup]"},
 		{SECTION_LIMITS, "[limits USER]   for one user; [limits]: for each user without its own. The\n"
 				 "                node's owner and its services have only limits that name their user"},

@@ -14,6 +14,7 @@
 #include "ipc/keeper.h"
 #include "ipc/sandbox.h"
 #include "ipc/sock.h"
+#include "proto/index_directory.h"
 #include "tools/svcctl/node.h"
 #include "tools/svcctl/rundir.h"
 
@@ -46,6 +47,8 @@ static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
 			      .run_dir = n->conf->run_dir,
 			      .lifeline = n->lifeline[0],
 			      .fds = {fd3, fd4, fd5, -1}};
+	char directory[INDEX_DIRECTORY_MAX + 1];
+	const struct conf_cluster *cluster;
 	int rc;
 
 	switch (p->kind) {
@@ -63,6 +66,9 @@ static int start(struct node *n, unsigned i, int fd3, int fd4, int fd5)
 	case PROC_SERVICE:
 		s.core = p->conf->core;
 		s.args = p->conf->args;
+		cluster = conf_cluster_of(n->conf, p->name, &s.member);
+		if (cluster && conf_cluster_directory(cluster, directory, sizeof(directory)))
+			s.directory = directory;
 		s.user = p->conf->user.set ? p->conf->user : nobody();
 		rc = rundir_state(n->conf->run_dir, p->name, &s.user);
 		if (rc)

@@ -259,7 +259,7 @@ static void child_env(const struct proc_spec *s)
 static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t supervisor, int flags,
 				bool root)
 {
-	char args[CONF_ARGS_MAX + 1], *argv[ARGS_MAX + 3], *save = NULL, go;
+	char args[CONF_ARGS_MAX + 1], *argv[ARGS_MAX + 7], member[16], *save = NULL, go;
 	sigset_t none;
 	int n = 0;
 
@@ -295,6 +295,13 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 	for (char *a = strtok_r(args, " \t", &save); a && n < ARGS_MAX + 2;
 	     a = strtok_r(NULL, " \t", &save))
 		argv[n++] = a;
+	if (s->directory) {
+		snprintf(member, sizeof(member), "%u", s->member);
+		argv[n++] = (char *)(uintptr_t) "--directory";
+		argv[n++] = (char *)(uintptr_t)s->directory;
+		argv[n++] = (char *)(uintptr_t) "--member";
+		argv[n++] = member;
+	}
 	argv[n] = NULL;
 	if (recv(FD_REPORT, &go, 1, 0) != 1 ||
 	    (getppid() != supervisor && !(flags & CLONE_NEWPID)))

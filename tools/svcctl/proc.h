@@ -40,6 +40,8 @@ struct proc_spec {
 	enum proc_kind kind;
 	const char *exec; /* absolute path */
 	const char *args; /* separated by blanks, or NULL */
+	const char *directory; /* of the cluster that it is a member of; NULL: of none */
+	unsigned member;       /* which of its members */
 	const char *arg1; /* one argument as it is, before args, or NULL */
 	int core;
 	struct conf_user user;
