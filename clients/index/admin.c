@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/index/connect_impl.h"
+#include "clients/index/cluster.h"
 #include "proto/index_layout.h"
 
 int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress progress, void *arg,
 		     struct atoll_index_report *report)
 {
 	memset(report, 0, sizeof(*report));
+	if (ix->cluster)
+		return cluster_dump(ix, entry, progress, arg, report);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	return core_dump(ix->core, entry, progress, arg, report);
@@ -18,12 +20,23 @@ int atoll_index_dump(struct atoll_index *ix, atoll_entry entry, atoll_progress p
 
 enum atoll_index_type atoll_index_type(const struct atoll_index *ix)
 {
+	if (ix->cluster) {
+		unsigned n;
+		struct atoll_index *const *member = cluster_members(ix, &n);
+
+		for (unsigned i = 0; i < n; i++)
+			if (member[i]->core)
+				return atoll_index_type(member[i]);
+		return atoll_index_type(member[0]);
+	}
 	return !ix->core ? ix->options.type : index_hash(ix) ? ATOLL_INDEX_HASH : ATOLL_INDEX_TREE;
 }
 
 int atoll_index_scan_submit(struct atoll_index *ix, const void *from, size_t flen, bool reverse,
 			    uint64_t limit, atoll_entry entry, atoll_scan_done done, void *arg)
 {
+	if (ix->cluster)
+		return cluster_scan_submit(ix, from, flen, reverse, limit, entry, done, arg);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	return index_hash(ix) ? -EOPNOTSUPP
@@ -35,6 +48,8 @@ int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg
 {
 	memset(out, 0, sizeof(*out));
 	memset(report, 0, sizeof(*report));
+	if (ix->cluster)
+		return cluster_check(ix, progress, arg, report, out);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	return core_check(ix->core, progress, arg, report, out);
@@ -43,6 +58,8 @@ int atoll_index_check(struct atoll_index *ix, atoll_progress progress, void *arg
 int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 {
 	memset(out, 0, sizeof(*out));
+	if (ix->cluster)
+		return cluster_repair(ix, out);
 	return atoll_index_lost(ix) ? -ENOTCONN : core_repair(ix->core, out);
 }
 
@@ -70,6 +87,8 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 	int rc = 0;
 
 	memset(out, 0, sizeof(*out));
+	if (ix->cluster)
+		return cluster_recycle(ix, out);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	if (!index_hash(ix))
@@ -100,11 +119,15 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 
 int atoll_index_deaths(struct atoll_index *ix, uint64_t *out)
 {
+	if (ix->cluster)
+		return cluster_deaths(ix, out);
 	return atoll_index_lost(ix) ? -ENOTCONN : core_deaths(ix->core, out);
 }
 
 int atoll_index_repairs(struct atoll_index *ix, uint64_t *out)
 {
+	if (ix->cluster)
+		return cluster_repairs(ix, out);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	return index_hash(ix) ? race_repairs(ix->core, out) : -EOPNOTSUPP;
@@ -112,6 +135,10 @@ int atoll_index_repairs(struct atoll_index *ix, uint64_t *out)
 
 void atoll_index_stats(const struct atoll_index *ix, struct atoll_index_stats *out)
 {
+	if (ix->cluster) {
+		cluster_stats(ix, out);
+		return;
+	}
 	*out = ix->before;
 	if (ix->core)
 		index_stats_add(out, core_stats(ix->core));
@@ -123,6 +150,8 @@ int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	if (ix->cluster)
+		return cluster_shard_stat(ix, out);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	if (core_pending(ix->core))

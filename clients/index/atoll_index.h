@@ -122,12 +122,16 @@ struct atoll_index_options {
 	unsigned type;       /* enum atoll_index_type that it must be; any */
 	unsigned lease_ms;   /* time between heartbeats is a quarter of it; 50 */
 	bool ft_off;         /* the control of measurements: what a death leaves is not repaired */
+	bool shard_only;     /* of a cluster open this one shard: for looking at it and repairing it, as its
+			      * keys are not told from others' */
 	unsigned answer_ms;  /* wait for answers of the shard and the dataplane; 5,000 */
 };
 
 /**
  * atoll_index_open - become a client of an index.
- * @target: "NODE/SERVICE", or "SERVICE" on this node.
+ * @target: "NODE/SERVICE", or "SERVICE" on this node. If that shard is a member of a cluster, the context is one
+ *   for all of it: keys go to the shards that hold them. Members that cannot be reached are left out until
+ *   atoll_index_reconnect; one that knows of another directory than others is an error (-EPROTO).
  * @why: if not NULL, set to a sentence that says what is wrong when it fails; static storage of the
  *   calling thread.
  * Return: 0 or a negative errno.
@@ -163,8 +167,25 @@ int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed)
 /* Ticket of the operation that ended in doubt last, or 0. */
 uint64_t atoll_index_ticket(const struct atoll_index *ix);
 
-/* Is the connection lost, so that only reconnecting helps? */
+/* Is the connection lost, so that only reconnecting helps? Of a cluster: that of any member. Operations on the keys
+ * of the others go on; those on its keys end with -ENOTCONN or ATOLL_NOT_SENT, and reconnecting is for it alone. */
 bool atoll_index_lost(const struct atoll_index *ix);
+
+/* How many shards the index is spread over; 1 that is no cluster. */
+unsigned atoll_index_members(const struct atoll_index *ix);
+
+/* The context of one of them, for the calls that look at a shard (lost, check, stats, identity); an index that is no
+ * cluster is its own only member. NULL: there is no such member. It is not to be closed. */
+struct atoll_index *atoll_index_member(struct atoll_index *ix, unsigned member);
+
+/* The member that holds a key, or would. */
+unsigned atoll_index_member_of(const struct atoll_index *ix, const void *key, size_t klen);
+
+/* The shard's name, as it was opened or stands in the directory. */
+const char *atoll_index_name(const struct atoll_index *ix);
+
+/* Why a member is lost, "" if it is not. Valid until the next call that connects. */
+const char *atoll_index_why(const struct atoll_index *ix);
 
 /**
  * atoll_index_submit - start an operation. Key and value are copied.
@@ -361,7 +382,7 @@ struct atoll_index_shard {
 /* Asks the shard, and waits. 0 or negative errno. No operation may be in flight (-EBUSY). */
 int atoll_index_shard_stat(struct atoll_index *ix, struct atoll_index_shard *out);
 
-/* Who this client is at the shard (number and epoch there). */
+/* Who this client is at the shard (number and epoch there); at a member of a cluster, ask that. */
 void atoll_index_identity(const struct atoll_index *ix, unsigned *cid, unsigned *epoch);
 
 #endif

@@ -39,6 +39,7 @@ static const char usage[] =
 	"  --from KEY         scan: begin at this key (at the end)\n"
 	"  --limit N          scan: at most so many entries (all)\n"
 	"  --reverse          scan: downwards\n"
+	"  --shard            only the shard that is named, not its cluster: for stat, fsck and dump\n"
 	"  --name NAME        of this client, for people to read (atoll-index)\n"
 	"  --patience-ms N    how long to try to connect again after a loss (30000)\n"
 	"  --check            load: verify afterwards; dump: print only what was found\n"
@@ -48,10 +49,32 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 done, 1 not found (exists, differs, damaged), 2 failed.\n";
 
-static int complain(const struct cli *c, const char *what, enum atoll_result r)
+unsigned cli_lost(struct cli *c)
 {
-	(void)c;
-	fprintf(stderr, "atoll-index: %s: %s\n", what, atoll_result_text(r));
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < atoll_index_members(c->ix) && atoll_index_members(c->ix) > 1; i++) {
+		struct atoll_index *m = atoll_index_member(c->ix, i);
+
+		if (!atoll_index_lost(m))
+			continue;
+		fprintf(stderr, "atoll-index: the member %s is not reached: %s\n", atoll_index_name(m),
+			atoll_index_why(m));
+		n++;
+	}
+	return n;
+}
+
+/* @what: the key. */
+static int complain(struct cli *c, const char *what, enum atoll_result r)
+{
+	struct atoll_index *m = atoll_index_member(c->ix, atoll_index_member_of(c->ix, what, strlen(what)));
+
+	if (atoll_index_members(c->ix) > 1 && atoll_result_class(r) != ATOLL_EXECUTED)
+		fprintf(stderr, "atoll-index: %s, a key of the member %s: %s%s%s\n", what, atoll_index_name(m),
+			atoll_result_text(r), atoll_index_lost(m) ? "; " : "", atoll_index_why(m));
+	else
+		fprintf(stderr, "atoll-index: %s: %s\n", what, atoll_result_text(r));
 	return r == ATOLL_NOT_FOUND || r == ATOLL_EXISTS ? 1 : 2;
 }
 
@@ -181,7 +204,8 @@ static int do_dump(struct cli *c)
 		return 1;
 	}
 	if (rc) {
-		fprintf(stderr, "atoll-index: dump: %s\n", strerror(-rc));
+		if (!cli_lost(c))
+			fprintf(stderr, "atoll-index: dump: %s\n", strerror(-rc));
 		return 2;
 	}
 	out = c->check ? stdout : stderr;
@@ -215,24 +239,44 @@ static int do_scan(struct cli *c)
 			c->target);
 	else if (rc == -EBADMSG)
 		fprintf(stderr, "atoll-index: scan: a node or block of the tree is damaged\n");
-	else if (rc)
+	else if (rc && !cli_lost(c))
 		fprintf(stderr, "atoll-index: scan: %s\n", strerror(-rc));
 	return rc == -EBADMSG ? 1 : rc ? 2 : 0;
 }
 
-static int do_stat(struct cli *c)
+static int shard_print(const char *name, struct atoll_index *ix)
 {
 	struct atoll_index_shard s;
-	int rc = atoll_index_shard_stat(c->ix, &s);
+	int rc = atoll_index_shard_stat(ix, &s);
 
 	if (rc) {
-		fprintf(stderr, "atoll-index: %s does not answer: %s\n", c->target, strerror(-rc));
+		fprintf(stderr, "atoll-index: %s does not answer: %s\n", name, strerror(-rc));
 		return 2;
 	}
 	printf("clients alive %" PRIu64 ", dead %" PRIu64 "\n", s.clients, s.dead);
 	printf("heap: %.1f of %.1f MiB handed out\n", (double)s.heap_used / (1 << 20),
 	       (double)s.heap_size / (1 << 20));
 	return 0;
+}
+
+static int do_stat(struct cli *c)
+{
+	unsigned n = atoll_index_members(c->ix);
+	int rc;
+
+	if (n == 1)
+		return shard_print(c->target, c->ix);
+	rc = cli_lost(c) ? 2 : 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct atoll_index *m = atoll_index_member(c->ix, i);
+
+		if (atoll_index_lost(m))
+			continue;
+		printf("member %u of %u, %s: ", i, n, atoll_index_name(m));
+		if (shard_print(atoll_index_name(m), m))
+			rc = 2;
+	}
+	return rc;
 }
 
 /* ------------------------------------------------------------------ command line */
@@ -291,7 +335,7 @@ static int options_read(struct cli *c, int argc, char **argv)
 		{"lanes", 1, NULL, 'l'},  {"name", 1, NULL, 'n'},   {"patience-ms", 1, NULL, 'p'},
 		{"type", 1, NULL, 'T'},   {"from", 1, NULL, 'f'},   {"limit", 1, NULL, 'm'},
 		{"reverse", 0, NULL, 'r'},
-		{"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'}, {"repair", 0, NULL, 'R'},  {"help", 0, NULL, 'h'},
+		{"shard", 0, NULL, 'S'},  {"check", 0, NULL, 'c'},  {"quiet", 0, NULL, 'q'}, {"repair", 0, NULL, 'R'},  {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int o, rc = 0;
@@ -349,6 +393,9 @@ static int options_read(struct cli *c, int argc, char **argv)
 		case 'r':
 			c->reverse = true;
 			break;
+		case 'S':
+			c->options.shard_only = true;
+			break;
 		case 'R':
 			c->repair = true;
 			break;
@@ -392,6 +439,11 @@ int main(int argc, char **argv)
 	if (commands[i].args && strcmp(argv[0], "load") && strcmp(argv[0], "verify") &&
 	    (strlen(argv[1]) == 0 || strlen(argv[1]) > ATOLL_INDEX_KEY_MAX)) {
 		fprintf(stderr, "atoll-index: a key has 1 to %d bytes\n", ATOLL_INDEX_KEY_MAX);
+		return 2;
+	}
+	if (c.options.shard_only && strcmp(argv[0], "stat") && strcmp(argv[0], "fsck") && strcmp(argv[0], "dump")) {
+		fprintf(stderr, "atoll-index: %s would not know which keys are the shard's: leave --shard away\n",
+			argv[0]);
 		return 2;
 	}
 	if (atoll_index_open(&c.ix, c.target, &c.options, &why)) {

@@ -29,6 +29,9 @@ int cli_verify(struct cli *c, const char *path);
 /* Looks at everything, after a repair with --repair. The same. */
 int cli_fsck(struct cli *c);
 
+/* Says on stderr which members of a cluster are not reached, and why. Returns how many. */
+unsigned cli_lost(struct cli *c);
+
 /* A bar on stderr, where that is a terminal. @from: clock at the beginning. */
 void cli_progress(const struct cli *c, const char *what, uint64_t done, uint64_t all,
 		  uint64_t from_ns);

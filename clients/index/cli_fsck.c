@@ -18,9 +18,10 @@ static void fsck_progress(void *arg, uint64_t done, uint64_t all)
 	cli_progress(p->c, "fsck", done, all, p->from_ns);
 }
 
-static int complain(const char *what, int rc)
+static int complain(struct cli *c, const char *what, int rc)
 {
-	fprintf(stderr, "atoll-index: %s: %s\n", what, strerror(-rc));
+	if (!cli_lost(c))
+		fprintf(stderr, "atoll-index: %s: %s\n", what, strerror(-rc));
 	return 2;
 }
 
@@ -35,7 +36,7 @@ static int repair(struct cli *c)
 	int rc = atoll_index_repair(c->ix, &r);
 
 	if (rc)
-		return complain("repair", rc);
+		return complain(c, "repair", rc);
 	printf("repair: %" PRIu64 " clients are dead; %" PRIu64
 	       " of their inserts taken back, %" PRIu64 " of their splits finished, %" PRIu64
 	       " locks freed, %" PRIu64 " traces of deletes removed\n",
@@ -68,13 +69,19 @@ int cli_fsck(struct cli *c)
 		return rc;
 	rc = atoll_index_check(c->ix, fsck_progress, &p, &r, &a);
 	if (rc)
-		return complain("fsck", rc);
+		return complain(c, "fsck", rc);
 	if (atoll_index_type(c->ix) == ATOLL_INDEX_TREE)
 		printf("tree: %" PRIu64 " entries in %" PRIu64 " nodes, %" PRIu64 " damaged\n",
 		       r.entries, r.subtables, r.torn);
 	else
 		table_print(&r);
-	if (r.first_bad)
+	if (atoll_index_members(c->ix) > 1) {
+		printf("cluster: %u members\n", atoll_index_members(c->ix));
+		if (r.misplaced)
+			printf("cluster: %" PRIu64 " entries are where their keys are not looked for\n", r.misplaced);
+		if (r.first_bad)
+			puts("cluster: fsck --shard says of each member what is damaged where");
+	} else if (r.first_bad)
 		printf("the first that is damaged is at offset 0x%" PRIx64 " of the table region\n",
 		       r.first_bad);
 	printf("heap: %.2f of %.2f MiB allocated = %.2f logs + %.2f reachable + %.2f free or in "

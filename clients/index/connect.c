@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clients/index/connect_impl.h"
+#include "clients/index/cluster.h"
 #include "ipc/idle.h"
 #include "proto/index_layout.h"
 
@@ -23,14 +23,12 @@ enum {
 	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
 	RECLAIM_US = 10000, /* a replaced value rests 16 times as long */
 	DOUBTS = 256, /* operations in doubt that are remembered */
+	TICKET_MEMBER = 56, /* bit of a ticket from which on the member of a cluster stands in it */
 };
 
 static __thread char why_text[WHY_MAX];
 
-static int fail(const char **why, int rc, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int fail(const char **why, int rc, const char *format, ...)
+int index_fail(const char **why, int rc, const char *format, ...)
 {
 	va_list args;
 
@@ -175,7 +173,7 @@ static void doubts_keep(struct atoll_index *ix)
 }
 
 /* Ends what is outstanding, and the connection. */
-static void disconnect(struct atoll_index *ix)
+void index_disconnect(struct atoll_index *ix)
 {
 	struct core *core = ix->core;
 
@@ -208,7 +206,7 @@ static int attach(struct atoll_index *ix, const char **why)
 
 	if (rc) {
 		ix->ep = NULL;
-		return fail(why, rc, "%s", err[0] ? err : strerror(-rc));
+		return index_fail(why, rc, "%s", err[0] ? err : strerror(-rc));
 	}
 	atoll_set_handlers(ix->ep, &handlers, ix);
 	return 0;
@@ -220,19 +218,19 @@ static int find(struct atoll_index *ix, const char **why)
 	int rc = atoll_lookup(ix->ep, ix->target, &ix->shard, &ix->node, ms);
 
 	if (rc == -ENOENT)
-		return fail(why, rc, "there is no service \"%s\"; svcctl status tells what runs",
+		return index_fail(why, rc, "there is no service \"%s\"; svcctl status tells what runs",
 			    ix->target);
 	if (rc == -EACCES)
-		return fail(why, rc, "the configuration does not allow this user to use \"%s\"",
+		return index_fail(why, rc, "the configuration does not allow this user to use \"%s\"",
 			    ix->target);
 	if (rc == -EHOSTUNREACH)
-		return fail(why, rc, "the node of \"%s\" does not answer", ix->target);
+		return index_fail(why, rc, "the node of \"%s\" does not answer", ix->target);
 	if (rc)
-		return fail(why, rc, "cannot look up \"%s\": %s", ix->target, strerror(-rc));
+		return index_fail(why, rc, "cannot look up \"%s\": %s", ix->target, strerror(-rc));
 	for (unsigned i = 0; i < ix->options.lanes; i++) {
 		rc = atoll_lane_open(ix->ep, ix->node, ix->options.depth, &ix->lanes[i], ms);
 		if (rc)
-			return fail(why, rc == -ESTALE ? -EAGAIN : rc,
+			return index_fail(why, rc == -ESTALE ? -EAGAIN : rc,
 				    "cannot open a lane to node %u: %s", ix->node, strerror(-rc));
 	}
 	return 0;
@@ -241,6 +239,37 @@ static int find(struct atoll_index *ix, const char **why)
 static const char *type_name(uint64_t type)
 {
 	return type == INDEX_TYPE_HASH ? "hash table" : type == INDEX_TYPE_TREE ? "tree" : NULL;
+}
+
+/* Is it of the cluster that it should be of, and there where it should be? */
+static int membership(struct atoll_index *ix, const struct proto_msg *r, const char **why)
+{
+	struct membership now = {0};
+
+	if (r->nargs > REPLY_INDEX_OPEN_MEMBER)
+		now = (struct membership){
+			.directory = r->arg[REPLY_INDEX_OPEN_DIRECTORY],
+			.version = (uint32_t)r->arg[REPLY_INDEX_OPEN_DIRECTORY_VERSION],
+			.member = (uint32_t)r->arg[REPLY_INDEX_OPEN_MEMBER],
+		};
+	if (!ix->in_cluster) {
+		ix->told = now;
+		return 0;
+	}
+	if (!now.directory)
+		return index_fail(why, -EPROTO, "\"%s\" is named in the directory of a cluster, but knows of none",
+				  ix->target);
+	if (now.version != ix->told.version)
+		return index_fail(why, -EPROTO, "\"%s\" has version %u of its cluster's directory, others have version %u",
+				  ix->target, now.version, ix->told.version);
+	if (now.directory != ix->told.directory)
+		return index_fail(why, -EPROTO,
+				  "\"%s\" has another directory of its cluster than others, under the same version %u",
+				  ix->target, now.version);
+	if (now.member != ix->told.member)
+		return index_fail(why, -EPROTO, "\"%s\" is member %u of its cluster by the directory, but says that it is %u",
+				  ix->target, ix->told.member, now.member);
+	return 0;
 }
 
 static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **why)
@@ -257,30 +286,33 @@ static int introduce(struct atoll_index *ix, struct proto_msg *r, const char **w
 	m.budget_us = ix->options.answer_ms * 1000;
 	rc = atoll_call(ix->ep, ix->shard, &m, NULL, r, NULL, (int)ix->options.answer_ms);
 	if (rc)
-		return fail(why, rc, "\"%s\" does not answer: %s", ix->target, strerror(-rc));
+		return index_fail(why, rc, "\"%s\" does not answer: %s", ix->target, strerror(-rc));
 	switch (r->status) {
 	case STATUS_OK:
 		break;
 	case STATUS_UNSUPPORTED:
-		return fail(why, -EPROTO, "\"%s\" is no index, or of another version", ix->target);
+		return index_fail(why, -EPROTO, "\"%s\" is no index, or of another version", ix->target);
 	case STATUS_NOT_FOUND:
-		return fail(why, -ESTALE,
+		return index_fail(why, -ESTALE,
 			    "the index \"%s\" was lost with its node; what has its name now is new",
 			    ix->target);
 	case STATUS_LIMIT:
-		return fail(why, -ENOSPC, "\"%s\" has as many clients as it takes", ix->target);
+		return index_fail(why, -ENOSPC, "\"%s\" has as many clients as it takes", ix->target);
 	default:
-		return fail(why, atoll_status_errno(r->status), "\"%s\" refused: %s", ix->target,
+		return index_fail(why, atoll_status_errno(r->status), "\"%s\" refused: %s", ix->target,
 			    proto_status_text(r->status));
 	}
 	if (!type_name(r->arg[REPLY_INDEX_OPEN_TYPE]))
-		return fail(why, -EPROTO, "\"%s\" is an index of a type that this client does not know",
+		return index_fail(why, -EPROTO, "\"%s\" is an index of a type that this client does not know",
 			    ix->target);
 	if (ix->options.type && ix->options.type != r->arg[REPLY_INDEX_OPEN_TYPE])
-		return fail(why, -EMEDIUMTYPE, "\"%s\" is a %s, not a %s", ix->target,
+		return index_fail(why, -EMEDIUMTYPE, "\"%s\" is a %s, not a %s", ix->target,
 			    type_name(r->arg[REPLY_INDEX_OPEN_TYPE]), type_name(ix->options.type));
+	rc = membership(ix, r, why);
+	if (rc)
+		return rc;
 	if (!ix->grant[0].size || !ix->grant[1].size)
-		return fail(why, -EPROTO, "\"%s\" answered but gave no memory", ix->target);
+		return index_fail(why, -EPROTO, "\"%s\" answered but gave no memory", ix->target);
 	return 0;
 }
 
@@ -313,7 +345,7 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 		.suspect_us = o->suspect_us,
 		.busy_us = o->busy_ms * 1000,
 		.seed = ix->secret,
-		.tickets = ix->opened << 16,
+		.tickets = (uint64_t)ix->told.member << TICKET_MEMBER | ix->opened << 16,
 		.owner = ix,
 		.now_ns = owner_now,
 		.want_chunk = owner_want_chunk,
@@ -327,9 +359,9 @@ static int engine_start(struct atoll_index *ix, const struct proto_msg *r, const
 	    (tree || r->arg[REPLY_INDEX_OPEN_GROUPS] <= INDEX_GROUPS_MAX))
 		rc = core_open(&ix->core, tree ? &tree_engine : &race_engine, &c);
 	if (rc == -ENOMEM)
-		return fail(why, rc, "no memory");
+		return index_fail(why, rc, "no memory");
 	if (rc)
-		return fail(why, -EPROTO, "what \"%s\" says of its memory makes no sense",
+		return index_fail(why, -EPROTO, "what \"%s\" says of its memory makes no sense",
 			    ix->target);
 	return 0;
 }
@@ -342,7 +374,7 @@ static uint64_t local_size(unsigned ops)
 	return a > b ? a : b;
 }
 
-static int connect_shard(struct atoll_index *ix, const char **why)
+int index_connect(struct atoll_index *ix, const char **why)
 {
 	struct proto_msg r;
 	char err[256] = "";
@@ -354,7 +386,7 @@ static int connect_shard(struct atoll_index *ix, const char **why)
 		rc = atoll_region_alloc(ix->ep, local_size(ix->options.in_flight), 0,
 					&ix->local, err, sizeof(err));
 		if (rc)
-			fail(why, rc, "no memory for buffers: %s", err);
+			index_fail(why, rc, "no memory for buffers: %s", err);
 	}
 	if (!rc)
 		rc = introduce(ix, &r, why);
@@ -365,7 +397,7 @@ static int connect_shard(struct atoll_index *ix, const char **why)
 		rc = engine_start(ix, &r, why);
 	}
 	if (rc) {
-		disconnect(ix);
+		index_disconnect(ix);
 		return rc;
 	}
 	ix->lost = false;
@@ -390,12 +422,12 @@ static int options_take(struct atoll_index *ix, const char *target,
 	if (o->in_flight > ATOLL_INDEX_IN_FLIGHT_MAX || o->lanes > CORE_LANES_MAX ||
 	    o->depth > 128 || (o->type && !type_name(o->type)) || (o->cache & (o->cache - 1)) || o->cache > 1u << 24 ||
 	    o->lease_ms > 60000 || o->busy_ms > 3600000 || o->answer_ms > 3600000)
-		return fail(why, -EINVAL, "an option of the index client is out of its range");
+		return index_fail(why, -EINVAL, "an option of the index client is out of its range");
 	if (!target || !target[0] || strlen(target) >= sizeof(ix->target))
-		return fail(why, -EINVAL, "the index is named NODE/SERVICE, or SERVICE");
+		return index_fail(why, -EINVAL, "the index is named NODE/SERVICE, or SERVICE");
 	if (strlen(o->socket ? o->socket : "") >= sizeof(ix->socket) ||
 	    strlen(o->name ? o->name : "") >= sizeof(ix->name))
-		return fail(why, -EINVAL, "the socket's path or the client's name is too long");
+		return index_fail(why, -EINVAL, "the socket's path or the client's name is too long");
 	strcpy(ix->target, target);
 	strcpy(ix->socket, o->socket ? o->socket : "");
 	strcpy(ix->name, o->name ? o->name : "index-client");
@@ -403,17 +435,15 @@ static int options_take(struct atoll_index *ix, const char *target,
 	return 0;
 }
 
-int atoll_index_open(struct atoll_index **out, const char *target,
-		     const struct atoll_index_options *options, const char **why)
+int index_new(struct atoll_index **out, const char *target, const struct atoll_index_options *options,
+	      const char **why)
 {
 	struct atoll_index *ix = calloc(1, sizeof(*ix));
 	int rc;
 
 	if (!ix)
-		return fail(why, -ENOMEM, "no memory");
+		return index_fail(why, -ENOMEM, "no memory");
 	rc = options_take(ix, target, options, why);
-	if (!rc)
-		rc = connect_shard(ix, why);
 	if (rc) {
 		free(ix);
 		return rc;
@@ -422,22 +452,38 @@ int atoll_index_open(struct atoll_index **out, const char *target,
 	return 0;
 }
 
+int atoll_index_open(struct atoll_index **out, const char *target,
+		     const struct atoll_index_options *options, const char **why)
+{
+	struct atoll_index *ix;
+	int rc = index_new(&ix, target, options, why);
+
+	if (rc)
+		return rc;
+	rc = index_connect(ix, why);
+	if (rc) {
+		free(ix);
+		return rc;
+	}
+	if (ix->told.directory && !ix->options.shard_only)
+		return cluster_open(out, ix, why);
+	*out = ix;
+	return 0;
+}
+
 void atoll_index_close(struct atoll_index *ix)
 {
-	if (ix) {
-		disconnect(ix);
+	if (ix && ix->cluster) {
+		cluster_close(ix);
+	} else if (ix) {
+		index_disconnect(ix);
 		free(ix->doubt);
 		free(ix);
 	}
 }
 
-int atoll_index_reconnect(struct atoll_index *ix, const char **why)
+int index_try_again(int rc)
 {
-	int rc;
-
-	disconnect(ix);
-	ix->lost = true;
-	rc = connect_shard(ix, why);
 	switch (rc) {
 	case -ECONNREFUSED: /* no dataplane yet */
 	case -ENOENT:       /* none, or no service yet */
@@ -457,9 +503,23 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why)
 	}
 }
 
+int atoll_index_reconnect(struct atoll_index *ix, const char **why)
+{
+	if (ix->cluster)
+		return cluster_reconnect(ix, why);
+	index_disconnect(ix);
+	ix->lost = true;
+	return index_try_again(index_connect(ix, why));
+}
+
 int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed)
 {
 	*executed = false;
+	if (ix->cluster) {
+		struct atoll_index *m = atoll_index_member(ix, (unsigned)(ticket >> TICKET_MEMBER));
+
+		return m ? atoll_index_resolve(m, ticket, executed) : -ENOENT;
+	}
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
 	if (!index_hash(ix))
@@ -475,6 +535,8 @@ uint64_t atoll_index_ticket(const struct atoll_index *ix)
 	const struct race_doubt *d;
 	unsigned n = index_hash(ix) ? race_doubts(ix->core, &d) : 0;
 
+	if (ix->cluster)
+		return atoll_index_ticket(cluster_last(ix));
 	if (n)
 		return d[n - 1].ticket;
 	return ix->doubts ? ix->doubt[(ix->doubts - 1) % DOUBTS].ticket : 0;
@@ -482,6 +544,8 @@ uint64_t atoll_index_ticket(const struct atoll_index *ix)
 
 bool atoll_index_lost(const struct atoll_index *ix)
 {
+	if (ix->cluster)
+		return cluster_lost(ix);
 	return !ix->core || ix->lost || core_lost(ix->core);
 }
 
@@ -490,7 +554,9 @@ bool atoll_index_lost(const struct atoll_index *ix)
 int atoll_index_submit(struct atoll_index *ix, enum atoll_op op, const void *key, size_t klen,
 		       const void *value, size_t vlen, atoll_done done, void *arg)
 {
-	if (atoll_index_lost(ix))
+	if (ix->cluster)
+		ix = cluster_route(ix, key, klen);
+	if (!ix || atoll_index_lost(ix))
 		return -ENOTCONN;
 	return core_submit(ix->core, op, key, klen, value, vlen, done, arg);
 }
@@ -499,6 +565,8 @@ int atoll_index_poll(struct atoll_index *ix)
 {
 	int n;
 
+	if (ix->cluster)
+		return cluster_poll(ix);
 	if (!ix->core)
 		return -ENOTCONN;
 	if (ix->chunk_due)
@@ -512,13 +580,15 @@ int atoll_index_poll(struct atoll_index *ix)
 void atoll_index_idle(struct atoll_index *ix)
 {
 	/* Operations that wait for others look again by the clock. */
-	if (ix->ep)
+	if (ix->cluster)
+		cluster_idle(ix);
+	else if (ix->ep)
 		atoll_idle(ix->ep, core_pending(ix->core) ? 500000 : 1000000);
 }
 
 unsigned atoll_index_pending(const struct atoll_index *ix)
 {
-	return core_pending(ix->core);
+	return ix->cluster ? cluster_pending(ix) : core_pending(ix->core);
 }
 
 struct wait {
@@ -544,9 +614,15 @@ static void wait_done(void *arg, const struct atoll_outcome *o)
 static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const void *key, size_t klen,
 			     const void *value, size_t vlen, struct wait *w)
 {
+	struct atoll_index *shard = ix;
 	int rc;
 
-	while ((rc = atoll_index_submit(ix, op, key, klen, value, vlen, wait_done, w)) == -EAGAIN)
+	if (ix->cluster) {
+		shard = cluster_route(ix, key, klen);
+		if (!shard)
+			return ATOLL_NOT_SENT;
+	}
+	while ((rc = atoll_index_submit(shard, op, key, klen, value, vlen, wait_done, w)) == -EAGAIN)
 		if (atoll_index_poll(ix) == 0)
 			atoll_index_idle(ix);
 	if (rc)
@@ -559,7 +635,9 @@ static enum atoll_result run(struct atoll_index *ix, enum atoll_op op, const voi
 			break;
 	}
 	/* Whoever waits does not poll for long: a subtable is not left half split. */
-	while (w->done && core_restructuring(ix->core)) {
+	if (ix->cluster)
+		cluster_last_set(ix, shard);
+	while (w->done && core_restructuring(shard->core)) {
 		rc = atoll_index_poll(ix);
 		if (rc < 0)
 			break;

@@ -7,6 +7,14 @@
 #include "clients/index/tree.h"
 #include "ipc/endpoint.h"
 
+struct cluster;
+
+/* What a shard says of the cluster that it is a member of. */
+struct membership {
+	uint64_t directory; /* id; 0: it is alone */
+	uint32_t version, member;
+};
+
 struct grant {
 	struct atoll_handle handle;
 	uint64_t size;
@@ -14,6 +22,7 @@ struct grant {
 };
 
 struct atoll_index {
+	struct cluster *cluster; /* not NULL: it has no connection of its own, cluster.h */
 	struct atoll_endpoint *ep;
 	struct core *core; /* or NULL */
 	struct atoll_region local;
@@ -34,7 +43,9 @@ struct atoll_index {
 	struct race_recycle *recycle;    /* what is to be given back, when it is ripe */
 	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
 	uint64_t doubts;
-	char target[128], socket[108], name[64];
+	bool in_cluster;	 /* it is a member of one, and `told` is what its shard must say */
+	struct membership told;
+	char target[128], socket[108], name[64], why[256]; /* why: the last attempt to connect failed */
 	uint64_t opened; /* connections so far */
 };
 
@@ -42,6 +53,16 @@ static inline bool index_hash(const struct atoll_index *ix)
 {
 	return ix->core && core_engine(ix->core) == &race_engine;
 }
+
+/* connect.c, for clusters: an unconnected context; its connection; and what its end leaves. */
+int index_new(struct atoll_index **out, const char *target, const struct atoll_index_options *options,
+	      const char **why);
+int index_connect(struct atoll_index *ix, const char **why);
+void index_disconnect(struct atoll_index *ix);
+/* -EAGAIN for what may pass, of a connection's errors; or @rc. */
+int index_try_again(int rc);
+/* Says in *why what is wrong, if @why is not NULL. Returns @rc. */
+int index_fail(const char **why, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static inline void index_stats_add(struct atoll_index_stats *to, const struct atoll_index_stats *from)
 {

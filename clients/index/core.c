@@ -175,12 +175,12 @@ const struct core_engine *core_engine(const struct core *k)
 
 unsigned core_pending(const struct core *k)
 {
-	return k->active + (k->engine->more ? k->engine->more(k) : 0);
+	return k ? k->active + (k->engine->more ? k->engine->more(k) : 0) : 0;
 }
 
 bool core_restructuring(const struct core *k)
 {
-	return k->engine->restructuring && k->engine->restructuring(k);
+	return k && k->engine->restructuring && k->engine->restructuring(k);
 }
 
 bool core_lost(const struct core *k)

@@ -92,7 +92,7 @@ void core_chunk_used(struct core *k, uint64_t offset, uint64_t size, const uint6
 /* None will: operations that wait for one end with @result and @status. */
 void core_chunk_none(struct core *k, enum atoll_result result, unsigned status);
 
-/* Operations, and what else must be polled for. */
+/* Operations, and what else must be polled for; 0 of no core, NULL. */
 unsigned core_pending(const struct core *k);
 
 /* Is this client changing structure, on which others may wait? It counts as pending, too. */

@@ -44,7 +44,7 @@ struct worker {
 
 static void connect_to(struct worker *w)
 {
-	const struct atoll_index_options options = {.name = "repair-worker", .in_flight = 1};
+	const struct atoll_index_options options = {.name = "repair-worker", .in_flight = 1, .shard_only = true};
 	const char *why = "";
 	int rc = w->ix ? atoll_index_reconnect(w->ix, &why)
 		       : atoll_index_open(&w->ix, w->target, &options, &why);
