@@ -12,11 +12,12 @@
 static const char usage[] =
 	"usage: agpu run [--device NODE/SERVICE[,...]] [--socket PATH] PROGRAM [ARG...]\n"
 	"       agpu run --local [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
-	"       agpu trace [-o FILE] [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
+	"       agpu trace [-o FILE] [--range] [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
 	"       agpu smi [--device NODE/SERVICE[,...]] [--socket PATH] [--json]\n"
 	"run starts a CUDA program, unchanged, whose devices are those services ($ATOLL_GPU, or gpu-exec of this\n"
 	"node), or with --local in the program's own process; trace does that, too, and\n"
-	"writes each call to FILE (agpu.trace), for netreq. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
+	"writes each call to FILE (agpu.trace), for netreq; with --range only those between cudaProfilerStart and\n"
+	"cudaProfilerStop. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
 
 /* The directory of the libraries that stand in for CUDA's: beside this program in a build, else installed. */
 static int library_dir(char *out, size_t size)
@@ -93,7 +94,7 @@ static int run(char **argv, bool local)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"local", 0, NULL, 'l'}, {"help", 0, NULL, 'h'},
+		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"local", 0, NULL, 'l'}, {"range", 0, NULL, 'r'}, {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *command = argc > 1 ? argv[1] : "";
@@ -116,6 +117,9 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			local = true;
+			break;
+		case 'r':
+			setenv("ATOLL_GPU_TRACE_RANGE", "profiler", 1);
 			break;
 		case 'j':
 			json = true;

@@ -504,3 +504,17 @@ API(cuGetExportTable(const void **table, const void *id))
 		*table = NULL;
 	return GPUE_NOT_FOUND; /* what has no documentation is not offered */
 }
+
+/* ------------------------------------------------------------------ profilers */
+
+API(cuProfilerStart(void))
+{
+	gpu_record(true);
+	return 0;
+}
+
+API(cuProfilerStop(void))
+{
+	gpu_record(false);
+	return 0;
+}

@@ -450,11 +450,13 @@ EXPORT cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
 EXPORT cudaError_t cudaProfilerStart(void);
 EXPORT cudaError_t cudaProfilerStart(void)
 {
+	gpu_record(true);
 	return 0;
 }
 
 EXPORT cudaError_t cudaProfilerStop(void);
 EXPORT cudaError_t cudaProfilerStop(void)
 {
+	gpu_record(false);
 	return 0;
 }

@@ -161,4 +161,7 @@ const char *gpu_error_text(int code);
 /* Messages since the start that the process waited for, and calls: for tests of what costs a round trip. */
 void gpu_counts(struct gpu *g, uint64_t *round_trips, uint64_t *batches, uint64_t *calls);
 
+/* Where only a part of a program is recorded ($ATOLL_GPU_TRACE_RANGE): it begins, or has ended. */
+void gpu_record(bool on);
+
 #endif

@@ -292,6 +292,11 @@ void link_answered(const char *name)
 	(void)name;
 }
 
+void gpu_record(bool on)
+{
+	(void)on;
+}
+
 /* ------------------------------------------------------------------ leases */
 
 int link_lease(struct gpu *g, uint64_t bytes, uint64_t *more)

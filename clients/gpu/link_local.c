@@ -41,6 +41,7 @@ static struct local *local_of(const struct gpu *g)
 static struct trace_writer *recorder;
 static pid_t recording; /* the process that does: not its children */
 static uint64_t recorder_ns;
+static _Atomic uint64_t recorded_from_ns; /* when the part that is recorded began; 0: it is not now */
 static atomic_uint threads;
 static __thread unsigned thread; /* from 1 */
 static __thread uint64_t left_ns; /* when this thread's last call returned */
@@ -67,6 +68,14 @@ static void recorder_open(void)
 	}
 	recorder_ns = now_ns();
 	recording = getpid();
+	if (!getenv("ATOLL_GPU_TRACE_RANGE"))
+		recorded_from_ns = recorder_ns;
+}
+
+void gpu_record(bool on)
+{
+	if (getenv("ATOLL_GPU_TRACE_RANGE"))
+		recorded_from_ns = on ? now_ns() : 0;
 }
 
 __attribute__((destructor)) static void recorder_close(void)
@@ -90,10 +99,10 @@ static uint64_t called(void)
 static void record(const char *name, enum trace_class class, unsigned flags, uint64_t at, bool on_device,
 		   uint32_t stream, uint64_t out, uint64_t in)
 {
-	uint64_t now, took;
+	uint64_t now, took, from = recorded_from_ns;
 	int number;
 
-	if (!recorder || recording != getpid())
+	if (!recorder || recording != getpid() || !from || at < from)
 		return;
 	if (!thread)
 		thread = 1 + atomic_fetch_add(&threads, 1) % TRACE_THREADS_MAX;
@@ -109,7 +118,7 @@ static void record(const char *name, enum trace_class class, unsigned flags, uin
 					    .stream = stream % TRACE_STREAMS_MAX,
 					    .cpu_ns = on_device ? 0 : (uint32_t)(took < UINT32_MAX ? took : UINT32_MAX),
 					    .at_ns = at - recorder_ns,
-					    .gap_ns = at - (left_ns ? left_ns : recorder_ns),
+					    .gap_ns = at - (left_ns > from ? left_ns : from),
 					    .device_ns = on_device ? took : 0,
 					    .bytes_out = out,
 					    .bytes_in = in,

@@ -30,6 +30,8 @@ int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *str
 int cudaMalloc3D(struct pitched *p, struct extent e);
 int cudaMemset3D(struct pitched p, int value, struct extent e);
 int cudaDeviceSynchronize(void);
+int cudaProfilerStart(void);
+int cudaProfilerStop(void);
 int cudaGetLastError(void);
 int cudaLaunchKernel(const void *host, struct dim3 grid, struct dim3 block, void **args, size_t shared, void *stream);
 int cudaLaunchCooperativeKernel(const void *host, struct dim3 grid, struct dim3 block, void **args, size_t shared,
@@ -180,7 +182,10 @@ int main(int argc, char **argv)
 	graph();
 	blas();
 	WANT(cudaMalloc3D(&p, (struct extent){100, 10, 4}), 0);
+	WANT(cudaProfilerStart(), 0);
 	WANT(cudaMemset3D(p, 1, (struct extent){100, 10, 4}), 0);
+	WANT(cudaDeviceSynchronize(), 0);
+	WANT(cudaProfilerStop(), 0);
 	WANT(cudaMemset3D(p, 1, (struct extent){100, 11, 4}), 1);
 	WANT(cudaFree(p.p), 0);
 	/* a cooperative launch that cannot be all there is refused at once */

@@ -393,6 +393,9 @@ static bool work(const char *what, const char *a, const char *b, const char *c, 
 		sync_ns(n);
 	} else if (!strcmp(what, "copy")) {
 		copies(a, !strcmp(b, "pinned"), strtoull(c, NULL, 10), (unsigned)strtoul(d, NULL, 10));
+	} else if (!strcmp(what, "record")) {
+		gpu_record(n);
+		printf("0\n");
 	} else if (!strcmp(what, "module")) {
 		modules();
 	} else {

@@ -44,6 +44,7 @@ static const char usage[] =
 	"  --delay-us N         added to the round trip (0)\n"
 	"  --gbps N             rate of the wire, 0: as fast as it goes (0)\n"
 	"  --rounds N           the median of so many (3)\n"
+	"  --minimum            at the least rate that keeps the budget with these nodes' costs, and at half of it\n"
 	"  --cores A,B          to pin the two loops to (0,1)\n"
 	"  --port shm|uring     how the nodes are joined (shm where there is DPDK)\n";
 
@@ -54,7 +55,7 @@ struct options {
 	unsigned nplots, steps;
 	double delay_us;
 	struct synth_speeds speeds;
-	bool json, list;
+	bool json, list, minimum;
 };
 
 static const struct option longs[] = {
@@ -66,7 +67,8 @@ static const struct option longs[] = {
 	{"packet-bytes", 1, NULL, 7},	  {"packet-payload", 1, NULL, 8}, {"chunk-bytes", 1, NULL, 9},
 	{"delay-us", 1, NULL, 'd'},	  {"rounds", 1, NULL, 'n'},	   {"cores", 1, NULL, 'C'},
 	{"port", 1, NULL, 'P'},		  {"steps", 1, NULL, 't'},	   {"tflops", 1, NULL, 'f'},
-	{"list", 0, NULL, 'l'},		  {"help", 0, NULL, 'h'},	   {0},
+	{"list", 0, NULL, 'l'},		  {"help", 0, NULL, 'h'},	   {"minimum", 0, NULL, 'm'},
+	{0},
 };
 
 static bool number(const char *s, double low, double high, double *out)
@@ -166,6 +168,9 @@ static bool take(struct options *o, int c)
 		return number(optarg, 0, 1e6, &o->delay_us);
 	case 'n':
 		return whole(optarg, 1, REPLAY_ROUNDS_MAX, &o->replay.rounds);
+	case 'm':
+		o->minimum = true;
+		return true;
 	case 'C':
 		return cores(optarg, o->replay.core);
 	case 'P':
@@ -294,19 +299,33 @@ static int run_replay(struct options *o, const char *path)
 		return 1;
 	o->replay.delay_ns = o->delay_us * 1000;
 	o->replay.gbps = o->conf.gbps;
+	o->replay.budget = o->minimum ? o->conf.budget : 0;
 	rc = replay_run(&t, &o->replay, &r);
 	if (rc) {
-		fprintf(stderr, "netreq: replay: %s\n", strerror(-rc));
+		fprintf(stderr, "netreq: replay: %s\n",
+			rc == -ERANGE ? "no rate keeps the overhead within the budget on these nodes" : strerror(-rc));
+	} else if (o->json && o->minimum) {
+		printf("{\"gbps_min\": %.6g, \"budget\": %.4f, \"overhead_at_minimum\": %.6f, \"overhead_at_half\": %.6f, "
+		       "\"disturbed\": %.4f, \"error\": %.6f, \"port\": \"%s\"}\n",
+		       r.gbps_min, o->conf.budget, r.measured_ns / r.local_ns - 1, r.half_ns / r.local_ns - 1, r.disturbed,
+		       r.error, r.port);
 	} else if (o->json) {
-		printf("{\"measured_ms\": %.6f, \"predicted_ms\": %.6f, \"local_ms\": %.6f, \"error\": %.6f, "
+		printf("{\"measured_ms\": %.6f, \"predicted_ms\": %.6f, \"simulated_ms\": %.6f, \"local_ms\": %.6f, "
+		       "\"error\": %.6f, \"sim_error\": %.6f, \"disturbed\": %.4f, "
 		       "\"base_rtt_us\": %.3f, \"push_ns\": %.1f, \"serve_ns\": %.1f, \"port\": \"%s\"}\n",
-		       r.measured_ns / 1e6, r.predicted_ns / 1e6, r.local_ns / 1e6, r.error, r.net.rtt_ns / 1000,
-		       r.net.push_ns, r.net.serve_ns, r.port);
+		       r.measured_ns / 1e6, r.predicted_ns / 1e6, r.simulated_ns / 1e6, r.local_ns / 1e6, r.error,
+		       r.sim_error, r.disturbed, r.net.rtt_ns / 1000, r.net.push_ns, r.net.serve_ns, r.port);
 	} else {
-		printf("measured %.4g ms, predicted %.4g ms (off by %.1f%%), %.4g ms with the device in the same host: "
-		       "overhead %.1f%%\n",
-		       r.measured_ns / 1e6, r.predicted_ns / 1e6, 100 * r.error, r.local_ns / 1e6,
-		       100 * (r.measured_ns / r.local_ns - 1));
+		printf("measured %.4g ms, predicted %.4g ms (off by %.1f%%), simulated %.4g ms (off by %.1f%%), %.4g ms with "
+		       "the device in the same host: overhead %.1f%%\n",
+		       r.measured_ns / 1e6, r.predicted_ns / 1e6, 100 * r.error, r.simulated_ns / 1e6, 100 * r.sim_error,
+		       r.local_ns / 1e6, 100 * (r.measured_ns / r.local_ns - 1));
+		if (o->minimum)
+			printf("that was at %.3g Gb/s, the least rate for %.1f%%; at half of it the overhead was %.1f%%\n",
+			       r.gbps_min, 100 * o->conf.budget, 100 * (r.half_ns / r.local_ns - 1));
+		if (r.disturbed > 0)
+			printf("no round went undisturbed: in the one measured, others had a loop's core for %.1f%% of the "
+			       "time\n", 100 * r.disturbed);
 		printf("round trip without what was added %.3g us, %.0f ns for a client to send, %.0f ns for the service "
 		       "to take a message; over %s\n",
 		       r.net.rtt_ns / 1000, r.net.push_ns, r.net.serve_ns, r.port);

@@ -15,14 +15,16 @@
 #include <unistd.h>
 
 #include "tools/netreq/replay_node.h"
+#include "tools/netreq/sim.h"
 
 enum {
 	QUESTIONS = 2000,
 	PUSHES = 4000,
-	/* the link's window shrinks to this (bytes) while round trips are longer than the shortest by this: what
+	COPIES = 500,
+	/* the link's window shrinks, down to this (bytes), while round trips are longer than the shortest by this: what
 	 * dataplane/roce/qp.h and requester.c call WINDOW_MIN and DELAY_TARGET_NS */
 	REPLAY_SHRUNK = 32768,
-	REPLAY_TARGET_NS = 4000,
+	REPLAY_TARGET_NS = 40000,
 };
 
 static pid_t child(int core, void (*f)(const struct replay_session *), const struct replay_session *r)
@@ -96,10 +98,35 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double median(double *v, unsigned n)
+/* Of the rounds of a trace that nothing disturbed; if there is none, the one that was disturbed least. */
+static double median(const struct replay_shared *s, unsigned trace, double *disturbed)
 {
-	qsort(v, n, sizeof(*v), by_value);
-	return v[n / 2];
+	double v[REPLAY_TRIES];
+	unsigned n = 0, least = 0;
+
+	for (unsigned k = 0; k < s->tries[trace]; k++) {
+		if (s->disturbed[trace][k] * REPLAY_DISTURBED < 1)
+			v[n++] = s->total_ns[trace][k];
+		if (s->disturbed[trace][k] < s->disturbed[trace][least])
+			least = k;
+	}
+	if (n) {
+		*disturbed = 0;
+		qsort(v, n, sizeof(*v), by_value);
+		return v[n / 2];
+	}
+	*disturbed = s->disturbed[trace][least];
+	return s->total_ns[trace][least];
+}
+
+/* Bytes that the link lets be on the way: as many as make a round trip longer by what it bears. */
+static uint32_t window_bytes(const struct net *net)
+{
+	double bytes = net->gbps / 8 * (net->rtt_ns + REPLAY_TARGET_NS);
+
+	if (net->gbps <= 0 || bytes > net_default.window_bytes)
+		return net_default.window_bytes;
+	return bytes > REPLAY_SHRUNK ? (uint32_t)bytes : REPLAY_SHRUNK;
 }
 
 /* A trace of @n calls that are all alike, and one that waits. */
@@ -117,11 +144,11 @@ static int alike(struct trace *t, struct trace_call c, unsigned n)
 	return 0;
 }
 
-/* What the transport costs when nothing is added: questions one by one, then as many pushes as go. */
+/* What the transport costs when nothing is added: questions one by one, as many pushes as go, as many bytes. */
 static int calibrate(struct replay_session *r, const struct replay_conf *conf, struct net *net)
 {
-	struct trace questions = {0}, pushes = {0};
-	double question, push;
+	struct trace questions = {0}, pushes = {0}, copies = {0};
+	double question, push, disturbed;
 	int rc = alike(&questions, (struct trace_call){.class = TRACE_SYNC, .gap_ns = 2000}, QUESTIONS);
 
 	if (!rc)
@@ -129,14 +156,18 @@ static int calibrate(struct replay_session *r, const struct replay_conf *conf, s
 	r->delay_ns = r->gbps = 0;
 	r->traces[0] = &questions;
 	r->traces[1] = &pushes;
-	r->ntraces = 2;
+	if (!rc)
+		rc = alike(&copies, (struct trace_call){.class = TRACE_ASYNC, .bytes_out = REPLAY_DATA}, COPIES);
+	r->traces[2] = &copies;
+	r->ntraces = 3;
 	r->rounds = 5;
 	r->s->push_ns = 0;
 	if (!rc)
 		rc = session(r, conf->core);
 	if (!rc) {
-		question = median(r->s->total_ns[0], r->rounds) / (QUESTIONS + 1) - 2000;
-		push = median(r->s->total_ns[1], r->rounds) / (PUSHES + 1);
+		question = median(r->s, 0, &disturbed) / (QUESTIONS + 1) - 2000;
+		push = median(r->s, 1, &disturbed) / (PUSHES + 1);
+		net->gbps = (COPIES + 1) * 8.0 * REPLAY_DATA / median(r->s, 2, &disturbed);
 		net->push_ns = r->s->push_ns;
 		net->serve_ns = push;
 		net->rtt_ns = question - net->serve_ns - net->push_ns;
@@ -145,6 +176,7 @@ static int calibrate(struct replay_session *r, const struct replay_conf *conf, s
 	}
 	free(questions.calls);
 	free(pushes.calls);
+	free(copies.calls);
 	return rc;
 }
 
@@ -173,13 +205,73 @@ static int with_end(const struct trace *t, struct trace *out)
 	return 0;
 }
 
+/* Plays it at this rate, and says what the formula and the simulation make of it. @net: as calibrated. */
+static int measure(struct replay_session *r, const struct trace *whole, const struct replay_conf *conf,
+		   struct net net, double gbps, struct replay_result *out)
+{
+	static struct sim_result simulated;
+	struct sim_conf sim = {.traces = whole, .same = true, .clients = 1};
+	struct model m;
+	int rc;
+
+	r->traces[0] = whole;
+	r->ntraces = 1;
+	r->rounds = conf->rounds;
+	r->delay_ns = conf->delay_ns;
+	r->gbps = gbps;
+	r->s->push_ns = net.push_ns;
+	rc = session(r, conf->core);
+	if (rc)
+		return rc;
+	out->measured_ns = median(r->s, 0, &out->disturbed);
+	net.rtt_ns += conf->delay_ns;
+	/* the nodes' own work on the bytes is a wire of its own */
+	if (gbps > 0 && gbps < net.gbps)
+		net.gbps = gbps;
+	net.window_bytes = window_bytes(&net);
+	rc = model_run(whole, &net, 0, NULL, &m);
+	out->predicted_ns = m.total_ns;
+	sim.net = net;
+	if (!rc)
+		rc = sim_run(&sim, &simulated);
+	out->simulated_ns = simulated.total_ns[0];
+	if (!rc)
+		rc = model_run(whole, NULL, 0, NULL, &m);
+	out->local_ns = m.total_ns;
+	out->error = fabs(out->predicted_ns - out->measured_ns) / out->measured_ns;
+	out->sim_error = fabs(out->simulated_ns - out->measured_ns) / out->measured_ns;
+	return rc;
+}
+
+/* At the least rate that the formula names for these nodes' costs, and at half of it. */
+static int at_minimum(struct replay_session *r, const struct trace *whole, const struct replay_conf *conf,
+		      struct replay_result *out)
+{
+	struct replay_result half = {0};
+	struct net net = out->net;
+	struct model local;
+	int rc = model_run(whole, NULL, 0, NULL, &local);
+
+	if (rc)
+		return rc;
+	net.window_bytes = 0; /* at the rate in question round trips are not what holds it up */
+	out->gbps_min = need_gbps(whole, &net, net.rtt_ns + conf->delay_ns, local.total_ns, conf->budget, 0);
+	if (isinf(out->gbps_min))
+		return -ERANGE;
+	rc = measure(r, whole, conf, out->net, out->gbps_min, out);
+	if (!rc)
+		rc = measure(r, whole, conf, out->net, out->gbps_min / 2, &half);
+	out->half_ns = half.measured_ns;
+	out->disturbed = fmax(out->disturbed, half.disturbed);
+	return rc;
+}
+
 int replay_run(const struct trace *t, const struct replay_conf *conf, struct replay_result *out)
 {
 	static const char *const ports[] = {"shm", "uring"};
 	struct replay_session r = {.rounds = conf->rounds};
 	struct net net = net_default;
 	struct trace whole;
-	struct model m;
 	int rc = with_end(t, &whole);
 
 	if (rc)
@@ -203,28 +295,9 @@ int replay_run(const struct trace *t, const struct replay_conf *conf, struct rep
 	net.packet_bytes = r.port && !strcmp(r.port, "uring") ? 44 : 58;
 	out->net = net;
 	out->port = r.port;
-	if (!rc) {
-		r.traces[0] = &whole;
-		r.ntraces = 1;
-		r.rounds = conf->rounds;
-		r.delay_ns = conf->delay_ns;
-		r.gbps = conf->gbps;
-		r.s->push_ns = net.push_ns;
-		rc = session(&r, conf->core);
-	}
-	if (!rc) {
-		out->measured_ns = median(r.s->total_ns[0], r.rounds);
-		net.rtt_ns += conf->delay_ns;
-		net.gbps = conf->gbps;
-		if (net.gbps > 0 && REPLAY_SHRUNK * 8 / net.gbps > REPLAY_TARGET_NS)
-			net.window_bytes = REPLAY_SHRUNK;
-		rc = model_run(&whole, &net, 0, NULL, &m);
-		out->predicted_ns = m.total_ns;
-		if (!rc)
-			rc = model_run(&whole, NULL, 0, NULL, &m);
-		out->local_ns = m.total_ns;
-		out->error = fabs(out->predicted_ns - out->measured_ns) / out->measured_ns;
-	}
+	if (!rc)
+		rc = conf->budget > 0 ? at_minimum(&r, &whole, conf, out)
+				      : measure(&r, &whole, conf, net, conf->gbps, out);
 	munmap(r.s, sizeof(*r.s));
 	free(whole.calls);
 	return rc;

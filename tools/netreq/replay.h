@@ -20,21 +20,26 @@ enum { REPLAY_ROUNDS_MAX = 15 };
 struct replay_conf {
 	double delay_ns; /* added to the round trip: half each way */
 	double gbps;	 /* rate of the wire each way; 0: none set */
+	double budget;	 /* not 0: play it at the least rate that keeps the overhead within it, and at half of it */
 	unsigned rounds;
 	int core[2];
 	const char *port; /* "shm", "uring" or NULL: the first that works */
 };
 
 struct replay_result {
-	double measured_ns;  /* median of the rounds */
+	double measured_ns;  /* median of the rounds that nothing disturbed */
+	double disturbed;    /* 0; if there was none, part of the measured one in which a loop did not run */
 	double predicted_ns; /* by the formula, from the costs below and the delay and rate set */
+	double simulated_ns; /* by the simulation, from the same */
 	double local_ns;     /* by the formula, with the device in the same host */
 	double error;	     /* |predicted - measured| / measured */
-	struct net net;	     /* costs as measured, without what was added */
+	double sim_error;    /* |simulated - measured| / measured */
+	double gbps_min, half_ns; /* with a budget: the least rate, and what was measured at half of it */
+	struct net net;	     /* costs as measured, without what was added; gbps: what the nodes carry by themselves */
 	const char *port;
 };
 
-/* 0; -ENODEV: no port works here; -ETIMEDOUT; -EIO; other negative errno, after a line on stderr. */
+/* 0; -ENODEV: no port works here; -ERANGE: no rate keeps the budget; -ETIMEDOUT; -EIO; other negative errno, after a line on stderr. */
 int replay_run(const struct trace *t, const struct replay_conf *conf, struct replay_result *out);
 
 #endif

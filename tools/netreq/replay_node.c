@@ -54,6 +54,7 @@ int replay_node_open(const struct replay_session *r, int side, struct replay_nod
 	int rc;
 
 	memset(n, 0, sizeof(*n));
+	n->still_ns = &r->s->still_ns[side];
 	snprintf(conf.name, sizeof(conf.name), "%c", 'a' + side);
 	peer = (struct dp_peer_conf){.node = (uint8_t)(2 - side), .address = ip_addr_v4(0x7f000003u - (uint32_t)side)};
 	snprintf(peer.name, sizeof(peer.name), "%c", 'b' - side);

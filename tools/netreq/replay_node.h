@@ -2,7 +2,7 @@
 /*
  * replay_node.h - one side of a replay: a dataplane and the endpoint of a client or a service, in one loop.
  *
- * The processes share one struct replay_shared; the client writes everything in it but `ready`.
+ * The processes share one struct replay_shared; the client writes everything in it but `ready` and still_ns[1].
  */
 #ifndef ATOLL_TOOLS_NETREQ_REPLAY_NODE_H
 #define ATOLL_TOOLS_NETREQ_REPLAY_NODE_H
@@ -18,6 +18,10 @@ enum {
 	REPLAY_HEARTBEAT_MS = 2000,
 	REPLAY_PATIENCE_MS = 60000,
 	REPLAY_TRACES = 3,
+	REPLAY_TRIES = 32, /* of a trace, at most: until as many as are wanted were not disturbed */
+	/* A loop that takes longer for one turn was not running: a turn's work, at most some hundred packets, is less. */
+	REPLAY_STILL_NS = 250000,
+	REPLAY_DISTURBED = 100, /* one part in so many of a round in which a loop stood still: it does not count */
 	/* opcode of this program's own: no schema names it, the router passes it on */
 	OP_REPLAY_CALL = 0x7101,
 };
@@ -40,7 +44,10 @@ struct replay_shared {
 	uint32_t done;
 	int error;
 	double push_ns; /* mean of the client's requests */
-	double total_ns[REPLAY_TRACES][REPLAY_ROUNDS_MAX];
+	uint64_t still_ns[2]; /* that each side's loop did not run, since the beginning; [1] is the service's to write */
+	unsigned tries[REPLAY_TRACES];
+	double total_ns[REPLAY_TRACES][REPLAY_TRIES];
+	double disturbed[REPLAY_TRACES][REPLAY_TRIES]; /* part of the round that a loop stood still */
 };
 
 struct replay_session {
@@ -57,8 +64,8 @@ struct replay_node {
 	struct dp *dp;
 	struct port *port;
 	struct atoll_endpoint *ep;
-	uint64_t now;
-	unsigned done, turns;
+	uint64_t now, *still_ns;
+	unsigned done;
 };
 
 /* 0 for the client's, 1 for the service's. 0 or negative errno. */
@@ -67,7 +74,11 @@ int replay_node_open(const struct replay_session *r, int side, struct replay_nod
 /* One turn of the dataplane, one of the endpoint. */
 static inline void replay_node_turn(struct replay_node *n)
 {
-	n->now = clock_now_ns();
+	uint64_t now = clock_now_ns();
+
+	if (now - n->now > REPLAY_STILL_NS && n->now)
+		__atomic_store_n(n->still_ns, *n->still_ns + (now - n->now), __ATOMIC_RELAXED);
+	n->now = now;
 	n->done = dp_poll(n->dp, n->now);
 	atoll_poll(n->ep, 64);
 }
