@@ -9,7 +9,6 @@
 #include "services/gpu-exec/ptx/lanes.h"
 
 #define TURN		2048u	    /* instructions of a group before other lanes of its warp */
-#define WARP_TURN	8192u	    /* and of a warp before others of its block */
 #define FRAME_STACK_MAX (1u << 16) /* registers of all frames of a lane */
 
 int warp_fault(struct warp *w, const struct insn *i, uint32_t l, int code, uint64_t address,
@@ -45,7 +44,7 @@ int warp_fault(struct warp *w, const struct insn *i, uint32_t l, int code, uint6
 
 /* ------------------------------------------------------------------------------ groups */
 
-static void frame_select(struct warp *w, uint32_t l)
+void group_select(struct warp *w, uint32_t l)
 {
 	w->group_frame = w->fb[l];
 	w->group_local = w->lb[l];
@@ -59,6 +58,19 @@ static void lanes_to(struct warp *w, uint32_t mask, enum lane_state state)
 	w->in[state] |= mask;
 }
 
+void warp_spread(struct warp *w)
+{
+	if (!w->flat)
+		return;
+	w->flat = w->whole = false;
+	group_store(w, UINT32_MAX, w->at);
+	for (uint32_t l = 0; l < PTX_LANES; l++) {
+		w->fb[l] = w->group_frame;
+		w->lb[l] = w->group_local;
+	}
+	memset(w->bar, w->flat_bar, sizeof(w->bar));
+}
+
 /* The group that runs next, out of @lanes: deepest frame, then lowest place. */
 static uint32_t group_pick(struct warp *w, uint32_t lanes, uint32_t *limit)
 {
@@ -66,7 +78,7 @@ static uint32_t group_pick(struct warp *w, uint32_t lanes, uint32_t *limit)
 
 	*limit = UINT32_MAX;
 	if (lanes_together(w, lanes, best)) {
-		frame_select(w, best);
+		group_select(w, best);
 		return lanes;
 	}
 	FOR_LANES(lanes, l)
@@ -81,7 +93,7 @@ static uint32_t group_pick(struct warp *w, uint32_t lanes, uint32_t *limit)
 		else if (w->pc[l] < *limit)
 			*limit = w->pc[l];
 	}
-	frame_select(w, best);
+	group_select(w, best);
 	return mask;
 }
 
@@ -109,6 +121,19 @@ static uint32_t sync_peers(struct warp *w, uint32_t waiting, uint32_t first, uin
 	return m;
 }
 
+bool sync_complete(const struct warp *w, const struct insn *i, uint32_t m)
+{
+	uint32_t live = warp_live(w), wrong = 0;
+	const uint64_t *members;
+
+	if (i->o[5] == PTX_NONE)
+		return true;
+	members = op_col(w, i->o[5]);
+	FOR_LANES(m, l)
+	wrong |= ((uint32_t)members[l] & live) ^ m;
+	return wrong == 0;
+}
+
 /* Lets go the lanes whose members are all there; with @force, the first group in any case. */
 int sync_release(struct warp *w, bool force)
 {
@@ -118,7 +143,7 @@ int sync_release(struct warp *w, bool force)
 		uint32_t first = (uint32_t)__builtin_ctz(left), members, peers, needed, same = 0;
 		const struct insn *i = &w->grid->module->code[w->pc[first]];
 
-		frame_select(w, first);
+		group_select(w, first);
 		members = (uint32_t)op_col(w, i->o[5])[first];
 		peers = sync_peers(w, waiting, first, members);
 		needed = members & w->present & ~w->exited;
@@ -153,8 +178,11 @@ static bool barrier_complete(const struct block *b, const struct barrier *r, uin
 		const struct warp *w = &b->warps[k];
 		uint32_t here = 0, live = w->present & ~w->exited;
 
-		FOR_LANES(live, l)
-		here += (w->in[LANE_BAR] >> l & 1) && w->bar[l] == id;
+		if (w->flat)
+			here = w->flat_bar == id ? (uint32_t)__builtin_popcount(w->in[LANE_BAR]) : 0;
+		else
+			FOR_LANES(live, l)
+			here += (w->in[LANE_BAR] >> l & 1) && w->bar[l] == id;
 		n += here && here == (uint32_t)__builtin_popcount(live) ? PTX_LANES : here;
 	}
 	return n >= r->expected;
@@ -170,15 +198,14 @@ void barrier_try(struct block *b, uint32_t id)
 		struct warp *w = &b->warps[k];
 		uint32_t waiting = w->in[LANE_BAR];
 
-		if (waiting && waiting == w->bar_group) {
-			if (w->bar[__builtin_ctz(waiting)] == id) {
-				lanes_to(w, waiting, LANE_RUN);
-				group_store(w, waiting, w->bar_pc + 1);
-				w->bar_group = 0;
+		if (w->flat) {
+			if (waiting && w->flat_bar == id) {
+				w->in[LANE_BAR] = 0;
+				w->in[LANE_RUN] = waiting;
+				w->at++;
 			}
 			continue;
 		}
-		w->bar_group = 0;
 		FOR_LANES(waiting, l)
 		{
 			const struct insn *i = &b->grid->module->code[w->pc[l]];
@@ -201,22 +228,34 @@ void barrier_try(struct block *b, uint32_t id)
 	*r = (struct barrier){.all_true = true};
 }
 
+bool barrier_plain(const struct warp *w, const struct insn *i)
+{
+	return i->sub == BAR_SYNC && i->o[1] < 0 && i->o[2] == PTX_NONE && *op_col(w, i->o[1]) < PTX_BARRIERS;
+}
+
+void barrier_wait_flat(struct warp *w, uint8_t id)
+{
+	struct barrier *r = &w->block->barriers[id];
+	uint32_t live = warp_live(w);
+
+	r->expected = 0;
+	r->waiting += live == UINT32_MAX ? PTX_LANES : (uint32_t)__builtin_popcount(live);
+	w->in[LANE_RUN] = 0;
+	w->in[LANE_BAR] = live;
+	w->flat_bar = id;
+	if (r->waiting >= w->block->live)
+		barrier_try(w->block, id);
+}
+
 static int barrier_arrive(struct warp *w, const struct insn *i, uint32_t mask)
 {
 	struct block *b = w->block;
 	uint32_t t = i->sub >= BAR_POPC ? pred_bits(w, i->o[3], i->neg & 1) & mask : 0;
 
-	if (i->sub == BAR_SYNC && i->o[1] < 0 && i->o[2] == PTX_NONE && *op_col(w, i->o[1]) < PTX_BARRIERS &&
-	    w->in[LANE_BAR] == 0) { /* what nearly all are */
-		uint8_t id = (uint8_t)*op_col(w, i->o[1]);
-
-		b->barriers[id].expected = 0;
-		b->barriers[id].waiting += (uint32_t)__builtin_popcount(mask);
-		lanes_to(w, mask, LANE_BAR);
-		memset(w->bar, id, sizeof(w->bar)); /* of lanes that wait nowhere it means nothing */
-		w->bar_group = mask;
-		w->bar_pc = w->pc[__builtin_ctz(mask)];
-		barrier_try(b, id);
+	if (mask == warp_live(w) && barrier_plain(w, i)) { /* what nearly all are */
+		w->at = w->pc[__builtin_ctz(mask)];
+		w->flat = true;
+		barrier_wait_flat(w, (uint8_t)*op_col(w, i->o[1]));
 		return 0;
 	}
 	FOR_LANES(mask, l)
@@ -417,7 +456,7 @@ static int call_indirect(struct warp *w, const struct insn *i, uint32_t mask, ui
 	return 0;
 }
 
-static void lanes_exit(struct warp *w, uint32_t mask)
+void lanes_exit(struct warp *w, uint32_t mask)
 {
 	lanes_to(w, mask, LANE_EXIT);
 	w->exited |= mask;
@@ -506,21 +545,10 @@ static int control(struct warp *w, const struct insn *i, uint32_t pc, uint32_t m
 		group_store(w, off, pc + 1);
 		lanes_exit(w, m);
 		return 1;
-	case K_SYNC: {
-		const uint64_t *members;
-		uint32_t live = w->present & ~w->exited, all = 0;
-
+	case K_SYNC:
 		if (m == 0)
 			break;
-		if (i->o[5] == PTX_NONE) {
-			if (i->run(w, i, m))
-				return 1;
-			break;
-		}
-		members = op_col(w, i->o[5]);
-		FOR_LANES(m, l)
-		all |= ((uint32_t)members[l] & live) ^ m;
-		if (all == 0) { /* everybody is here */
+		if (sync_complete(w, i, m)) {
 			if (i->run(w, i, m))
 				return 1;
 			break;
@@ -530,7 +558,6 @@ static int control(struct warp *w, const struct insn *i, uint32_t pc, uint32_t m
 		lanes_to(w, m, LANE_SYNC);
 		sync_release(w, false);
 		return 1;
-	}
 	case K_BAR:
 		if (m == 0)
 			break;
@@ -593,9 +620,12 @@ bool warp_run(struct warp *w)
 	uint32_t fuel = WARP_TURN, done = 0;
 
 	w->yielded = false;
+	if (!w->in[LANE_RUN] && !w->in[LANE_SYNC])
+		return false;
 	while (done < fuel && !atomic_load_explicit(&w->grid->stop, memory_order_relaxed)) {
 		uint32_t run = w->in[LANE_RUN], limit, mask;
 
+		warp_spread(w);
 		if (w->recheck) {
 			w->recheck = false;
 			sync_release(w, false);

@@ -21,6 +21,25 @@ uint32_t group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
 
 /* A turn of a warp. True if it did something. */
 bool warp_run(struct warp *w);
+/* A turn of all warps of a block whose kernel is compiled. True if one of them did something. */
+bool jit_block_turn(struct block *b);
+/* The frame of lane @l is that of the group that runs. */
+void group_select(struct warp *w, uint32_t l);
+/* Where each lane is, of a warp that was flat. */
+void warp_spread(struct warp *w);
+/* The lanes that are left of a flat warp wait at barrier @id. */
+void barrier_wait_flat(struct warp *w, uint8_t id);
+/* Is it one that all threads of the block wait at, and nothing else? */
+bool barrier_plain(const struct warp *w, const struct insn *i);
+void lanes_exit(struct warp *w, uint32_t mask);
+/* Have all members of this instruction come, the lanes @m? Only if they are named at all. */
+bool sync_complete(const struct warp *w, const struct insn *i, uint32_t m);
+enum { WARP_TURN = 8192 }; /* instructions of a warp before others of its block */
+
+static inline uint32_t warp_live(const struct warp *w)
+{
+	return w->present & ~w->exited;
+}
 /* Lets those go on who wait for lanes of their warp that have come; @force: or that will not. 1 after a fault. */
 int sync_release(struct warp *w, bool force);
 /* Lets those go on who wait at a barrier, if nobody is missing. */

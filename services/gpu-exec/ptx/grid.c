@@ -11,19 +11,24 @@
 /* One turn of each warp. 1: goes on, 0: all threads are gone, -1: fault. */
 static int block_turn(struct block *b)
 {
-	bool did = false;
+	bool did = false, compiled = atomic_load_explicit(&b->grid->jit, memory_order_acquire) == GRID_COMPILED;
 
-	for (uint32_t k = 0; k < b->warp_count; k++) {
+	if (compiled)
+		did = jit_block_turn(b);
+	for (uint32_t k = 0; !compiled && k < b->warp_count; k++) {
 		did |= warp_run(&b->warps[k]);
 		if (atomic_load_explicit(&b->grid->stop, memory_order_relaxed))
-			return -1;
+			break;
 	}
+	if (atomic_load_explicit(&b->grid->stop, memory_order_relaxed))
+		return -1;
 	if (b->live == 0)
 		return 0;
 	if (b->recheck) {
 		b->recheck = false;
 		for (uint32_t id = 0; id < PTX_BARRIERS; id++)
-			barrier_try(b, id);
+			if (b->barriers[id].waiting)
+				barrier_try(b, id);
 		did = true;
 	}
 	if (!did) { /* every thread waits: a real GPU would hang */
@@ -31,6 +36,7 @@ static int block_turn(struct block *b)
 			struct warp *w = &b->warps[k];
 			uint32_t bar = w->in[LANE_BAR], sync = w->in[LANE_SYNC];
 
+			warp_spread(w);
 			if (sync) {
 				sync_release(w, true);
 				return 1;
@@ -130,15 +136,15 @@ static void block_begin(struct block *b, uint64_t number)
 	for (uint32_t n = 0; n < b->warp_count; n++) {
 		struct warp *w = &b->warps[n];
 
-		w->exited = w->skip = w->bar_group = 0;
+		w->exited = w->skip = 0;
 		w->recheck = false;
+		w->flat = w->whole = true;
+		w->at = g->function->first;
+		w->group_frame = w->group_local = 0;
+		w->frame = w->regs;
 		for (unsigned k = 0; k < LANE_STATES; k++)
 			w->in[k] = 0;
 		w->in[LANE_RUN] = w->present;
-		for (uint32_t l = 0; l < PTX_LANES; l++) {
-			w->pc[l] = g->function->first;
-			w->fb[l] = w->lb[l] = 0;
-		}
 	}
 }
 

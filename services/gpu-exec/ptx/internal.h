@@ -405,6 +405,8 @@ struct barrier {
 	bool all_true;
 };
 
+struct jit_env;
+
 struct block {
 	struct grid *grid;
 	uint32_t ctaid[3];
@@ -415,6 +417,7 @@ struct block {
 	uint32_t live; /* threads */
 	uint32_t warp_count;
 	bool recheck; /* threads have gone: a barrier may be complete */
+	struct jit_env *env; /* what compiled code is given, during a turn of it */
 	struct barrier barriers[PTX_BARRIERS];
 	struct worker *worker;
 };
@@ -453,10 +456,16 @@ struct warp {
 	uint32_t group_local; /* offset of the group's frame in a lane's local memory */
 	uint32_t group_frame;
 	bool recheck, yielded;
+	/*
+	 * All lanes that are left are at `at`, in the group's frame, and all run or all wait at the plain barrier
+	 * flat_bar. While that is so, bar, pc, fb and lb say nothing: warp_spread writes them.
+	 */
+	bool flat;
+	bool whole; /* they have been together since the block began: what is the same by the way it is made is */
+	uint8_t flat_bar;
+	uint32_t at;
 	uint32_t in[LANE_STATES]; /* lanes in each state */
 	uint8_t bar[PTX_LANES];
-	uint32_t bar_group; /* lanes that came together to a plain barrier when none waited, at bar_pc */
-	uint32_t bar_pc;
 	uint32_t pc[PTX_LANES];
 	uint32_t fb[PTX_LANES];
 	uint32_t lb[PTX_LANES];

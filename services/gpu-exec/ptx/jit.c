@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compiles functions when they are first launched, and runs groups by compiled code. See jit.h. */
+/* Compiles functions when they are first launched, or have run for long. See jit.h. */
 #include "services/gpu-exec/ptx/jit.h"
 
 #include <errno.h>
@@ -16,11 +16,7 @@
 #include "services/gpu-exec/ptx/exec.h"
 
 enum {
-	FUEL = 1024, /* times round loops of a lane before the others have a turn */
-	STEPS = 64,  /* instructions interpreted one by one before other lanes have a turn */
-	GROUP_COST = 64,
 	WIDE_MAX = 600, /* instructions of a function that is compiled for groups */
-	FEW = 2,	/* lanes for which vectors are not worth it */
 };
 
 /*
@@ -39,26 +35,9 @@ static const struct level {
 	 "function(mem2reg,early-cse<memssa>,simplifycfg,instcombine,loop-mssa(licm),simplifycfg,adce)"},
 	{UINT32_MAX, LLVMCodeGenLevelNone, "function(mem2reg,early-cse,simplifycfg,instcombine,adce)"},
 };
-enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
+_Static_assert(sizeof(levels) / sizeof(levels[0]) == JIT_LEVELS, "as many compilers");
 
-/*
- * Of a module. `code` has, by instruction: the function to enter by, NULL where nothing was
- * compiled, STEP inside compiled functions where no lane enters.
- */
-struct jit_module {
-	struct {
-		LLVMOrcLLJITRef lljit; /* made when it is wanted */
-		LLVMTargetMachineRef target;
-	} at[LEVELS];
-	_Atomic(jit_fn *) *code; /* for one lane */
-	_Atomic(jit_fn *) *wide; /* for a group */
-	_Atomic uint32_t sites;
-	unsigned functions;
-};
-
-/* In place of code where there is none but the rest of the function is compiled. */
-static uint64_t step(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc,
-		     struct jit_env *env)
+uint64_t jit_step(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc, struct jit_env *env)
 {
 	(void)w;
 	(void)frame;
@@ -125,7 +104,7 @@ static void module_free(struct jit_module *j)
 {
 	if (!j)
 		return;
-	for (unsigned k = 0; k < LEVELS; k++) {
+	for (unsigned k = 0; k < JIT_LEVELS; k++) {
 		if (j->at[k].lljit)
 			ok(LLVMOrcDisposeLLJIT(j->at[k].lljit));
 		if (j->at[k].target)
@@ -259,7 +238,7 @@ static bool form_compile(struct jit_module *j, const struct ptx_function *f, boo
 		uint32_t n = e.flow.block_at[pc - f->first];
 		bool entry = n != UINT32_MAX && e.flow.blocks[n].entry;
 
-		atomic_store_explicit(&table[pc], entry ? code : step, memory_order_release);
+		atomic_store_explicit(&table[pc], entry ? code : jit_step, memory_order_release);
 	}
 	flow_free(&e.flow);
 	return code != NULL;
@@ -292,15 +271,14 @@ static void reach_compile(struct jit_module *j, const struct ptx_function *f, bo
 	}
 }
 
-/* The form for one lane of the function at @pc, when a group's does not do. Where there is none, STEP. */
-static void lane_compile(struct ptx_module *m, uint32_t pc)
+void jit_lane_compile(struct ptx_module *m, uint32_t pc)
 {
 	const struct ptx_function *f = function_at(m, pc);
 
 	pthread_mutex_lock(&m->jit_lock);
 	if (!form_compile(m->jit, f, false))
 		for (uint32_t k = f->first; k < f->end; k++)
-			atomic_store_explicit(&m->jit->code[k], step, memory_order_release);
+			atomic_store_explicit(&m->jit->code[k], jit_step, memory_order_release);
 	pthread_mutex_unlock(&m->jit_lock);
 }
 
@@ -334,164 +312,4 @@ void jit_release(struct ptx_module *m)
 {
 	module_free(m->jit);
 	m->jit = NULL;
-}
-
-/* ------------------------------------------------------------------------------ running */
-
-uint8_t *jit_reach(struct warp *w, const struct insn *i, uint32_t lane, uint64_t at,
-		   struct jit_site *site)
-{
-	unsigned bytes = type_bytes(i->type) * i->vec;
-	bool write = i->op == OP_ST;
-	uint8_t *p = mem_at(w, i, lane, i->space, at, bytes, write);
-	struct range r;
-
-	if (p && site && machine_range_find(w->grid->machine, at, bytes, &r)) {
-		site->base = r.base;
-		site->limit = r.size - bytes + 1;
-	}
-	return p;
-}
-
-/* The sites of this thread: empty when ranges have come or gone, or others have compiled meanwhile. */
-static bool sites_ready(struct worker *k)
-{
-	uint64_t epoch =
-		atomic_load_explicit(&k->grid->machine->ranges_epoch, memory_order_acquire);
-	uint32_t count = atomic_load_explicit(&k->grid->module->jit->sites, memory_order_relaxed) + 1;
-
-	if (k->sites && k->sites_epoch == epoch && k->sites_count >= count)
-		return true;
-	free(k->sites);
-	k->sites = calloc(count, sizeof(*k->sites));
-	k->sites_count = count;
-	k->sites_epoch = epoch;
-	return k->sites != NULL;
-}
-
-/* An instruction that is not compiled, for all lanes that are there. */
-static uint32_t interpret(struct warp *w, uint32_t mask)
-{
-	uint32_t done = group_run(w, mask, UINT32_MAX, 1);
-
-	if (++w->worker->tick % STEPS)
-		w->skip = 0; /* that was no long turn */
-	return done;
-}
-
-/* Runs compiled code for each lane. The lanes that have stopped in a loop, or JIT_FAULT. */
-static uint64_t lanes_run(struct warp *w, uint32_t mask, jit_fn *run, uint32_t pc,
-			  struct jit_env *env)
-{
-	_Atomic(jit_fn *) *code = w->grid->module->jit->code;
-	uint8_t *local = w->block->local;
-	uint64_t stride = w->grid->local_bytes;
-	uint32_t tired = 0;
-
-	if (stride)
-		local += (uint64_t)w->index * PTX_LANES * stride;
-	FOR_LANES(mask, l)
-	{
-		uint64_t r;
-
-		if (stride)
-			env->local = local + l * stride;
-		r = run(w, w->frame, l, pc, env);
-		if (r & JIT_FAULT)
-			return JIT_FAULT;
-		w->pc[l] = (uint32_t)r;
-		if (atomic_load_explicit(&code[(uint32_t)r], memory_order_relaxed) != step)
-			tired |= 1u << l;
-	}
-	return tired;
-}
-
-/* The same as a group; JIT_DIFFER in what it returns: nothing was done. */
-static uint64_t wide_run(struct warp *w, uint32_t mask, jit_fn *run, uint32_t pc, struct jit_env *env)
-{
-	uint64_t r;
-
-	env->local = w->block->local;
-	if (w->grid->local_bytes)
-		env->local += (uint64_t)w->index * PTX_LANES * w->grid->local_bytes;
-	r = run(w, w->frame, mask, pc, env);
-	if (r & (JIT_FAULT | JIT_DIFFER))
-		return r;
-	if (r & JIT_APART)
-		return 0;
-	group_store(w, mask, (uint32_t)r);
-	return atomic_load_explicit(&w->grid->module->jit->wide[(uint32_t)r], memory_order_relaxed) != step ? mask : 0;
-}
-
-/* What there is for lanes at @pc, or NULL. */
-static jit_fn *lane_code(struct warp *w, uint32_t pc)
-{
-	_Atomic(jit_fn *) *code = w->grid->module->jit->code;
-
-	if (!atomic_load_explicit(&code[pc], memory_order_acquire))
-		lane_compile(w->grid->module, pc);
-	return atomic_load_explicit(&code[pc], memory_order_acquire);
-}
-
-/* One turn of compiled code. The lanes that stopped in a loop; JIT_FAULT; JIT_DIFFER: it is to be interpreted. */
-static uint64_t turn(struct warp *w, uint32_t mask, uint32_t pc, struct jit_env *env)
-{
-	struct jit_module *j = w->grid->module->jit;
-	jit_fn *wide = atomic_load_explicit(&j->wide[pc], memory_order_acquire);
-	jit_fn *lane = atomic_load_explicit(&j->code[pc], memory_order_acquire);
-	uint64_t r = JIT_DIFFER;
-
-	if (wide == step)
-		return JIT_DIFFER;
-	if (!sites_ready(w->worker))
-		return JIT_DIFFER;
-	env->sites = w->worker->sites;
-	if (wide && !(lane && lane != step && (unsigned)__builtin_popcount(mask) <= FEW))
-		r = wide_run(w, mask, wide, pc, env);
-	if (r != JIT_DIFFER)
-		return r;
-	lane = lane_code(w, pc);
-	if (lane == step || !sites_ready(w->worker))
-		return JIT_DIFFER;
-	env->sites = w->worker->sites;
-	return lanes_run(w, mask, lane, pc, env);
-}
-
-uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t fuel)
-{
-	struct grid *g = w->grid;
-	struct jit_module *j = g->module->jit;
-	uint32_t first = (uint32_t)__builtin_ctz(mask), frame = w->group_frame, done = 0;
-	struct jit_env env = {.shared = w->block->shared,
-			      .params = g->params,
-			      .shared_total = g->shared_total,
-			      .local_bytes = g->local_bytes,
-			      .group_local = w->group_local,
-			      .limit = limit,
-			      .fuel = FUEL};
-
-	memcpy(env.block, g->launch->block, sizeof(env.block));
-	memcpy(env.grid, g->launch->grid, sizeof(env.grid));
-	memcpy(env.ctaid, w->block->ctaid, sizeof(env.ctaid));
-	/* While it is all that runs of the warp and stays together, it needs no scheduler. */
-	do {
-		uint32_t pc = w->pc[first];
-		uint64_t tired;
-
-		if (!atomic_load_explicit(&j->wide[pc], memory_order_acquire) &&
-		    !atomic_load_explicit(&j->code[pc], memory_order_acquire))
-			return done + group_run(w, mask, limit, fuel);
-		tired = turn(w, mask, pc, &env);
-		if (tired & JIT_FAULT)
-			return done + 1;
-		if (tired & JIT_DIFFER) {
-			done += interpret(w, mask);
-		} else {
-			done += GROUP_COST;
-			w->skip = (uint32_t)tired;
-		}
-	} while (done < fuel && !w->skip && !w->yielded && mask == w->in[LANE_RUN] && !w->recheck &&
-		 frame == w->fb[first] && lanes_together(w, mask, first) &&
-		 !atomic_load_explicit(&g->stop, memory_order_relaxed));
-	return done;
 }

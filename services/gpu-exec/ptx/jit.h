@@ -24,6 +24,8 @@
 #define ATOLL_SERVICES_GPU_EXEC_PTX_JIT_H
 
 #include <llvm-c/Core.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/TargetMachine.h>
 
 #include "services/gpu-exec/ptx/jit_flow.h"
 
@@ -40,6 +42,7 @@ struct jit_env {
 	struct jit_site *sites;
 	uint32_t limit;	 /* where other lanes wait: a group stops there */
 	uint32_t failed; /* an access was a fault */
+	uint32_t whole;	 /* nothing can differ that must not: see struct warp */
 	uint64_t fuel; /* times round a loop before it stops at its head */
 	uint32_t block[3], grid[3], ctaid[3];
 };
@@ -54,6 +57,28 @@ typedef uint64_t jit_fn(struct warp *w, uint64_t *frame, uint32_t lanes, uint32_
 #define JIT_FAULT  (UINT64_C(1) << 32)
 #define JIT_DIFFER (UINT64_C(2) << 32)
 #define JIT_APART  (UINT64_C(4) << 32)
+
+enum { JIT_LEVELS = 3 };
+
+/*
+ * Of a module. `code` and `wide` have, by instruction: the function to enter by, NULL where nothing was
+ * compiled, jit_step inside compiled functions where no lane enters.
+ */
+struct jit_module {
+	struct {
+		LLVMOrcLLJITRef lljit; /* made when it is wanted */
+		LLVMTargetMachineRef target;
+	} at[JIT_LEVELS];
+	_Atomic(jit_fn *) *code; /* for one lane */
+	_Atomic(jit_fn *) *wide; /* for a group */
+	_Atomic uint32_t sites;
+	unsigned functions;
+};
+
+/* In place of code where there is none but the rest of the function is compiled. */
+uint64_t jit_step(struct warp *w, uint64_t *frame, uint32_t lane, uint32_t pc, struct jit_env *env);
+/* The form for one lane of the function at @pc, when a group's does not do. Where there is none, jit_step. */
+void jit_lane_compile(struct ptx_module *m, uint32_t pc);
 
 /* The host address of an access that is in no memory known to its site; NULL after a fault. */
 uint8_t *jit_reach(struct warp *w, const struct insn *i, uint32_t lane, uint64_t at,
@@ -77,6 +102,9 @@ struct jit_emit {
 	unsigned width; /* of the instruction that is made: PTX_LANES or 1 */
 	LLVMValueRef mask, mask_vector;	 /* lanes of the group */
 	LLVMValueRef guard, guard_lanes; /* those of them that the instruction is for, NULL: all */
+	bool masked;	/* inside a piece: mask, lane and guard are those of a block */
+	bool passing;	/* the instruction is for all of them: what only passes needs no choice */
+	LLVMValueRef *in; /* variables: lanes that are to be in a block of a piece */
 	LLVMValueRef scratch; /* a vector, for functions that are not compiled */
 	LLVMContextRef context;
 	LLVMModuleRef module;
@@ -109,6 +137,8 @@ void jit_wide_put_away(struct jit_emit *e, int32_t reg);
 void jit_wide_take_back(struct jit_emit *e, int32_t reg);
 bool jit_wide_memory(struct jit_emit *e, const struct insn *i);
 LLVMValueRef jit_lanes_of(struct jit_emit *e, LLVMValueRef predicate);
+/* The group is @lanes from here on: a part of it, or the whole again (@part false). */
+void jit_wide_mask(struct jit_emit *e, LLVMValueRef lanes, bool part);
 
 /* jit_values.c: registers as values. Integers are of the width of the instruction, or single. */
 LLVMTypeRef jit_bits(const struct jit_emit *e, unsigned bits);

@@ -81,22 +81,30 @@ static int insn_emit(struct jit_emit *e, const struct insn *i)
 	return made ? 0 : handler_emit(e, i);
 }
 
+/* The guard of an instruction that varies. Is there anybody for it? */
+static LLVMValueRef guard_emit(struct jit_emit *e, const struct insn *i)
+{
+	LLVMValueRef pred;
+
+	e->width = PTX_LANES;
+	pred = jit_pred(e, i->guard, i->guard_neg);
+	e->width = 1;
+	e->guard_lanes = jit_lanes_of(e, pred);
+	e->guard = e->masked ? LLVMBuildAnd(e->b, pred, e->mask_vector, "") : pred;
+	return LLVMBuildICmp(e->b, LLVMIntNE, e->guard_lanes, jit_num(e, 32, 0), "");
+}
+
 static int plain_emit(struct jit_emit *e, const struct insn *i)
 {
 	LLVMBasicBlockRef next = NULL, with;
-	bool varies = e->wide && flow_varies(&e->flow, i->guard);
 	LLVMValueRef cond = NULL;
 	int rc;
 
-	if (varies) {
-		e->width = PTX_LANES;
-		e->guard = jit_pred(e, i->guard, i->guard_neg);
-		e->width = 1;
-		e->guard_lanes = jit_lanes_of(e, e->guard);
-		cond = LLVMBuildICmp(e->b, LLVMIntNE, e->guard_lanes, jit_num(e, 32, 0), "");
-	} else if (i->guard != PTX_NONE) {
+	if (e->wide && flow_varies(&e->flow, i->guard))
+		cond = guard_emit(e, i);
+	else if (i->guard != PTX_NONE)
 		cond = jit_pred(e, i->guard, i->guard_neg);
-	}
+	e->passing = e->masked && !cond;
 	if (cond) {
 		with = jit_block(e);
 		next = jit_block(e);
@@ -104,7 +112,9 @@ static int plain_emit(struct jit_emit *e, const struct insn *i)
 		LLVMPositionBuilderAtEnd(e->b, with);
 	}
 	rc = insn_emit(e, i);
-	e->guard = NULL;
+	e->guard = e->masked ? e->mask_vector : NULL;
+	e->guard_lanes = e->masked ? e->mask : NULL;
+	e->passing = false;
 	if (next) {
 		LLVMBuildBr(e->b, next);
 		LLVMPositionBuilderAtEnd(e->b, next);
@@ -151,6 +161,85 @@ static void apart_emit(struct jit_emit *e, const struct insn *i, uint32_t pc, LL
 	end_at(e, JIT_APART);
 }
 
+/* ------------------------------------------------------------------------------ pieces */
+
+/* The @lanes are to be at @pc. Nothing if that is where the piece ends: there all are. */
+static void piece_send(struct jit_emit *e, uint32_t pc, LLVMValueRef lanes)
+{
+	uint32_t n = e->flow.block_at[pc - e->flow.first];
+
+	if (!flow_piece(&e->flow, pc))
+		return;
+	lanes = LLVMBuildOr(e->b, lanes, LLVMBuildLoad2(e->b, e->i32, e->in[n], ""), "");
+	LLVMBuildStore(e->b, lanes, e->in[n]);
+}
+
+static LLVMValueRef lanes_taken(struct jit_emit *e, const struct insn *i)
+{
+	LLVMValueRef taken;
+
+	if (i->guard == PTX_NONE)
+		return e->mask;
+	if (!flow_varies(&e->flow, i->guard))
+		return LLVMBuildSelect(e->b, jit_pred(e, i->guard, i->guard_neg), e->mask, jit_num(e, 32, 0), "");
+	e->width = PTX_LANES;
+	taken = jit_pred(e, i->guard, i->guard_neg);
+	e->width = 1;
+	return jit_lanes_of(e, taken);
+}
+
+/* The branch before a piece, or one in it: who goes where. Then the next block. */
+static void piece_branch(struct jit_emit *e, const struct insn *i, uint32_t pc)
+{
+	LLVMValueRef taken = lanes_taken(e, i), zero = jit_num(e, 32, 0), none;
+	uint32_t end = flow_piece(&e->flow, pc + 1);
+
+	if (!e->masked)
+		for (uint32_t k = pc + 1; k < end; k++)
+			if (e->flow.block_at[k - e->flow.first] != UINT32_MAX)
+				LLVMBuildStore(e->b, zero, e->in[e->flow.block_at[k - e->flow.first]]);
+	piece_send(e, i->target, taken);
+	piece_send(e, pc + 1, LLVMBuildAnd(e->b, e->mask, LLVMBuildNot(e->b, taken, ""), ""));
+	if (e->masked || i->target != end) {
+		LLVMBuildBr(e->b, code_at(e, pc + 1));
+		return;
+	}
+	none = LLVMBuildICmp(e->b, LLVMIntEQ, taken, e->mask, "");
+	LLVMBuildCondBr(e->b, none, code_at(e, end), code_at(e, pc + 1));
+}
+
+/* A block of a piece: for those who are to be there, if there are any. */
+static int piece_emit(struct jit_emit *e, uint32_t n)
+{
+	const struct flow_block *b = &e->flow.blocks[n];
+	LLVMValueRef lanes = LLVMBuildLoad2(e->b, e->i32, e->in[n], "");
+	LLVMValueRef mask = e->mask, vector = e->mask_vector, lane = e->lane, lane64 = e->lane64;
+	LLVMBasicBlockRef go = jit_block(e);
+	const struct insn *last = &e->flow.code[b->end - 1];
+	int rc = 0;
+
+	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, lanes, jit_num(e, 32, 0), ""), e->block[n + 1], go);
+	LLVMPositionBuilderAtEnd(e->b, go);
+	jit_wide_mask(e, lanes, true);
+	for (uint32_t pc = b->first; pc < b->end && e->flow.code[pc].kind != K_BRA && !rc; pc++)
+		rc = plain_emit(e, &e->flow.code[pc]);
+	if (last->kind == K_BRA) {
+		piece_branch(e, last, b->end - 1);
+	} else {
+		piece_send(e, b->end, lanes);
+		LLVMBuildBr(e->b, e->block[n + 1]);
+	}
+	e->mask = mask;
+	e->mask_vector = vector;
+	e->lane = lane;
+	e->lane64 = lane64;
+	e->masked = false;
+	e->guard = e->guard_lanes = NULL;
+	return rc;
+}
+
+/* ------------------------------------------------------------------------------ blocks */
+
 static void branch_emit(struct jit_emit *e, const struct insn *i, uint32_t pc)
 {
 	LLVMBasicBlockRef to = code_at(e, i->target);
@@ -170,6 +259,8 @@ static void branch_emit(struct jit_emit *e, const struct insn *i, uint32_t pc)
 	}
 	if (i->guard == PTX_NONE)
 		LLVMBuildBr(e->b, to);
+	else if (e->wide && flow_head(&e->flow, pc))
+		piece_branch(e, i, pc);
 	else if (e->wide && flow_varies(&e->flow, i->guard))
 		apart_emit(e, i, pc, to);
 	else
@@ -182,6 +273,8 @@ static int block_emit(struct jit_emit *e, uint32_t n)
 	int rc = 0;
 
 	LLVMPositionBuilderAtEnd(e->b, e->block[n]);
+	if (flow_piece(&e->flow, b->first))
+		return piece_emit(e, n);
 	if (b->stop) {
 		LLVMBuildBr(e->b, leave_at(e, n));
 		return 0;
@@ -222,6 +315,11 @@ static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
 		LLVMBuildStore(e->b, LLVMConstNull(jit_reg_type(e, (int32_t)r)), e->reg[r]);
 	}
 	e->fuel = LLVMBuildAlloca(e->b, e->i64, "");
+	for (uint32_t n = 0; n < e->flow.block_count; n++)
+		if (flow_piece(&e->flow, e->flow.blocks[n].first)) {
+			e->in[n] = LLVMBuildAlloca(e->b, e->i32, "");
+			LLVMBuildStore(e->b, jit_num(e, 32, 0), e->in[n]);
+		}
 	if (e->wide) {
 		jit_wide_begin(e);
 	} else {
@@ -264,7 +362,8 @@ static int body_emit(struct jit_emit *e)
 	e->reg = calloc(e->flow.registers, sizeof(*e->reg));
 	e->block = calloc(count, sizeof(*e->block));
 	e->leave = calloc(count, sizeof(*e->leave));
-	if (!e->reg || !e->block || !e->leave)
+	e->in = calloc(count, sizeof(*e->in));
+	if (!e->reg || !e->block || !e->leave || !e->in)
 		return -ENOMEM;
 	start = jit_block(e); /* LLVM's first block has no way back into it, and its variables
 				 become values */
@@ -301,5 +400,6 @@ int jit_emit_function(struct jit_emit *e, const char *name)
 	free(e->reg);
 	free(e->block);
 	free(e->leave);
+	free(e->in);
 	return rc;
 }

@@ -465,10 +465,10 @@ int flow_make(struct flow *f, const struct ptx_function *function, bool group)
 	if (f->end - f->first > INSTRUCTIONS_MAX)
 		return -ENOTSUP;
 	rc = blocks_find(f);
-	if (!rc && group)
-		rc = flow_vary(f);
 	if (!rc)
 		rc = liveness(f);
+	if (!rc && group)
+		rc = flow_vary(f);
 	if (!rc)
 		rc = dirty_find(f);
 	if (!rc)

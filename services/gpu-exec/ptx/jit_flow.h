@@ -37,6 +37,13 @@ struct flow {
 	bool *raw; /* registers that only float operations write: what a NaN of theirs carries is
 		    * open until somebody looks */
 	bool *varying; /* registers that differ between the lanes of a group; NULL: code for one lane */
+	/*
+	 * Pieces without stops and loops that a varying branch goes round, or into by another way: all lanes of a
+	 * group go through, each block with those that are to be there. By instruction, from first: where the
+	 * piece ends that it lies in, or 0. The branch, its head, is outside.
+	 */
+	uint32_t *piece_end;
+	bool *passing; /* registers written by one instruction of a piece and of no use outside it */
 	struct arena arena;
 };
 
@@ -60,6 +67,17 @@ int flow_vary(struct flow *f);
 bool flow_varies(const struct flow *f, int32_t o);
 /* Does what the instruction does differ between lanes? (Which of them do it is not looked at.) */
 bool flow_insn_varies(const struct flow *f, const struct insn *i);
+
+static inline uint32_t flow_piece(const struct flow *f, uint32_t pc)
+{
+	return f->varying && pc < f->end ? f->piece_end[pc - f->first] : 0;
+}
+
+/* Does a piece begin after the branch at @pc? */
+static inline bool flow_head(const struct flow *f, uint32_t pc)
+{
+	return !flow_piece(f, pc) && flow_piece(f, pc + 1) && flow_varies(f, f->code[pc].guard);
+}
 
 /* Must a lane stop before this one? */
 bool flow_stops(const struct insn *i);

@@ -211,7 +211,7 @@ void jit_set(struct jit_emit *e, int32_t reg, LLVMValueRef v)
 	v = jit_resize(e, v, jit_reg_bits(e, reg), false);
 	e->width = reg_width(e, reg);
 	v = jit_spread(e, v);
-	if (e->guard && e->width > 1)
+	if (e->guard && e->width > 1 && !(e->passing && e->flow.passing[reg]))
 		v = LLVMBuildSelect(e->b, e->guard, v, jit_variable(e, reg), "");
 	e->width = keep;
 	LLVMBuildStore(e->b, v, e->reg[reg]);

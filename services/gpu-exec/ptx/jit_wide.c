@@ -48,16 +48,24 @@ LLVMValueRef jit_lanes_of(struct jit_emit *e, LLVMValueRef predicate)
 	return LLVMBuildAnd(e->b, LLVMBuildBitCast(e->b, predicate, e->i32, ""), e->mask, "");
 }
 
-void jit_wide_begin(struct jit_emit *e)
+void jit_wide_mask(struct jit_emit *e, LLVMValueRef lanes, bool part)
 {
 	LLVMValueRef args[2];
 
-	e->mask = e->lane; /* the parameter */
-	e->mask_vector = LLVMBuildBitCast(e->b, e->mask, vector(e->i1), "");
-	args[0] = e->mask;
+	e->mask = lanes;
+	e->mask_vector = LLVMBuildBitCast(e->b, lanes, vector(e->i1), "");
+	args[0] = lanes;
 	args[1] = jit_num(e, 1, 0);
 	e->lane = jit_intrinsic(e, "llvm.cttz", e->i32, args, 2); /* who speaks for all */
 	e->lane64 = LLVMBuildZExt(e->b, e->lane, e->i64, "");
+	e->masked = part;
+	e->guard = part ? e->mask_vector : NULL;
+	e->guard_lanes = part ? lanes : NULL;
+}
+
+void jit_wide_begin(struct jit_emit *e)
+{
+	jit_wide_mask(e, e->lane, false); /* the parameter */
 	e->scratch = LLVMBuildAlloca(e->b, vector(e->i64), "");
 	LLVMSetAlignment(e->scratch, 64);
 }
@@ -123,22 +131,40 @@ void jit_wide_take_back(struct jit_emit *e, int32_t reg)
 	jit_set(e, reg, taken(e, reg, NULL));
 }
 
+/* What entries have to look at: registers that are loaded and have one value for all. */
+static bool looks(const struct jit_emit *e, const struct flow_block *b)
+{
+	for (uint32_t r = 0; r < e->flow.registers; r++)
+		if (flow_loads(b, r) && !flow_varies(&e->flow, (int32_t)r))
+			return true;
+	return false;
+}
+
 void jit_wide_enter(struct jit_emit *e, const struct flow_block *b, LLVMBasicBlockRef to)
 {
-	LLVMBasicBlockRef no;
-	LLVMValueRef differ = jit_num(e, 1, 0);
+	LLVMValueRef differ = jit_num(e, 1, 0), whole;
+	LLVMBasicBlockRef look, no;
 
+	if (looks(e, b)) {
+		look = jit_block(e);
+		no = jit_block(e);
+		whole = jit_load_env(e, offsetof(struct jit_env, whole), e->i32);
+		whole = LLVMBuildICmp(e->b, LLVMIntNE, whole, jit_num(e, 32, 0), "");
+		LLVMBuildCondBr(e->b, whole, no, look);
+		LLVMPositionBuilderAtEnd(e->b, look);
+		for (uint32_t r = 0; r < e->flow.registers; r++)
+			if (flow_loads(b, r) && !flow_varies(&e->flow, (int32_t)r))
+				taken(e, (int32_t)r, &differ);
+		look = jit_block(e);
+		LLVMBuildCondBr(e->b, differ, look, no);
+		LLVMPositionBuilderAtEnd(e->b, look);
+		LLVMBuildRet(e->b, jit_num(e, 64, JIT_DIFFER));
+		LLVMPositionBuilderAtEnd(e->b, no);
+	}
 	for (uint32_t r = 0; r < e->flow.registers; r++)
 		if (flow_loads(b, r))
-			jit_set(e, (int32_t)r, taken(e, (int32_t)r, &differ));
-	if (LLVMIsConstant(differ)) {
-		LLVMBuildBr(e->b, to);
-		return;
-	}
-	no = jit_block(e);
-	LLVMBuildCondBr(e->b, differ, no, to);
-	LLVMPositionBuilderAtEnd(e->b, no);
-	LLVMBuildRet(e->b, jit_num(e, 64, JIT_DIFFER));
+			jit_wide_take_back(e, (int32_t)r);
+	LLVMBuildBr(e->b, to);
 }
 
 /* ------------------------------------------------------------------------------ memory */

@@ -7,6 +7,12 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t f
 	return group_run(w, mask, limit, fuel);
 }
 
+bool jit_block_turn(struct block *b)
+{
+	(void)b;
+	return false;
+}
+
 bool jit_prepare(struct ptx_module *m, const struct ptx_function *f, bool groups)
 {
 	(void)m;
