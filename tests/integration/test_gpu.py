@@ -44,7 +44,7 @@ def flags(name):
 
 def programs():
     """All, or some by a seed that is printed."""
-    names = sorted(os.listdir(PROGRAMS))
+    names = sorted(n for n in os.listdir(PROGRAMS) if n.endswith(".cu"))
     if FULL:
         return names
     seed = int(os.environ.get("ATOLL_SEED", "0")) or random.randrange(1, 1 << 30)
