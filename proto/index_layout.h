@@ -249,7 +249,10 @@ enum {
 	INDEX_TOMBS = 64, /* of a client at once */
 	INDEX_TOMB_TURNS = 1024,
 };
-_Static_assert((int)INDEX_OUTCOMES + (int)INDEX_TOMBS * 8 <= (int)INDEX_SEGMENT, "outcomes are in the segment");
+/* Behind them 8 bytes for each log slot, of the client of a tree: what index_tree_trace_make says of the lock that
+ * the owner has left. Written, with CAS, by whoever takes that lock over, before. */
+#define INDEX_TREE_TRACES (INDEX_OUTCOMES + INDEX_TOMBS * 8)
+_Static_assert((int)INDEX_TREE_TRACES + 256 * 8 <= (int)INDEX_SEGMENT, "outcomes are in the segment");
 
 enum index_log_op {
 	INDEX_LOG_NONE = 0,

@@ -88,6 +88,34 @@ _Static_assert(sizeof(struct index_tree_fences) == INDEX_LINE, "fences are one l
 _Static_assert((int)INDEX_TREE_HEAD + INDEX_TREE_BUCKETS * INDEX_TREE_BUCKET == INDEX_TREE_NODE, "node");
 _Static_assert(INDEX_TREE_ROOM / INDEX_TREE_ENTRY_MIN * INDEX_TREE_BUCKETS == INDEX_TREE_ENTRIES, "node");
 
+/* Where the trace of a lock goes, from its owner's log on. */
+static inline uint64_t index_tree_trace_at(uint64_t lock)
+{
+	return INDEX_TREE_TRACES + (uint64_t)index_lock_slot(lock) * 8;
+}
+
+#define INDEX_TREE_SUM_MASK 0xffffffull
+#define INDEX_TREE_SUM_NONE INDEX_TREE_SUM_MASK /* the node was damaged */
+
+/*
+ * A trace: epoch 16 | sequence 24 | sum 24: what the lock word says of its owner's operation, and the sum of all
+ * versions that the owner has left in the node. Its changes raise one version by one each, in an order that it knows.
+ */
+static inline uint64_t index_tree_trace_make(uint64_t lock, uint64_t sum)
+{
+	return (uint64_t)index_lock_epoch(lock) << 48 | (uint64_t)index_lock_seq(lock) << 24 |
+	       (sum & INDEX_TREE_SUM_MASK);
+}
+
+static inline uint64_t index_tree_sum(const struct index_tree_head *head)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		sum += head->version[i];
+	return sum;
+}
+
 /* The word of the root: 0 while the tree has no node. */
 static inline uint64_t index_tree_root_make(uint64_t offset, unsigned level)
 {

@@ -64,7 +64,7 @@ int atoll_index_repair(struct atoll_index *ix, struct atoll_index_repaired *out)
 }
 
 /* 1: taken; 0: not his any more; -EAGAIN: later; or negative errno. */
-static int give_back(struct atoll_index *ix, const struct race_recycled *s)
+static int give_back(struct atoll_index *ix, const struct core_recycled *s)
 {
 	struct proto_msg m, r;
 	int rc;
@@ -94,15 +94,15 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 	if (!index_hash(ix))
 		return -EOPNOTSUPP;
 	if (!ix->recycle)
-		rc = race_recycle_find(ix->core, &ix->recycle);
+		rc = core_recycle_find(ix->core, &ix->recycle);
 	if (rc || !ix->recycle)
 		return rc;
 	out->waiting = ix->recycle->n;
-	if (!race_recycle_ripe(ix->core, ix->recycle))
+	if (!core_recycle_ripe(ix->core, ix->recycle))
 		return 0;
 	out->waiting = 0;
 	for (unsigned i = 0; i < ix->recycle->n; i++) {
-		const struct race_recycled *s = &ix->recycle->segment[i];
+		const struct core_recycled *s = &ix->recycle->segment[i];
 
 		rc = give_back(ix, s);
 		if (rc < 0 && rc != -EAGAIN)

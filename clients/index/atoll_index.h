@@ -24,8 +24,7 @@
  * (atoll_result_class): the operation was executed; it certainly was not and never will be, and
  * may be given again; or nobody can tell. After the loss of a connection operations end as they
  * stand; atoll_index_reconnect then has the old identity fenced off before it returns, so what was
- * in doubt before has by then either happened or will not: atoll_index_resolve says which (of a tree, reading
- * the key tells).
+ * in doubt before has by then either happened or will not: atoll_index_resolve says which.
  *
  * Memory of replaced and deleted values is used again by the client in whose chunk it lies, when no operation
  * that began before can see it. A context that is open and not polled keeps all clients from that; when one
@@ -160,7 +159,8 @@ int atoll_index_reconnect(struct atoll_index *ix, const char **why);
  *   last 256, and asked for as often as one likes.
  * @executed: it was; or it was not and never will be.
  * Return: 0; -ENOENT no such ticket; -ESTALE too late: the number that this client had has been given to
- * another one; -EAGAIN it has not been fenced off: reconnect first; -EBUSY, -ENOTCONN; -EOPNOTSUPP a tree.
+ * another one; -EAGAIN it has not been fenced off: reconnect first; -EBUSY, -ENOTCONN; -EBADMSG the
+ * node of a tree is damaged.
  */
 int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed);
 

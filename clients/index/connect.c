@@ -163,8 +163,8 @@ static void on_event(void *ctx, const struct proto_msg *m)
 /* Operations that have ended in doubt outlive the engine. */
 static void doubts_keep(struct atoll_index *ix)
 {
-	const struct race_doubt *d;
-	unsigned n = index_hash(ix) ? race_doubts(ix->core, &d) : 0;
+	const struct core_doubt *d;
+	unsigned n = ix->core ? core_doubts(ix->core, &d) : 0;
 
 	if (n && !ix->doubt)
 		ix->doubt = calloc(DOUBTS, sizeof(*ix->doubt));
@@ -522,18 +522,16 @@ int atoll_index_resolve(struct atoll_index *ix, uint64_t ticket, bool *executed)
 	}
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (!index_hash(ix))
-		return -EOPNOTSUPP;
 	for (uint64_t i = 0; i < DOUBTS && i < ix->doubts && ticket; i++)
 		if (ix->doubt[i].ticket == ticket)
-			return race_doubt_resolve(ix->core, &ix->doubt[i], executed);
+			return core_doubt_resolve(ix->core, &ix->doubt[i], executed);
 	return -ENOENT;
 }
 
 uint64_t atoll_index_ticket(const struct atoll_index *ix)
 {
-	const struct race_doubt *d;
-	unsigned n = index_hash(ix) ? race_doubts(ix->core, &d) : 0;
+	const struct core_doubt *d;
+	unsigned n = ix->core ? core_doubts(ix->core, &d) : 0;
 
 	if (ix->cluster)
 		return atoll_index_ticket(cluster_last(ix));

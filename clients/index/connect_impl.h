@@ -40,8 +40,8 @@ struct atoll_index {
 
 	struct atoll_index_options options;
 	struct atoll_index_stats before; /* of earlier engines */
-	struct race_recycle *recycle;    /* what is to be given back, when it is ripe */
-	struct race_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
+	struct core_recycle *recycle;    /* what is to be given back, when it is ripe */
+	struct core_doubt *doubt;        /* of earlier engines, DOUBTS of them, the oldest are overwritten */
 	uint64_t doubts;
 	bool in_cluster;	 /* it is a member of one, and `told` is what its shard must say */
 	struct membership told;

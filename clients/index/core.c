@@ -199,20 +199,9 @@ int core_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *
 	return k->engine->dump(k, entry, progress, arg, report);
 }
 
-int core_check(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report,
-	       struct atoll_index_account *out)
-{
-	return k->engine->check(k, progress, arg, report, out);
-}
-
 int core_repair(struct core *k, struct atoll_index_repaired *out)
 {
 	return k->engine->repair(k, out);
-}
-
-int core_deaths(struct core *k, uint64_t *out)
-{
-	return k->engine->deaths(k, out);
 }
 
 uint64_t core_random(struct core *k)

@@ -113,6 +113,39 @@ int core_check(struct core *k, atoll_progress progress, void *arg, struct atoll_
 int core_repair(struct core *k, struct atoll_index_repaired *out);
 int core_deaths(struct core *k, uint64_t *out);
 
+/* An operation that ended IN_DOUBT: what is needed to find out later. */
+struct core_doubt {
+	uint64_t ticket;
+	uint64_t at, word; /* table: the slot, and what it was to put there; tree: the node, and the word of its lock */
+	uint64_t log_base;
+	uint64_t seq; /* table: of its block; tree: the sum of the node's versions from which on it has happened */
+	uint16_t cid, epoch;
+};
+
+enum { CORE_RECYCLE_MAX = 512 }; /* segments at a time */
+
+/* Segments of the dead, and what of them is in use. */
+struct core_recycle {
+	uint64_t epoch; /* of reclamation when they were looked at */
+	unsigned n;
+	struct core_recycled {
+		uint32_t number;
+		uint16_t cid, epoch; /* owner */
+		uint64_t map[INDEX_MAP_SIZE / 8];
+	} segment[CORE_RECYCLE_MAX];
+};
+
+/* What can be used again of the memory of the dead, to be freed by the caller; NULL: nothing. 0 or negative
+ * errno, as atoll_index_recycle. The next call says whether it may be given to the shard; poll until then. */
+int core_recycle_find(struct core *k, struct core_recycle **out);
+bool core_recycle_ripe(struct core *k, const struct core_recycle *p);
+
+/* Operations that have ended in doubt so far; valid until the core is closed. */
+unsigned core_doubts(const struct core *k, const struct core_doubt **out);
+
+/* See atoll_index_resolve: was it executed? -EAGAIN: its client has not been fenced off yet. */
+int core_doubt_resolve(struct core *k, const struct core_doubt *d, bool *happened);
+
 /* Counts of this core, to which the owner may add those of earlier ones. */
 const struct atoll_index_stats *core_stats(const struct core *k);
 

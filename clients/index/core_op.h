@@ -7,6 +7,7 @@
 #ifndef ATOLL_CLIENTS_INDEX_CORE_OP_H
 #define ATOLL_CLIENTS_INDEX_CORE_OP_H
 
+#include "clients/index/account.h"
 #include "clients/index/core.h"
 #include "clients/index/reclaim.h"
 #include "clients/index/rtx.h"
@@ -25,7 +26,9 @@ enum {
 	/* local memory, behind the engine's */
 	CORE_LOCAL_BEAT = 0,
 	CORE_LOCAL_RECLAIM = INDEX_LINE,
-	CORE_LOCAL = CORE_LOCAL_RECLAIM + RECLAIM_LOCAL,
+	CORE_LOCAL_FETCH = CORE_LOCAL_RECLAIM + RECLAIM_LOCAL, /* of core_fetch */
+	CORE_FETCH_MAX = INDEX_CLIENTS * INDEX_LINE,
+	CORE_LOCAL = CORE_LOCAL_FETCH + CORE_FETCH_MAX,
 };
 
 struct core_op {
@@ -76,6 +79,9 @@ struct core {
 	struct account_marks *marks; /* where a walk counts, or NULL */
 	uint64_t beat, beat_at;      /* heartbeats sent; when the next is due */
 	bool beat_out;
+	bool intents; /* it marks what changes that have begun will lead to, too */
+	struct core_doubt doubt[CORE_OPS_MAX]; /* operations that ended in doubt */
+	unsigned ndoubts;
 	uint64_t seq;
 	uint64_t random;
 	struct atoll_index_stats stats;
@@ -111,10 +117,13 @@ struct core_engine {
 
 	int (*dump)(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
 		    struct atoll_index_report *report);
-	int (*check)(struct core *k, atoll_progress progress, void *arg,
-		     struct atoll_index_report *report, struct atoll_index_account *out);
+	/* Marks all that is reachable in k->marks. 0, 1 if damage has ended it early (the report says where), or
+	 * negative errno. */
+	int (*mark)(struct core *k, atoll_progress progress, void *arg,
+		    struct atoll_index_report *report);
 	int (*repair)(struct core *k, struct atoll_index_repaired *out);
-	int (*deaths)(struct core *k, uint64_t *out);
+	/* Was an operation executed that ended in doubt, as its traces say? 0 or negative errno. */
+	int (*resolve)(struct core *k, const struct core_doubt *d, bool *happened);
 };
 
 static inline uint64_t core_now(struct core *k)
@@ -148,6 +157,24 @@ static inline bool core_writes_block(enum atoll_op kind)
 {
 	return kind == ATOLL_PUT || kind == ATOLL_INSERT || kind == ATOLL_UPDATE;
 }
+
+/* core_wait.c: verbs that are waited for */
+/* May a walk begin? 0, -EBUSY or -ENOTCONN. */
+int core_quiet(const struct core *k);
+/* In chains of at most @each, all of them to their end. 0 or negative errno. */
+int core_verbs_run(struct core *k, const struct verb *v, unsigned n, unsigned each);
+struct verb core_read_verb(const struct core *k, uint64_t at, uint32_t len, uint64_t local);
+/* READs @len bytes, CORE_FETCH_MAX at most. */
+int core_fetch(struct core *k, struct atoll_handle region, uint64_t at, void *out, uint32_t len);
+
+/* core_fsck.c */
+/* Marks all that is reachable in @m. As `mark` of the engine. */
+int core_mark(struct core *k, struct account_marks *m, atoll_progress progress, void *arg,
+	      struct atoll_index_report *report);
+
+/* core_doubt.c */
+/* Remembers an operation that ends in doubt. Its ticket, or 0. */
+uint64_t core_doubt_add(struct core *k, const struct core_doubt *d);
 
 /* core_status.c */
 /* Result of an operation that a verb with this status has ended before it changed anything. */

@@ -276,7 +276,7 @@ const struct core_engine race_engine = {
 	.more = more,
 	.restructuring = splitting,
 	.dump = race_dump,
-	.check = race_check,
+	.mark = race_mark,
 	.repair = race_repair,
-	.deaths = race_deaths,
+	.resolve = race_resolve,
 };

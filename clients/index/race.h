@@ -45,38 +45,6 @@
 
 extern const struct core_engine race_engine;
 
-/* An operation that ended IN_DOUBT: what is needed to find out later. */
-struct race_doubt {
-	uint64_t ticket;
-	uint64_t slot, word; /* which it was to put there */
-	uint64_t log_base, seq;
-	uint16_t cid, epoch;
-};
-
-enum { RACE_RECYCLE_MAX = 512 }; /* segments at a time */
-
-/* Segments of the dead, and what of them is in use. */
-struct race_recycle {
-	uint64_t epoch; /* of reclamation when they were looked at */
-	unsigned n;
-	struct race_recycled {
-		uint32_t number;
-		uint16_t cid, epoch; /* owner */
-		uint64_t map[INDEX_MAP_SIZE / 8];
-	} segment[RACE_RECYCLE_MAX];
-};
-
-/* What can be used again of the memory of the dead, to be freed by the caller; NULL: nothing. 0 or negative
- * errno, as atoll_index_recycle. The next call says whether it may be given to the shard; poll until then. */
-int race_recycle_find(struct core *k, struct race_recycle **out);
-bool race_recycle_ripe(struct core *k, const struct race_recycle *p);
-
 int race_repairs(struct core *k, uint64_t *out);
-
-/* Operations that have ended in doubt so far; valid until the core is closed. */
-unsigned race_doubts(const struct core *k, const struct race_doubt **out);
-
-/* See atoll_index_resolve: was it executed? -EAGAIN: its client has not been fenced off yet. */
-int race_doubt_resolve(struct core *k, const struct race_doubt *d, bool *happened);
 
 #endif

@@ -22,91 +22,46 @@
 #include "clients/index/race_op.h"
 
 #include <errno.h>
-#include <string.h>
 
 uint64_t race_doubt_add(struct race *r, const struct race_op *op)
 {
-	struct race_doubt *d;
-
-	if (r->c.ft_off || r->ndoubts == CORE_OPS_MAX)
-		return 0;
-	d = &r->doubt[r->ndoubts++];
-	*d = (struct race_doubt){
-		.ticket = r->c.tickets + r->ndoubts,
-		.slot = op->state == RACE_COMMIT ? op->mine : op->target,
+	const struct core_doubt d = {
+		.at = op->state == RACE_COMMIT ? op->mine : op->target,
 		.word = op->kind == ATOLL_DELETE ? race_tomb_word(r, op) : op->word,
-		.log_base = r->c.log_base,
 		.seq = ((const struct index_kv *)(op->local + RACE_LOCAL_BLOCK))->seq,
-		.cid = r->c.cid,
-		.epoch = r->c.epoch,
 	};
-	return d->ticket;
+
+	return core_doubt_add((struct core *)r, &d);
 }
 
-unsigned race_doubts(const struct core *k, const struct race_doubt **out)
-{
-	const struct race *r = (const struct race *)k;
-
-	*out = r->doubt;
-	return r->ndoubts;
-}
-
-/* Reads @len bytes of the table, or of the control region, into @out. */
-static int fetch(struct race *r, struct atoll_handle region, uint64_t at, void *out, uint32_t len)
-{
-	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
-	struct verb v = race_read_verb(r, at, len, r->c.local_offset + after_ops);
-	int rc;
-
-	v.remote = region;
-	rc = race_verbs_run(r, &v, 1, 1);
-	memcpy(out, r->c.local_base + after_ops, len);
-	return rc;
-}
-
-static int trace_read(struct race *r, const struct race_doubt *d, bool *happened)
+static int trace_read(struct core *k, const struct core_doubt *d, bool *happened)
 {
 	struct index_kv kv;
 	uint64_t outcome;
 	int rc;
 
 	if (index_slot_tomb(d->word)) {
-		rc = fetch(r, r->c.table, d->log_base + index_outcome_at(d->word), &outcome,
+		rc = core_fetch(k, k->c.table, d->log_base + index_outcome_at(d->word), &outcome,
 			   sizeof(outcome));
 		*happened = outcome == index_outcome_make(d->word);
 		return rc;
 	}
-	rc = fetch(r, r->c.table, index_slot_offset(d->word), &kv, sizeof(kv));
+	rc = core_fetch(k, k->c.table, index_slot_offset(d->word), &kv, sizeof(kv));
 	if (!rc && (kv.cid != d->cid || kv.epoch != d->epoch || kv.seq != d->seq))
 		return -ESTALE;
 	*happened = kv.flags & INDEX_KV_SEEN;
 	return rc;
 }
 
-int race_doubt_resolve(struct core *k, const struct race_doubt *d, bool *happened)
+int race_resolve(struct core *k, const struct core_doubt *d, bool *happened)
 {
-	struct race *r = race_of(k);
-	struct index_client line;
-	uint64_t slot;
-	int rc = race_quiet(r);
+	uint64_t slot = 0;
+	int rc = core_fetch(k, k->c.table, d->at, &slot, sizeof(slot));
 
-	if (!rc)
-		rc = fetch(r, r->c.table, d->slot, &slot, sizeof(slot));
-	if (rc)
-		return rc;
 	slot &= ~INDEX_SLOT_MOVE;
-	if ((slot & ~INDEX_SLOT_PEND) == d->word)
+	if (!rc && (slot & ~INDEX_SLOT_PEND) == d->word)
 		*happened = !index_slot_pending(slot);
-	else
-		rc = trace_read(r, d, happened);
-	if (!rc)
-		rc = fetch(r, r->c.control,
-			   INDEX_CLIENT_TABLE_OFFSET + (uint64_t)d->cid * INDEX_LINE, &line,
-			   sizeof(line));
-	if (!rc && (line.cid != d->cid || line.epoch != d->epoch))
-		return -ESTALE;
-	/* Not fenced off, so it may still happen: the caller has not reconnected. */
-	if (!rc && line.state != INDEX_CLIENT_DEAD)
-		return -EAGAIN;
+	else if (!rc)
+		rc = trace_read(k, d, happened);
 	return rc;
 }

@@ -158,9 +158,9 @@ static int batch_run(struct walk *w)
 	w->n = 0;
 	w->used = 0;
 	for (unsigned i = 0; i < n; i++)
-		reads[i] = race_read_verb(w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
+		reads[i] = core_read_verb((struct core *)w->r, index_slot_offset(w->batch[i].word), w->batch[i].len,
 				     w->blocks_local + w->batch[i].local);
-	rc = race_verbs_run(w->r, reads, n, VERB_CHAIN_MAX);
+	rc = core_verbs_run((struct core *)w->r, reads, n, VERB_CHAIN_MAX);
 	for (unsigned i = 0; i < n && !rc; i++)
 		rc = block_take(w, i);
 	return rc;
@@ -201,8 +201,8 @@ static int groups_take(struct walk *w)
 {
 	uint32_t n = w->r->c.groups;
 	uint64_t base = w->sub.at + INDEX_LINE;
-	struct verb v = race_read_verb(w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
-	int rc = race_verbs_run(w->r, &v, 1, 1);
+	struct verb v = core_read_verb((struct core *)w->r, base, n * INDEX_GROUP_SIZE, w->table_local);
+	int rc = core_verbs_run((struct core *)w->r, &v, 1, 1);
 
 	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
 		struct index_bucket bucket;
@@ -224,7 +224,7 @@ static int intent_mark(struct walk *w, const struct race_sub *sub, struct index_
 {
 	uint16_t cid = index_lock_cid(head->lock);
 	uint64_t pair = 2 * index_subtable_size(w->r->c.groups);
-	struct verb v = race_read_verb(w->r, INDEX_CLIENT_TABLE_OFFSET + (uint64_t)cid * INDEX_LINE,
+	struct verb v = core_read_verb((struct core *)w->r, INDEX_CLIENT_TABLE_OFFSET + (uint64_t)cid * INDEX_LINE,
 				       INDEX_LINE, w->table_local);
 	struct index_client line;
 	struct index_log record[2];
@@ -233,17 +233,17 @@ static int intent_mark(struct walk *w, const struct race_sub *sub, struct index_
 	if (cid == 0 || cid >= INDEX_CLIENTS || index_lock_slot(head->lock) >= INDEX_LOG_SLOTS)
 		return -EBADMSG;
 	v.remote = w->r->c.control;
-	rc = race_verbs_run(w->r, &v, 1, 1);
+	rc = core_verbs_run((struct core *)w->r, &v, 1, 1);
 	memcpy(&line, w->table, sizeof(line));
 	if (rc || !race_log_good(w->r, line.log_base))
 		return rc ? rc : -EBADMSG;
-	v = race_read_verb(w->r, line.log_base + (uint64_t)index_lock_slot(head->lock) * INDEX_LOG_SLOT,
+	v = core_read_verb((struct core *)w->r, line.log_base + (uint64_t)index_lock_slot(head->lock) * INDEX_LOG_SLOT,
 			   2 * INDEX_LINE, w->table_local);
-	rc = race_verbs_run(w->r, &v, 1, 1);
+	rc = core_verbs_run((struct core *)w->r, &v, 1, 1);
 	memcpy(record, w->table, sizeof(record));
 	if (!rc) {
-		v = race_read_verb(w->r, sub->at, INDEX_LINE, w->table_local);
-		rc = race_verbs_run(w->r, &v, 1, 1);
+		v = core_read_verb((struct core *)w->r, sub->at, INDEX_LINE, w->table_local);
+		rc = core_verbs_run((struct core *)w->r, &v, 1, 1);
 		memcpy(head, w->table, sizeof(*head));
 	}
 	for (unsigned half = 0; half < 2 && !rc && !head->next; half++) {
@@ -259,9 +259,9 @@ static int intent_mark(struct walk *w, const struct race_sub *sub, struct index_
 /* The leaves below @sub, one after the other. */
 static int sub_take(struct walk *w, struct race_sub sub)
 {
-	struct verb v = race_read_verb(w->r, sub.at, INDEX_LINE, w->table_local);
+	struct verb v = core_read_verb((struct core *)w->r, sub.at, INDEX_LINE, w->table_local);
 	struct index_subtable head;
-	int rc = race_verbs_run(w->r, &v, 1, 1);
+	int rc = core_verbs_run((struct core *)w->r, &v, 1, 1);
 
 	if (rc)
 		return rc;
@@ -310,11 +310,11 @@ static int pairs_check(struct walk *w)
 	for (uint64_t i = 0; i < w->npairs; i++) {
 		const struct pair *p = &w->pairs[i];
 		struct verb chain[2] = {
-			race_read_verb(w->r, p->first.at, 8, w->table_local),
-			race_read_verb(w->r, p->second.at, 8, w->table_local + 8),
+			core_read_verb((struct core *)w->r, p->first.at, 8, w->table_local),
+			core_read_verb((struct core *)w->r, p->second.at, 8, w->table_local + 8),
 		};
 		uint64_t now[2];
-		int rc = race_verbs_run(w->r, chain, 2, 2);
+		int rc = core_verbs_run((struct core *)w->r, chain, 2, 2);
 
 		if (rc)
 			return rc;
@@ -339,7 +339,7 @@ int race_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *
 		.table = r->c.local_base + after_ops,
 		.table_local = r->c.local_offset + after_ops,
 	};
-	int rc = race_quiet(r);
+	int rc = core_quiet(k);
 
 	memset(report, 0, sizeof(*report));
 	if (rc)
@@ -359,4 +359,9 @@ int race_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *
 	free(w.met);
 	free(w.pairs);
 	return rc;
+}
+
+int race_mark(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report)
+{
+	return race_dump(k, NULL, progress, arg, report);
 }

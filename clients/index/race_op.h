@@ -184,13 +184,10 @@ struct race {
 	unsigned leaf_bits;
 	struct race_split split;
 	uint64_t spare_pair;
-	bool intents; /* a walk marks what splits that have begun will lead to, too */
 	bool repairing; /* splits of the dead are finished, none is begun */
 	struct race_cached *cache; /* c.cache places, or NULL */
 	struct race_tomb tomb[INDEX_TOMBS];
 	unsigned tombs; /* to be emptied */
-	struct race_doubt doubt[CORE_OPS_MAX]; /* operations that ended in doubt */
-	unsigned ndoubts;
 };
 
 static inline struct race *race_of(struct core *k)
@@ -226,6 +223,7 @@ void race_tomb_done(struct race *r, const struct verb_completion *done);
 /* race_doubt.c */
 /* Remembers an operation that ends in doubt. Its ticket, or 0. */
 uint64_t race_doubt_add(struct race *r, const struct race_op *op);
+int race_resolve(struct core *k, const struct core_doubt *d, bool *happened);
 
 /* race_cache.c */
 void race_cache_put(struct race *r, const struct race_op *op, uint64_t at, uint64_t word);
@@ -285,20 +283,11 @@ void race_decide(struct race *r, struct race_op *op);
 /* Something that cannot be was read. Once it may be the network; twice it is the memory. */
 void race_bad_read(struct race *r, struct race_op *op);
 
-/* race_wait.c */
-/* May a walk begin? 0, -EBUSY or -ENOTCONN. */
-int race_quiet(const struct race *r);
-/* Verbs in chains of at most @each, all of them to their end. 0 or negative errno. */
-int race_verbs_run(struct race *r, const struct verb *v, unsigned n, unsigned each);
-struct verb race_read_verb(const struct race *r, uint64_t at, uint32_t len, uint64_t local);
-
-/* race_dump.c, race_fsck.c, race_repair.c: of race_engine */
+/* race_dump.c, race_repair.c: of race_engine */
 int race_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
-int race_check(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report,
-	       struct atoll_index_account *out);
+int race_mark(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report);
 int race_repair(struct core *k, struct atoll_index_repaired *out);
-int race_deaths(struct core *k, uint64_t *out);
 
 /* race_step.c */
 void race_step(struct core *k, struct core_op *o, const struct verb_completion *done);

@@ -47,11 +47,11 @@ static bool dead(const struct repair *p, uint16_t cid, uint16_t epoch)
 
 static int lines_read(struct repair *p)
 {
-	struct verb v = race_read_verb(p->r, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE,
+	struct verb v = core_read_verb((struct core *)p->r, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE,
 				       p->lines_at);
 
 	v.remote = p->r->c.control;
-	return race_verbs_run(p->r, &v, 1, 1);
+	return core_verbs_run((struct core *)p->r, &v, 1, 1);
 }
 
 /* ------------------------------------------------------------------ pending inserts */
@@ -65,9 +65,9 @@ static int pending_take(struct repair *p)
 
 	p->npend = 0;
 	for (unsigned i = 0; i < n; i++)
-		v[i] = race_read_verb(p->r, index_slot_offset(p->pend[i].word),
+		v[i] = core_read_verb((struct core *)p->r, index_slot_offset(p->pend[i].word),
 				      sizeof(struct index_kv), p->blocks_at + i * INDEX_LINE);
-	rc = n ? race_verbs_run(p->r, v, n, VERB_CHAIN_MAX) : 0;
+	rc = n ? core_verbs_run((struct core *)p->r, v, n, VERB_CHAIN_MAX) : 0;
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < n; i++) {
@@ -78,13 +78,13 @@ static int pending_take(struct repair *p)
 			p->out->open++;
 			continue;
 		}
-		v[k] = race_read_verb(p->r, p->pend[i].at, 8, p->blocks_at + k * 8);
+		v[k] = core_read_verb((struct core *)p->r, p->pend[i].at, 8, p->blocks_at + k * 8);
 		v[k].op = VERB_CAS;
 		v[k].compare = p->pend[i].word;
 		p->pend[k] = p->pend[i]; /* k <= i */
 		k++;
 	}
-	rc = k ? race_verbs_run(p->r, v, k, 1) : 0;
+	rc = k ? core_verbs_run((struct core *)p->r, v, k, 1) : 0;
 	for (unsigned i = 0; i < k && !rc; i++) {
 		uint64_t old;
 
@@ -102,8 +102,8 @@ static int tomb_take(struct repair *p, uint64_t at, uint64_t word)
 	uint16_t cid = index_tomb_cid(word);
 	uint64_t log = line_of(p, cid).log_base, outcome = index_outcome_make(word), old;
 	struct verb v[2] = {
-		race_read_verb(p->r, log + index_outcome_at(word), 8, p->blocks_at),
-		race_read_verb(p->r, at, 8, p->blocks_at + 8),
+		core_read_verb((struct core *)p->r, log + index_outcome_at(word), 8, p->blocks_at),
+		core_read_verb((struct core *)p->r, at, 8, p->blocks_at + 8),
 	};
 	int rc;
 
@@ -117,7 +117,7 @@ static int tomb_take(struct repair *p, uint64_t at, uint64_t word)
 	v[0].op = VERB_WRITE;
 	v[1].op = VERB_CAS;
 	v[1].compare = word;
-	rc = race_verbs_run(p->r, v, 2, 2);
+	rc = core_verbs_run((struct core *)p->r, v, 2, 2);
 	memcpy(&old, p->blocks + 8, sizeof(old));
 	p->out->deletes += !rc && old == word;
 	return rc;
@@ -147,8 +147,8 @@ static int groups_take(struct repair *p, const struct race_sub *sub)
 {
 	uint32_t n = p->r->c.groups;
 	struct verb v =
-		race_read_verb(p->r, sub->at + INDEX_LINE, n * INDEX_GROUP_SIZE, p->table_at);
-	int rc = race_verbs_run(p->r, &v, 1, 1);
+		core_read_verb((struct core *)p->r, sub->at + INDEX_LINE, n * INDEX_GROUP_SIZE, p->table_at);
+	int rc = core_verbs_run((struct core *)p->r, &v, 1, 1);
 
 	for (uint32_t b = 0; b < n * INDEX_GROUP_BUCKETS && !rc; b++) {
 		struct index_bucket bucket;
@@ -165,8 +165,8 @@ static int groups_take(struct repair *p, const struct race_sub *sub)
 
 static int head_read(struct repair *p, const struct race_sub *sub, struct index_subtable *head)
 {
-	struct verb v = race_read_verb(p->r, sub->at, INDEX_LINE, p->table_at);
-	int rc = race_verbs_run(p->r, &v, 1, 1);
+	struct verb v = core_read_verb((struct core *)p->r, sub->at, INDEX_LINE, p->table_at);
+	int rc = core_verbs_run((struct core *)p->r, &v, 1, 1);
 
 	memcpy(head, p->table, sizeof(*head));
 	return rc;
@@ -260,43 +260,27 @@ static int walk(struct race *r, struct atoll_index_repaired *out)
 	return rc;
 }
 
-/* 8 bytes of either region, waited for. */
-static int word_read(struct race *r, struct atoll_handle region, uint64_t at, uint64_t *out)
-{
-	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
-	struct verb v = race_read_verb(r, at, 8, r->c.local_offset + after_ops);
-	int rc = race_quiet(r);
-
-	v.remote = region;
-	if (!rc)
-		rc = race_verbs_run(r, &v, 1, 1);
-	memcpy(out, r->c.local_base + after_ops, sizeof(*out));
-	return rc;
-}
-
-int race_deaths(struct core *k, uint64_t *out)
-{
-	return word_read(race_of(k), k->c.control, INDEX_DEATHS_OFFSET, out);
-}
-
 int race_repairs(struct core *k, uint64_t *out)
 {
-	return word_read(race_of(k), k->c.table, INDEX_REPAIRED_OFFSET, out);
+	int rc = core_quiet(k);
+
+	return rc ? rc : core_fetch(k, k->c.table, INDEX_REPAIRED_OFFSET, out, sizeof(*out));
 }
 
 /* The first @deaths have been repaired. */
-static int repairs_raise(struct race *r, uint64_t deaths)
+static int repairs_raise(struct core *k, uint64_t deaths)
 {
-	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP, old;
-	struct verb v = race_read_verb(r, INDEX_REPAIRED_OFFSET, 8, r->c.local_offset + after_ops);
-	int rc = race_repairs((struct core *)r, &old);
+	uint64_t old;
+	struct verb v = core_read_verb(k, INDEX_REPAIRED_OFFSET, 8,
+				       k->local_offset + CORE_LOCAL_FETCH);
+	int rc = race_repairs(k, &old);
 
 	v.op = VERB_CAS;
 	while (!rc && old < deaths) {
 		v.compare = old;
 		v.swap = deaths;
-		rc = race_verbs_run(r, &v, 1, 1);
-		memcpy(&old, r->c.local_base + after_ops, sizeof(old));
+		rc = core_verbs_run(k, &v, 1, 1);
+		memcpy(&old, k->local + CORE_LOCAL_FETCH, sizeof(old));
 		if (old == v.compare)
 			break;
 	}
@@ -306,10 +290,10 @@ static int repairs_raise(struct race *r, uint64_t deaths)
 int race_repair(struct core *k, struct atoll_index_repaired *out)
 {
 	uint64_t deaths;
-	int rc = race_deaths(k, &deaths); /* before the client table is read */
+	int rc = core_deaths(k, &deaths); /* before the client table is read */
 
 	memset(out, 0, sizeof(*out));
 	if (!rc)
 		rc = walk(race_of(k), out);
-	return rc ? rc : repairs_raise(race_of(k), deaths);
+	return rc ? rc : repairs_raise(k, deaths);
 }

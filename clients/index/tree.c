@@ -174,6 +174,8 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 		out.value = op->local + TREE_LOCAL_READ + op->value_at;
 		out.value_len = op->value_len;
 	}
+	if (out.result == ATOLL_IN_DOUBT)
+		out.ticket = tree_doubt_add(t, op);
 	if (op->block && out.result == ATOLL_OK)
 		heap_linked(&t->heap, op->block);
 	else if (op->block && out.result != ATOLL_IN_DOUBT && !t->lost && !t->gone)
@@ -236,7 +238,7 @@ const struct core_engine tree_engine = {
 	.cut = cut,
 	.end = end,
 	.dump = tree_dump,
-	.check = tree_check,
+	.mark = tree_mark,
 	.repair = tree_repair,
-	.deaths = tree_deaths,
+	.resolve = tree_resolve_doubt,
 };

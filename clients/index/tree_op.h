@@ -21,6 +21,7 @@ enum {
 	TREE_LOCAL_FENCED = TREE_LOCAL_RTX + 16, /* 8 bytes between what rtx.h uses: INDEX_TREE_FENCED */
 	TREE_LOCAL_CLIENT = TREE_LOCAL_RTX + RTX_LOCAL, /* line of the client table */
 	TREE_LOCAL_ROOT = TREE_LOCAL_CLIENT + INDEX_LINE,
+	TREE_LOCAL_TRACE = TREE_LOCAL_ROOT + 8,
 	TREE_LOCAL_NODE = TREE_LOCAL_ROOT + INDEX_LINE,	 /* as read */
 	TREE_LOCAL_SPLIT = TREE_LOCAL_NODE + INDEX_TREE_NODE, /* head and fences of a node that is split */
 	TREE_LOCAL_HEAD = TREE_LOCAL_SPLIT + INDEX_TREE_HEAD,
@@ -50,8 +51,10 @@ enum tree_state {
 	TREE_LOCK,    /* [WRITE block,] CAS lock, READ node */
 	TREE_KEYS,    /* READ keys that lie in blocks; then the node is looked at again */
 	TREE_VALUE,   /* READ block */
-	TREE_LINES,   /* READ client table, or deaths */
+	TREE_LINES,   /* READ client table */
 	TREE_OWNER,   /* READ line of the client table */
+	TREE_TRACE,   /* READ node with the lock of a dead client, and the trace of that */
+	TREE_NOTE,    /* CAS trace */
 	TREE_CLAIM,   /* CAS lock of a dead client, READ node */
 	TREE_SIBLING, /* READ head of the right neighbour of such a node */
 	TREE_LEFT,    /* CAS lock of the left one of two that are to be merged, READ it */
@@ -100,7 +103,6 @@ struct tree_scan {
 
 /* A walk, which somebody waits for. */
 struct tree_walk {
-	bool lines; /* that is all that is asked: something of the control region */
 	bool inner; /* the nodes above the leaves, to be counted */
 	bool ended;
 	enum atoll_result result;
@@ -130,6 +132,7 @@ struct tree_op {
 	bool held; /* the lock of `at` is ours */
 	bool mend; /* it was taken over */
 	bool mend_due; /* and TREE_LOCAL_HEAD must be written before it is given back */
+	uint64_t trace; /* where that of a dead client is */
 	bool sibling_seen; /* and its right neighbour is not gone */
 	uint64_t left, right; /* children of `at` that are to be merged */
 	bool left_held, right_held; /* their locks are ours */
@@ -145,6 +148,7 @@ struct tree_op {
 	uint64_t old_word;     /* of a block that the chain that is out takes out of the tree, or 0 */
 	bool deciding;	       /* the chain that is out has the verbs that count: */
 	unsigned begun, decided; /* with this one it is certain to happen, with that it has */
+	uint64_t sum; /* of the versions, when it has happened */
 	int bucket;	       /* that is written, or -1 */
 	bool split, again;     /* the node is split; then the change is to be tried again */
 
@@ -263,8 +267,16 @@ enum tree_need {
 /* Sets long keys of @v. False: they are being read, and all will be looked at again. */
 bool tree_resolve(struct tree *t, struct tree_op *op, struct tree_view *v, enum tree_need need);
 
-/* Takes the lock of `at` over from a client that is dead. */
-void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock);
+/* The same, when the trace of its owner is there. */
+void tree_claim_lock(struct tree *t, struct tree_op *op);
+
+/* tree_doubt.c */
+/* Takes the lock of `at` over from a client that is dead, whose log is at @log. */
+void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock, uint64_t log);
+void tree_trace_read(struct tree *t, struct tree_op *op);
+/* Remembers an operation that ends in doubt. Its ticket, or 0. */
+uint64_t tree_doubt_add(struct tree *t, const struct tree_op *op);
+int tree_resolve_doubt(struct core *k, const struct core_doubt *d, bool *happened);
 
 /* tree_merge.c */
 /* t->view is a node that is gone: on where its keys are. */
@@ -285,18 +297,14 @@ void tree_merged(struct tree *t, struct tree_op *op);
  * the walk. */
 int tree_dump(struct core *k, atoll_entry entry, atoll_progress progress, void *arg,
 	      struct atoll_index_report *report);
-int tree_check(struct core *k, atoll_progress progress, void *arg,
-	       struct atoll_index_report *report, struct atoll_index_account *out);
+int tree_mark(struct core *k, atoll_progress progress, void *arg, struct atoll_index_report *report);
 int tree_repair(struct core *k, struct atoll_index_repaired *out);
-int tree_deaths(struct core *k, uint64_t *deaths);
 
 /* tree_fsck.c */
 /* t->view is a node that is reachable. */
 void tree_mark_node(struct tree *t, uint64_t at);
 
 /* tree_walk.c */
-/* Reads of the control region, waited for. 0 or negative errno. @len: as much as the client table, at most. */
-int tree_control_read(struct tree *t, uint64_t at, void *to, uint32_t len);
 /* Walks through the nodes above the leaves, and counts them. */
 int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out);
 void tree_walk_lines(struct tree *t, struct tree_op *op);

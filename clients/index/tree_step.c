@@ -162,9 +162,8 @@ static void post_lock(struct tree *t, struct tree_op *op)
 	tree_post(t, op, TREE_LOCK);
 }
 
-void tree_claim(struct tree *t, struct tree_op *op, uint64_t lock)
+void tree_claim_lock(struct tree *t, struct tree_op *op)
 {
-	op->wait_word = lock;
 	begin(t, op);
 	rtx_lock_read(&op->tx, op->at, op->wait_word, op->at, op->local_offset + TREE_LOCAL_NODE,
 		      INDEX_TREE_NODE);
@@ -221,7 +220,7 @@ static void owner_read(struct tree *t, struct tree_op *op)
 
 	memcpy(&line, op->local + TREE_LOCAL_CLIENT, sizeof(line));
 	if (rtx_is_dead(&line, cid, epoch)) {
-		tree_claim(t, op, op->wait_word);
+		tree_claim(t, op, op->wait_word, line.log_base);
 		return;
 	}
 	if (line.cid == cid && line.epoch == epoch && line.state == INDEX_CLIENT_ALIVE) {
@@ -735,6 +734,12 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		break;
 	case TREE_LOCK:
 		locked(t, op);
+		break;
+	case TREE_TRACE:
+		tree_trace_read(t, op);
+		break;
+	case TREE_NOTE:
+		tree_claim_lock(t, op);
 		break;
 	case TREE_CLAIM:
 		claimed(t, op);

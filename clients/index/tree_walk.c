@@ -12,12 +12,11 @@
 
 #include "clients/index/tree_op.h"
 
-static int run(struct tree *t, struct tree_op *op, struct tree_walk *w)
+static int run(struct tree *t, struct tree_walk *w)
 {
 	while (!w->ended)
 		if (core_poll((struct core *)t) == 0)
 			t->c.verbs->ops->idle(t->c.verbs);
-	(void)op;
 	switch (w->result) {
 	case ATOLL_OK:
 		return 0;
@@ -30,9 +29,7 @@ static int run(struct tree *t, struct tree_op *op, struct tree_walk *w)
 	}
 }
 
-/* @len bytes of the control region, with which a walk begins. */
-static int begin(struct tree *t, struct tree_walk *w, uint64_t at, uint32_t len,
-		 struct tree_op **out)
+static int walk(struct tree *t, struct tree_walk *w)
 {
 	struct tree_op *op;
 	int rc;
@@ -47,51 +44,28 @@ static int begin(struct tree *t, struct tree_walk *w, uint64_t at, uint32_t len,
 	op->key = op->local + TREE_LOCAL_BLOCK + sizeof(struct index_kv);
 	op->klen = 0;
 	op->reread = true; /* it does not begin again */
-	rtx_read(&op->tx, at, op->local_offset + TREE_LOCAL_READ, len);
+	rtx_read(&op->tx, INDEX_CLIENT_TABLE_OFFSET, op->local_offset + TREE_LOCAL_READ,
+		 INDEX_CLIENTS * INDEX_LINE);
 	op->tx.chain[0].remote = t->c.control;
 	tree_post(t, op, TREE_LINES);
-	*out = op;
-	return 0;
-}
-
-int tree_control_read(struct tree *t, uint64_t at, void *to, uint32_t len)
-{
-	struct tree_walk w = {.lines = true};
-	struct tree_op *op;
-	int rc = begin(t, &w, at, len, &op);
-
-	if (!rc)
-		rc = run(t, op, &w);
-	if (!rc)
-		memcpy(to, op->local + TREE_LOCAL_READ, len);
-	return rc;
-}
-
-int tree_deaths(struct core *k, uint64_t *deaths)
-{
-	return tree_control_read(tree_of(k), INDEX_DEATHS_OFFSET, deaths, sizeof(*deaths));
+	return run(t, w);
 }
 
 int tree_walk_inner(struct tree *t, struct atoll_index_repaired *out)
 {
 	struct tree_walk w = {.inner = true, .out = out};
-	struct tree_op *op;
-	int rc = begin(t, &w, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE, &op);
 
-	return rc ? rc : run(t, op, &w);
+	return walk(t, &w);
 }
 
 int tree_repair(struct core *k, struct atoll_index_repaired *out)
 {
-	struct tree *t = tree_of(k);
 	struct tree_walk w = {.out = out};
-	struct tree_op *op;
-	int rc = begin(t, &w, INDEX_CLIENT_TABLE_OFFSET, INDEX_CLIENTS * INDEX_LINE, &op);
 
-	return rc ? rc : run(t, op, &w);
+	return walk(tree_of(k), &w);
 }
 
-static bool dead(const struct tree_op *op, uint64_t lock)
+static bool dead(const struct tree_op *op, uint64_t lock, uint64_t *log)
 {
 	uint16_t cid = index_lock_cid(lock);
 	struct index_client line;
@@ -99,6 +73,7 @@ static bool dead(const struct tree_op *op, uint64_t lock)
 	if (cid == 0 || cid >= INDEX_CLIENTS)
 		return false;
 	memcpy(&line, op->local + TREE_LOCAL_READ + cid * INDEX_LINE, sizeof(line));
+	*log = line.log_base;
 	return rtx_is_dead(&line, cid, index_lock_epoch(lock));
 }
 
@@ -106,10 +81,6 @@ void tree_walk_lines(struct tree *t, struct tree_op *op)
 {
 	struct tree_walk *w = op->walk;
 
-	if (w->lines) {
-		tree_settle(t, op, ATOLL_OK);
-		return;
-	}
 	for (unsigned c = 1; c < INDEX_CLIENTS; c++) {
 		struct index_client line;
 
@@ -123,12 +94,12 @@ void tree_walk_lines(struct tree *t, struct tree_op *op)
 
 bool tree_walk_claim(struct tree *t, struct tree_op *op)
 {
-	uint64_t lock = t->view.head.lock;
+	uint64_t lock = t->view.head.lock, log;
 
-	if (!lock || op->walk->inner || !dead(op, lock))
+	if (!lock || op->walk->inner || !dead(op, lock, &log))
 		return false;
 	op->walk->out->locks++;
-	tree_claim(t, op, lock); /* the node is mended, given back, and then read again */
+	tree_claim(t, op, lock, log); /* the node is mended, given back, and then read again */
 	return true;
 }
 

@@ -81,6 +81,7 @@ static void add_bucket(struct tree_op *op, const struct index_tree_head *head,
 	h.version[1 + b]++;
 	tree_bucket_make(op->local + TREE_LOCAL_BUCKET, b, h.version[1 + b], room);
 	tree_head_make(op->local + TREE_LOCAL_HEAD, &h, fences);
+	op->sum = index_tree_sum(&h);
 	op->begun = op->tx.n;
 	rtx_write(&op->tx, op->at + INDEX_TREE_HEAD + b * INDEX_TREE_BUCKET,
 		  op->local_offset + TREE_LOCAL_BUCKET, INDEX_TREE_BUCKET);
@@ -281,6 +282,7 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 		rtx_write(&op->tx, fence, op->local_offset + TREE_LOCAL_FENCE,
 			  (uint32_t)sizeof(struct index_kv) + sep.klen);
 	rtx_write(&op->tx, at, op->local_offset + TREE_LOCAL_NEW, INDEX_TREE_NODE);
+	op->sum = index_tree_sum(&head);
 	op->begun = op->decided = op->tx.n;
 	rtx_write(&op->tx, op->at + 8, op->local_offset + TREE_LOCAL_SPLIT + 8,
 		  INDEX_TREE_HEAD - 8);

@@ -75,6 +75,8 @@ struct fake_world {
 	bool whole_verbs; /* a READ is one step, too: for tests of all interleavings */
 	uint32_t (*choose)(void *arg, uint32_t n); /* instead of chance, where set */
 	void *arg;
+	/* told of each WRITE that has ended, and each CAS that has swapped: verb f->at of a chain */
+	void (*watch)(struct fake_client *c, const struct fake_chain *f);
 	struct fake_client client[FAKE_PROVIDERS]; /* nothing in those that were not added; they are large */
 };
 
@@ -243,7 +245,7 @@ static inline void fake_read_step(struct fake_world *w, struct fake_chain *f)
 	}
 }
 
-static inline void fake_write_step(struct fake_world *w, struct fake_chain *f)
+static inline void fake_write_step(struct fake_world *w, struct fake_client *c, struct fake_chain *f)
 {
 	const struct verb *v = &f->verb[f->at];
 	uint64_t n = v->len - f->done < 256 ? v->len - f->done : 256;
@@ -252,6 +254,8 @@ static inline void fake_write_step(struct fake_world *w, struct fake_chain *f)
 	       w->region[v->local.slot].base + v->local_offset + f->done, n);
 	f->done += n;
 	if (f->done == v->len) {
+		if (w->watch)
+			w->watch(c, f);
 		f->at++;
 		f->done = 0;
 	}
@@ -269,6 +273,8 @@ static inline void fake_atomic_step(struct fake_world *w, struct fake_client *c,
 		old += v->swap;
 	else if (old == v->compare) {
 		c->won_word[c->won++ % FAKE_WON] = v->swap;
+		if (w->watch)
+			w->watch(c, f);
 		old = v->swap;
 	}
 	memcpy(remote, &old, 8);
@@ -288,7 +294,7 @@ static inline void fake_chain_step(struct fake_world *w, struct fake_client *c,
 	if (v->op == VERB_READ)
 		fake_read_step(w, f);
 	else if (v->op == VERB_WRITE)
-		fake_write_step(w, f);
+		fake_write_step(w, c, f);
 	else
 		fake_atomic_step(w, c, f);
 	if (f->at == f->n)

@@ -67,7 +67,7 @@ struct rig {
 	uint32_t suspect_us, busy_us, cache;
 	/* segments of the dead that were given back */
 	unsigned nused;
-	struct race_recycled used[RIG_SEGMENTS];
+	struct core_recycled used[RIG_SEGMENTS];
 };
 
 /* Clients that are opened from here on do without fault tolerance. */
@@ -338,12 +338,12 @@ static inline struct index_segment *rig_segment(struct rig *g, unsigned n)
 }
 
 /* As a shard does with what is given back. How many it took. */
-static inline unsigned rig_recycle(struct rig *g, const struct race_recycle *p)
+static inline unsigned rig_recycle(struct rig *g, const struct core_recycle *p)
 {
 	unsigned taken = 0;
 
 	for (unsigned i = 0; i < p->n; i++) {
-		const struct race_recycled *s = &p->segment[i];
+		const struct core_recycled *s = &p->segment[i];
 		const struct index_segment *e = rig_segment(g, s->number);
 		bool good = e->cid == s->cid && e->epoch == s->epoch &&
 			    rtx_is_dead(rig_line(g, s->cid), s->cid, s->epoch);
@@ -359,7 +359,7 @@ static inline unsigned rig_recycle(struct rig *g, const struct race_recycle *p)
 
 static inline void rig_chunk_used(struct rig *g, unsigned i)
 {
-	const struct race_recycled *s = &g->used[--g->nused];
+	const struct core_recycled *s = &g->used[--g->nused];
 
 	*rig_segment(g, s->number) = (struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
 	core_chunk_used(g->client[i].core,

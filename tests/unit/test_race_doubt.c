@@ -77,7 +77,7 @@ static void run(struct rig *g, unsigned client, enum atoll_op op)
 	drain(g);
 }
 
-static bool truth(const struct rig *g, const struct race_doubt *d)
+static bool truth(const struct rig *g, const struct core_doubt *d)
 {
 	const struct fake_client *f = g->client[VICTIM].fake;
 
@@ -90,13 +90,13 @@ static bool truth(const struct rig *g, const struct race_doubt *d)
 /* Asks about all that is in doubt. */
 static void ask(struct rig *g, unsigned client, struct tally *t)
 {
-	const struct race_doubt *d;
-	unsigned n = race_doubts(g->client[VICTIM].core, &d);
+	const struct core_doubt *d;
+	unsigned n = core_doubts(g->client[VICTIM].core, &d);
 
 	for (unsigned i = 0; i < n; i++) {
 		bool happened = false, was = truth(g, &d[i]);
 
-		assert_int_equal(race_doubt_resolve(g->client[client].core, &d[i], &happened), 0);
+		assert_int_equal(core_doubt_resolve(g->client[client].core, &d[i], &happened), 0);
 		if (happened != was)
 			fail_msg("it is said that %016llx %s happened",
 				 (unsigned long long)d[i].word, happened ? "has" : "has not");
@@ -245,9 +245,9 @@ static void test_double(void **state)
 }
 
 /* A victim whose delete is in doubt, not yet declared dead. */
-static const struct race_doubt *doubtful(struct rig *g)
+static const struct core_doubt *doubtful(struct rig *g)
 {
-	const struct race_doubt *d;
+	const struct core_doubt *d;
 	unsigned n = 0;
 
 	for (unsigned k = 1; !n; k++) {
@@ -266,7 +266,7 @@ static const struct race_doubt *doubtful(struct rig *g)
 		assert_non_null(rig_submit(g, VICTIM, ATOLL_DELETE, 0));
 		while (core_pending(g->client[VICTIM].core))
 			rig_turn(g);
-		n = race_doubts(g->client[VICTIM].core, &d);
+		n = core_doubts(g->client[VICTIM].core, &d);
 	}
 	g->client[VICTIM].dead = true;
 	return d;
@@ -276,22 +276,22 @@ static const struct race_doubt *doubtful(struct rig *g)
 static void test_too_late(void **state)
 {
 	struct rig *g = &rig;
-	const struct race_doubt *d = doubtful(g);
+	const struct core_doubt *d = doubtful(g);
 	struct core *asks = g->client[SECOND].core;
 	bool happened;
 
 	(void)state;
 	g->client[SECOND].fake->v.ops = &waiting;
-	assert_int_equal(race_doubt_resolve(asks, d, &happened), -EAGAIN);
+	assert_int_equal(core_doubt_resolve(asks, d, &happened), -EAGAIN);
 	rig_declare_dead(g, VICTIM);
-	assert_int_equal(race_doubt_resolve(asks, d, &happened), 0);
+	assert_int_equal(core_doubt_resolve(asks, d, &happened), 0);
 	assert_int_equal(happened, truth(g, d));
 	assert_non_null(rig_submit(g, SECOND, ATOLL_GET, 0));
-	assert_int_equal(race_doubt_resolve(asks, d, &happened), -EBUSY);
+	assert_int_equal(core_doubt_resolve(asks, d, &happened), -EBUSY);
 	drain(g);
 	/* its number is another client's now */
 	rig_line(g, g->client[VICTIM].cid)->epoch++;
-	assert_int_equal(race_doubt_resolve(asks, d, &happened), -ESTALE);
+	assert_int_equal(core_doubt_resolve(asks, d, &happened), -ESTALE);
 	rig_close(g);
 }
 

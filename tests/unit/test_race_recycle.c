@@ -73,11 +73,11 @@ static void work(struct rig *g, unsigned client, unsigned n)
 }
 
 /* Repairs and looks. What is to be given back, when it is ripe; NULL if it died, or there is nothing. */
-static struct race_recycle *find(struct rig *g, unsigned client, unsigned limit)
+static struct core_recycle *find(struct rig *g, unsigned client, unsigned limit)
 {
 	struct rig_client *c = &g->client[client];
 	struct atoll_index_repaired r;
-	struct race_recycle *p = NULL;
+	struct core_recycle *p = NULL;
 	int rc;
 
 	if (limit)
@@ -86,7 +86,7 @@ static struct race_recycle *find(struct rig *g, unsigned client, unsigned limit)
 		rig_turn(g);
 	rc = core_repair(c->core, &r);
 	if (!rc)
-		rc = race_recycle_find(c->core, &p);
+		rc = core_recycle_find(c->core, &p);
 	if (c->fake->fenced) {
 		free(p);
 		p = NULL;
@@ -98,9 +98,9 @@ static struct race_recycle *find(struct rig *g, unsigned client, unsigned limit)
 	return p;
 }
 
-static void ripen(struct rig *g, unsigned client, struct race_recycle *p)
+static void ripen(struct rig *g, unsigned client, struct core_recycle *p)
 {
-	for (unsigned i = 0; !race_recycle_ripe(g->client[client].core, p); i++) {
+	for (unsigned i = 0; !core_recycle_ripe(g->client[client].core, p); i++) {
 		assert_true(i < 100000);
 		rig_turn(g);
 	}
@@ -117,7 +117,7 @@ static void hand_out(struct rig *g)
 static bool play(uint64_t seed, unsigned limit, bool two, uint64_t *recycled)
 {
 	struct rig *g = &rig;
-	struct race_recycle *p, *q = NULL;
+	struct core_recycle *p, *q = NULL;
 	struct atoll_index_report report;
 	struct atoll_index_account a;
 	bool died;
@@ -207,7 +207,7 @@ static void test_worker_dies(void **state)
 static void test_held(void **state)
 {
 	struct rig *g = &rig;
-	struct race_recycle *p;
+	struct core_recycle *p;
 
 	(void)state;
 	rig_open(g, 1, CLIENTS, 2, 8);
@@ -224,7 +224,7 @@ static void test_held(void **state)
 	assert_non_null(p);
 	for (unsigned i = 0; i < 20000; i++) {
 		rig_turn(g);
-		assert_false(race_recycle_ripe(g->client[WORKER].core, p));
+		assert_false(core_recycle_ripe(g->client[WORKER].core, p));
 	}
 	g->client[OTHER].paused = false;
 	ripen(g, WORKER, p);
@@ -233,7 +233,7 @@ static void test_held(void **state)
 	rig_close(g);
 }
 
-static bool in_use(const struct race_recycled *s, uint64_t unit)
+static bool in_use(const struct core_recycled *s, uint64_t unit)
 {
 	return s->map[unit / 64] >> unit % 64 & 1;
 }
@@ -248,7 +248,7 @@ static void test_halves(void **state)
 	for (uint64_t seed = 1; seed < 400; seed++) {
 		const struct index_subtable *head;
 		const struct index_log *record;
-		struct race_recycle *p;
+		struct core_recycle *p;
 		uint64_t pair;
 
 		rig_open(g, seed, CLIENTS, 2, 4);

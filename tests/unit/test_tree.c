@@ -308,7 +308,7 @@ static void test_no_space(void **state)
 	(void)state;
 	rig_open(g, 30, 1, 1);
 	rig_keys(g, 1000, 1000);
-	g->segment = RIG_SEGMENTS - 2;
+	g->segment = RIG_SEGMENTS - RIG_CLIENTS - 2;
 	for (unsigned k = 0; k < 1000; k++) {
 		struct rig_call *c = run(g, 0, ATOLL_PUT, k);
 

@@ -125,6 +125,70 @@ static bool has_room(struct rig *g, unsigned level)
 	return tree_bucket_find(v, &item, &v->high) >= 0;
 }
 
+/* ------------------------------------------------------------------ did it happen? */
+
+/* What the memory has seen of client 0: the locks that it has had, and whether under each the WRITE came that
+ * counts: that of a bucket, or where a chain has none, of head and fences. */
+static struct {
+	uint64_t word, at;
+	bool happened;
+} seen[64];
+static unsigned nseen;
+static uint64_t questions, happened_before;
+
+static void watch(struct fake_client *c, const struct fake_chain *f)
+{
+	const struct verb *v = &f->verb[f->at];
+	uint32_t counts = INDEX_TREE_HEAD - 8;
+
+	if (c != rig.client[0].fake || v->remote.slot != RIG_TABLE)
+		return;
+	if (v->op == VERB_CAS) {
+		seen[nseen % 64].word = v->swap;
+		seen[nseen % 64].at = v->remote_offset;
+		seen[nseen++ % 64].happened = false;
+		return;
+	}
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->verb[i].op == VERB_WRITE && f->verb[i].len == INDEX_TREE_BUCKET)
+			counts = INDEX_TREE_BUCKET;
+	for (unsigned i = 0; i < nseen && i < 64 && v->len == counts; i++)
+		if (v->remote_offset - seen[i].at < INDEX_TREE_NODE)
+			seen[i].happened = true;
+}
+
+/* Everything that client 0 is in doubt about. */
+static void ask(struct rig *g, unsigned client)
+{
+	const struct core_doubt *d;
+	unsigned n = core_doubts(g->client[0].core, &d);
+
+	g->w.idle_steps = true;
+	for (unsigned i = 0; i < n; i++) {
+		bool happened = false, was = false;
+		int rc = core_doubt_resolve(g->client[client].core, &d[i], &happened);
+
+		for (unsigned j = 0; j < nseen && j < 64; j++)
+			was |= seen[j].word == d[i].word && seen[j].happened;
+		if (rc || happened != was)
+			fail_msg("%d: it is said that %016llx %s happened", rc,
+				 (unsigned long long)d[i].word, happened ? "has" : "has not");
+		questions++;
+		happened_before += was;
+		for (unsigned k = 0; k < g->ncalls; k++) {
+			struct rig_call *c = &g->call[k];
+
+			if (c->client != &g->client[0] || c->ticket != d[i].ticket)
+				continue;
+			c->op.result = LIN_OK;
+			c->op.returned = ++g->tick;
+			c->dropped = !was;
+			c->ticket = 0; /* once */
+		}
+	}
+	g->w.idle_steps = false;
+}
+
 /* The base state is made once a place, and copied for each run. */
 static struct {
 	uint8_t *table;
@@ -274,6 +338,9 @@ static void start(struct rig *g, unsigned place, uint64_t seed, unsigned clients
 		keys_of = place;
 	}
 	g->small = true;
+	g->w.watch = watch;
+	nseen = 0;
+	g->client[0].fake->lose = true;
 	memcpy(g->w.region[RIG_TABLE].base, saved[place].table, saved[place].size);
 	memset(rig_line(g, 1), 0, sizeof(struct index_client));
 	g->ncalls = saved[place].ncalls;
@@ -283,7 +350,11 @@ static void start(struct rig *g, unsigned place, uint64_t seed, unsigned clients
 	g->tick = saved[place].tick;
 	for (unsigned i = 0; i < clients; i++) {
 		*rig_line(g, (uint16_t)(i + 1)) = (struct index_client){
-			.cid = (uint16_t)(i + 1), .epoch = 1, .state = INDEX_CLIENT_ALIVE};
+			.cid = (uint16_t)(i + 1),
+			.epoch = 1,
+			.state = INDEX_CLIENT_ALIVE,
+			.log_base = rig_log((uint16_t)(i + 1)),
+		};
 		rig_chunk(g, i);
 	}
 }
@@ -344,12 +415,20 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 	if (later) {
 		for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
 			rig_turn(g);
-		rig_bury(g, false);
+		rig_bury(g, seed % 3 == 0);
+		if (seed % 3 == 0)
+			ask(g, 2);
 	}
 	other(g, 1, b, seed % 2);
 	stopped = g->client[0].fake->fenced;
 	merges += core_stats(g->client[0].core)->merges;
+	if (stopped && seed % 3 == 1) {
+		rig_bury(g, true);
+		ask(g, 2);
+	}
 	after(g, 2);
+	if (stopped)
+		ask(g, 2);
 	check(g, "crash", place, a, b, k, 0);
 	rig_close(g);
 	return stopped;
@@ -397,8 +476,10 @@ static void test_crash_points(void **state)
 	       (unsigned long long)seed_of_sample(), points, runs);
 	for (unsigned place = 0; place < PLACES; place++)
 		printf(" %s %u", place_name[place], of[place]);
-	printf("; %llu merges\n", (unsigned long long)merges);
-	assert_true(only || (points > 2000 && merges));
+	printf("; %llu merges; %llu questions, %llu times it had happened\n", (unsigned long long)merges,
+	       (unsigned long long)questions, (unsigned long long)happened_before);
+	assert_true(only || (points > 2000 && merges && happened_before > 300 &&
+			     questions - happened_before > 100));
 }
 
 /* The first is stopped in a change, then the second, who finds what it left, after each of its
@@ -419,7 +500,11 @@ static bool double_at(unsigned place, unsigned k, unsigned l, unsigned a, unsign
 	other(g, 1, b, 0);
 	stopped = g->client[1].fake->fenced;
 	*both += stopped && g->client[0].fake->fenced;
+	if (seed % 2 && g->client[0].fake->fenced)
+		ask(g, 2);
 	after(g, 2);
+	if (g->client[0].fake->fenced)
+		ask(g, 2);
 	for (unsigned i = 1; i < 3; i++)
 		*cleared += core_stats(g->client[i].core)->cleared;
 	check(g, "double crash", place, a, b, k, l);
@@ -435,6 +520,7 @@ static void test_double_crash(void **state)
 	unsigned both = 0, runs = 0;
 
 	(void)state;
+	questions = happened_before = 0;
 	for (unsigned place = 0; place < PLACES; place++)
 		for (unsigned a = ATOLL_PUT; a < ATOLL_OPS && !place_left_out(place); a++) {
 			unsigned most = 0;
@@ -454,8 +540,10 @@ static void test_double_crash(void **state)
 						runs++;
 					}
 		}
-	printf("seed %llu: %u runs, %u of them stopped both, %llu locks taken over\n",
-	       (unsigned long long)seed, runs, both, (unsigned long long)cleared);
+	printf("seed %llu: %u runs, %u of them stopped both, %llu locks taken over; %llu questions, %llu times "
+	       "it had happened\n",
+	       (unsigned long long)seed, runs, both, (unsigned long long)cleared,
+	       (unsigned long long)questions, (unsigned long long)happened_before);
 	assert_true(only || (both > 500 && cleared > 500));
 }
 

@@ -48,6 +48,7 @@ struct rig_call {
 	struct lin_op op;
 	bool finished, dropped;
 	enum atoll_result result;
+	uint64_t ticket;
 	unsigned round_trips;
 };
 
@@ -131,6 +132,12 @@ static inline void rig_suspect(void *owner, uint16_t cid, uint16_t epoch)
 	g->suspected = cid;
 }
 
+/* Logs are the last segments of the heap. */
+static inline uint64_t rig_log(uint16_t cid)
+{
+	return RIG_HEAP + (RIG_SEGMENTS - cid) * (uint64_t)INDEX_SEGMENT;
+}
+
 /* What a shard does before it answers. */
 static inline void rig_pin(struct rig *g, uint16_t cid, uint16_t epoch)
 {
@@ -159,6 +166,7 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 		.cid = cid,
 		.epoch = epoch,
 		.heap_offset = RIG_HEAP,
+		.log_base = rig_log(cid),
 		.heap_size = RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT,
 		.cache = 256,
 		.reclaim_us = rig_reclaim_us,
@@ -173,7 +181,11 @@ static inline void rig_client_open(struct rig *g, unsigned i, uint16_t cid, uint
 
 	*c = (struct rig_client){.rig = g, .fake = fake, .cid = cid, .epoch = epoch};
 	*rig_line(g, cid) = (struct index_client){
-		.cid = cid, .epoch = epoch, .state = INDEX_CLIENT_ALIVE};
+		.cid = cid,
+		.epoch = epoch,
+		.state = INDEX_CLIENT_ALIVE,
+		.log_base = rig_log(cid),
+	};
 	rig_pin(g, cid, epoch);
 	if (core_open(&c->core, &tree_engine, &conf))
 		g->failures++;
@@ -221,6 +233,8 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	memset(g->w.region[RIG_TABLE].base +
 		       index_pin_at(RIG_HEAP, RIG_SEGMENTS * (uint64_t)INDEX_SEGMENT, 0),
 	       0, INDEX_CLIENTS * 8);
+	for (unsigned i = 1; i <= RIG_CLIENTS; i++)
+		memset(g->w.region[RIG_TABLE].base + rig_log((uint16_t)i) + INDEX_TREE_TRACES, 0, 256 * 8);
 	g->w.region[RIG_TABLE].base[INDEX_RECLAIM_OFFSET] = 1;
 	for (unsigned i = 0; i < clients; i++)
 		rig_client_open(g, i, (uint16_t)(i + 1), 1);
@@ -257,6 +271,7 @@ static inline void rig_done(void *arg, const struct atoll_outcome *out)
 		g->failures++;
 	call->finished = true;
 	call->result = out->result;
+	call->ticket = out->ticket;
 	call->round_trips = out->round_trips;
 	call->op.returned = ++g->tick;
 	switch (atoll_result_class(out->result)) {
@@ -431,7 +446,7 @@ static inline int rig_poll(struct rig *g, unsigned i)
 
 	if (c->dead || c->paused)
 		return 0;
-	if (c->wants_chunk && g->segment < RIG_SEGMENTS) {
+	if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
 		c->wants_chunk = false;
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
@@ -455,6 +470,9 @@ static inline void rig_bury(struct rig *g, bool all)
 		struct rig_client *c = &g->client[i];
 
 		if (c->fake->fenced) {
+			/* it learns that its connection is gone, if that is all that it learns */
+			while (!c->dead && c->fake->cut && core_poll(c->core) >= 0)
+				;
 			c->dead = true;
 			if (all || g->suspected == c->cid)
 				rig_declare_dead(g, i);

@@ -10,7 +10,7 @@
  * in use: the shard takes one only as long as it is the dead one's (services/index-shard), so who comes late, or
  * twice, does no harm, and who dies on the way leaves nothing.
  */
-#include "clients/index/race_op.h"
+#include "clients/index/core_op.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,34 +23,22 @@ enum {
 };
 _Static_assert(WORDS * 8 == INDEX_MAP_SIZE, "a bit a unit");
 
-static int control_read(struct race *r, uint64_t at, uint32_t len, void *out)
-{
-	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
-	struct verb v = race_read_verb(r, at, len, r->c.local_offset + after_ops);
-	int rc;
-
-	v.remote = r->c.control;
-	rc = race_verbs_run(r, &v, 1, 1);
-	memcpy(out, r->c.local_base + after_ops, len);
-	return rc;
-}
-
 /* Segments of the dead, as the tables say now, without maps. */
-static int dead_find(struct race *r, struct race_recycle *p)
+static int dead_find(struct core *k, struct core_recycle *p)
 {
-	uint64_t n = r->c.heap_size / INDEX_SEGMENT, each = RACE_DUMP_TABLE / sizeof(struct index_segment);
+	uint64_t n = k->c.heap_size / INDEX_SEGMENT, each = CORE_FETCH_MAX / sizeof(struct index_segment);
 	struct index_client *lines = malloc(INDEX_CLIENTS * sizeof(*lines));
 	struct index_segment *s = malloc(each * sizeof(*s));
-	int rc = lines && s ? control_read(r, INDEX_CLIENT_TABLE_OFFSET,
-					   INDEX_CLIENTS * sizeof(*lines), lines)
+	int rc = lines && s ? core_fetch(k, k->c.control, INDEX_CLIENT_TABLE_OFFSET, lines,
+					 INDEX_CLIENTS * sizeof(*lines))
 			    : -ENOMEM;
 
 	for (uint64_t i = 0; i < n && !rc; i += each) {
-		uint64_t k = n - i < each ? n - i : each;
+		uint64_t some = n - i < each ? n - i : each;
 
-		rc = control_read(r, INDEX_SEGMENT_TABLE_OFFSET + i * sizeof(*s),
-				  (uint32_t)(k * sizeof(*s)), s);
-		for (uint64_t j = 0; j < k && !rc && p->n < RACE_RECYCLE_MAX; j++) {
+		rc = core_fetch(k, k->c.control, INDEX_SEGMENT_TABLE_OFFSET + i * sizeof(*s), s,
+				(uint32_t)(some * sizeof(*s)));
+		for (uint64_t j = 0; j < some && !rc && p->n < CORE_RECYCLE_MAX; j++) {
 			if (s[j].cid == 0 || s[j].cid >= INDEX_CLIENTS || s[j].run == INDEX_RUN_LOG ||
 			    !rtx_is_dead(&lines[s[j].cid], s[j].cid, s[j].epoch))
 				continue;
@@ -65,12 +53,12 @@ static int dead_find(struct race *r, struct race_recycle *p)
 }
 
 /* Copies the marks, and drops segments of which too little is free. */
-static void maps_take(struct race_recycle *p, const struct account_marks *m)
+static void maps_take(struct core_recycle *p, const struct account_marks *m)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < p->n; i++) {
-		struct race_recycled *s = &p->segment[kept];
+		struct core_recycled *s = &p->segment[kept];
 		unsigned used = 0;
 
 		*s = p->segment[i];
@@ -82,52 +70,46 @@ static void maps_take(struct race_recycle *p, const struct account_marks *m)
 	p->n = kept;
 }
 
-int race_recycle_find(struct core *k, struct race_recycle **out)
+int core_recycle_find(struct core *k, struct core_recycle **out)
 {
-	struct race *r = race_of(k);
 	struct account_marks m = {
-		.heap_offset = r->c.heap_offset,
-		.units = r->c.heap_size / INDEX_LINE,
+		.heap_offset = k->c.heap_offset,
+		.units = k->c.heap_size / INDEX_LINE,
 	};
 	struct atoll_index_report report;
-	struct race_recycle *p;
-	uint64_t after_ops = (uint64_t)r->c.ops * RACE_LOCAL_OP;
-	struct verb v = race_read_verb(r, INDEX_RECLAIM_OFFSET, 8, r->c.local_offset + after_ops);
-	int rc = race_quiet(r);
+	struct core_recycle *p;
+	int rc = core_quiet(k);
 
 	*out = NULL;
 	if (rc)
 		return rc;
 	p = calloc(1, sizeof(*p));
 	m.bits = calloc(m.units / 64, sizeof(*m.bits));
-	rc = p && m.bits ? dead_find(r, p) : -ENOMEM;
+	rc = p && m.bits ? dead_find(k, p) : -ENOMEM;
 	if (!rc && p->n) {
-		r->marks = &m;
-		r->intents = true;
-		rc = race_dump(k, NULL, NULL, NULL, &report);
-		r->intents = false;
-		r->marks = NULL;
+		k->intents = true;
+		rc = core_mark(k, &m, NULL, NULL, &report);
+		k->intents = false;
 		/* What cannot be followed may lead anywhere. */
-		if (!rc && (report.torn || m.outside || m.overlaps))
+		if (rc >= 0 && (rc || report.torn || m.outside || m.overlaps))
 			rc = -EBADMSG;
 		if (!rc)
-			rc = race_verbs_run(r, &v, 1, 1);
-		if (!rc) {
-			memcpy(&p->epoch, r->c.local_base + after_ops, sizeof(p->epoch));
+			rc = core_fetch(k, k->c.table, INDEX_RECLAIM_OFFSET, &p->epoch,
+					sizeof(p->epoch));
+		if (!rc)
 			maps_take(p, &m);
-		}
 	}
 	free(m.bits);
 	if (rc || !p->n) {
 		free(p);
 		return rc;
 	}
-	r->reclaim.wanted = true;
+	k->reclaim.wanted = true;
 	*out = p;
 	return 0;
 }
 
-bool race_recycle_ripe(struct core *k, const struct race_recycle *p)
+bool core_recycle_ripe(struct core *k, const struct core_recycle *p)
 {
 	bool ripe = k->reclaim.epoch >= p->epoch + RECLAIM_GRACE;
 
