@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 enum {
-	FORK_CONTROL_MAGIC = 0x31434641, /* "AFC1" */
+	FORK_CONTROL_MAGIC = 0x32434641, /* "AFC2" */
 	FORK_HANDLE_TEXT = 64,		 /* bytes, with the zero: NODE/SLOT-EPOCH-SECRET */
 };
 
@@ -65,11 +65,12 @@ struct fork_control {
 	struct fork_handle handle;
 	uint64_t image_len; /* bytes */
 	uint64_t count;	    /* ranges, runs, places, pages */
-	uint64_t page;	    /* FILL: of the cache */
+	uint64_t page;	    /* FILL: of the cache; STAT: how many pages have come from ancestors */
 	uint64_t cache_size; /* bytes */
 	int32_t pid;	     /* PREPARE: of the parent; CHILD: of the child, for messages to people */
 	uint32_t uid;	     /* LIST: whose it is */
-	/* PREPARE, LIST: pages looked at, zero, alike, stored, bytes of the store, users.
+	/* PREPARE, LIST: pages looked at, zero, alike, stored, bytes of the store, users, time in ns, pages that lie
+	 * with ancestors.
 	 * STAT: faults, fetched, reads, mapped, cached, zero, forks, moves, empties, unmaps, latency sum and
 	 * maximum in ns, children now and in all, lost, again */
 	uint64_t stat[16];

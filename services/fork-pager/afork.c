@@ -110,9 +110,11 @@ static int prepare(const char *node, const struct afork_options *o, pid_t pid, s
 	if (!rc) {
 		*h = a.handle;
 		if (o->verbose)
-			afork_say(0, "paused for %.1f ms; %llu pages, %llu zero, %llu alike; descriptor of %zu bytes",
+			afork_say(0, "paused for %.1f ms; %llu pages, %llu zero, %llu alike, %llu with ancestors; "
+				     "descriptor of %zu bytes",
 				  (double)c.pause_ns / 1e6, (unsigned long long)a.stat[0],
-				  (unsigned long long)a.stat[1], (unsigned long long)a.stat[2], len);
+				  (unsigned long long)a.stat[1], (unsigned long long)a.stat[2],
+				  (unsigned long long)a.stat[7], len);
 	}
 	capture_release(&c);
 	close_quietly(sock);
@@ -128,17 +130,18 @@ static int list(const char *node)
 
 	if (sock < 0)
 		return 1;
-	printf("%-12s %-8s %8s %8s %9s %9s %9s %6s  %s\n", "SNAPSHOT", "STATE", "PID", "USER", "PAGES", "ZERO",
-	       "ALIKE", "MIB", "HANDLE");
+	printf("%-12s %-8s %8s %8s %9s %9s %9s %9s %6s  %s\n", "SNAPSHOT", "STATE", "PID", "USER", "PAGES", "ZERO",
+	       "ALIKE", "ELSEWHERE", "MIB", "HANDLE");
 	rc = afork_ask(sock, &a, NULL, 0, NULL, NULL);
 	while (!rc && a.more) {
 		char name[32], text[FORK_HANDLE_TEXT];
 
 		handle_print(&a.handle, false, name, sizeof(name));
 		handle_print(&a.handle, true, text, sizeof(text));
-		printf("%-12s %-8s %8d %8u %9llu %9llu %9llu %6llu  %s\n", name, a.text, a.pid, a.uid,
+		printf("%-12s %-8s %8d %8u %9llu %9llu %9llu %9llu %6llu  %s\n", name, a.text, a.pid, a.uid,
 		       (unsigned long long)a.stat[0], (unsigned long long)a.stat[1],
-		       (unsigned long long)a.stat[2], (unsigned long long)(a.stat[4] >> 20), text);
+		       (unsigned long long)a.stat[2], (unsigned long long)a.stat[7],
+		       (unsigned long long)(a.stat[4] >> 20), text);
 		rc = afork_answer(sock, &a, NULL, NULL);
 	}
 	close_quietly(sock);
@@ -171,6 +174,7 @@ static int stats(const char *node)
 				printf("  %-28s %llu\n", "mean fault, us",
 				       (unsigned long long)(a.stat[0] ? a.stat[i] / a.stat[0] / 1000 : 0));
 		}
+		printf("  %-28s %llu\n", "pages from ancestors", (unsigned long long)a.page);
 		if (a.text[0])
 			printf("  %-28s %s\n", "last reason", a.text);
 		rc = afork_answer(sock, &a, NULL, NULL);

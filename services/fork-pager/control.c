@@ -52,6 +52,7 @@ static void conn_close(struct server *v, struct conn *c)
 {
 	if (c->preparing)
 		export_abort(v, c->preparing);
+	prepare_free(c->waiting);
 	for (struct child *k = v->children; k; k = k->next)
 		if (k->conn == c)
 			k->conn = NULL;
@@ -119,6 +120,7 @@ static void export_stats(const struct export *e, uint64_t *stat)
 	stat[4] = e->size;
 	stat[5] = e->nusers;
 	stat[6] = e->took_ns;
+	stat[7] = e->written.elsewhere;
 }
 
 static void prepare(struct server *v, struct conn *c, const struct fork_control *q, int *fds, unsigned nfds)
@@ -126,7 +128,7 @@ static void prepare(struct server *v, struct conn *c, const struct fork_control 
 	char why[160] = "three descriptors belong to it";
 	int rc = -EINVAL;
 
-	if (nfds == 3 && q->count <= ENTRIES_MAX && q->image_len <= 1 << 20 && !c->preparing)
+	if (nfds == 3 && q->count <= ENTRIES_MAX && q->image_len <= 1 << 20 && !c->preparing && !c->waiting)
 		rc = export_begin(v, c, fds[0], fds[1], fds[2], q, why, sizeof(why));
 	if (rc) {
 		refuse(v, c, FORK_CONTROL_PREPARE, rc, why);
@@ -158,7 +160,7 @@ static int opened_blob(struct remote *r, uint64_t *nruns)
 
 	if (runs)
 		space_file_runs(r->space, runs, n);
-	if (fd >= 0 && (pwrite(fd, r->part[3], image, 0) != (ssize_t)image ||
+	if (fd >= 0 && (pwrite(fd, r->part[PART_IMAGE], image, 0) != (ssize_t)image ||
 			pwrite(fd, runs, len, (off_t)image) != (ssize_t)len)) {
 		close(fd);
 		fd = -1;
@@ -211,7 +213,7 @@ static void open_handle(struct server *v, struct conn *c, const struct fork_cont
 		return;
 	}
 	c->opening = true;
-	c->r = remote_get(v, &q->handle, c->uid);
+	c->r = remote_get(v, &q->handle, c->uid, false);
 	if (!c->r) {
 		c->opening = false;
 		refuse(v, c, FORK_CONTROL_OPEN, -ENOSPC, "this node has as many snapshots open as it can, or you have your share");
@@ -258,29 +260,17 @@ static void fill(struct server *v, struct conn *c, const struct fork_control *q)
 
 /* ------------------------------------------------------------------ children */
 
-/* From inside the space: remembered, and told from children_tell. */
+/* From inside the space, before the child can notice: whoever started it is to know why when it ends. */
 static void child_lost(void *ctx, int rc, const char *why)
 {
 	struct child *k = ctx;
+	struct fork_control a = {.magic = FORK_CONTROL_MAGIC, .op = FORK_CONTROL_LOST, .rc = -EIO, .pid = k->pid};
 
-	k->lost = true;
-	snprintf(k->why, sizeof(k->why), "%s", why);
 	(void)rc;
-}
-
-void children_tell(struct server *v)
-{
-	for (struct child *k = v->children; k; k = k->next) {
-		struct fork_control a = {.op = FORK_CONTROL_LOST, .pid = k->pid};
-
-		if (!k->lost)
-			continue;
-		k->lost = false;
-		server_say("child %d: %s", k->pid, k->why);
-		snprintf(a.text, sizeof(a.text), "%.90s%s%.90s", k->why, k->r->why[0] ? ": " : "", k->r->why);
-		if (k->conn)
-			answer(v, k->conn, &a, -EIO, NULL, 0);
-	}
+	snprintf(a.text, sizeof(a.text), "%.90s%s%.90s", why, k->r->why[0] ? ": " : "", k->r->why);
+	server_say("child %d: %s", k->pid, a.text);
+	if (k->conn)
+		sock_send(k->conn->fd, &a, sizeof(a), NULL, 0);
 }
 
 static void child_watch(void *ctx, int fd, struct space_child *c)
@@ -386,7 +376,7 @@ static void stats(struct server *v, struct conn *c)
 			continue;
 		a = (struct fork_control){
 			.op = FORK_CONTROL_STAT, .more = 1, .handle = r->handle,
-			.cache_size = r->header.cache_size, .count = r->header.npages,
+			.cache_size = r->header.cache_size, .count = r->header.npages, .page = t->far,
 			.stat = {t->faults, t->fetched, t->reads, t->mapped, t->cached, t->zero, t->forks,
 				 t->moves, t->empties, t->unmaps, t->latency_ns_sum, t->latency_ns_max,
 				 t->children, t->children_all, t->lost, t->again}};
@@ -410,7 +400,7 @@ static void reclaim(struct server *v, struct conn *c, const struct fork_control 
 	refuse(v, c, FORK_CONTROL_RECLAIM, rc,
 	       rc == -EREMOTE ? "it is on another node: reclaim it there"
 	       : rc == -ENOENT ? "this node has no such snapshot, or the handle is wrong"
-	       : rc == -EBUSY  ? "children on other nodes need it; --force ends them" : "");
+	       : rc == -EBUSY  ? "children, or snapshots of children, need it; --force ends them" : "");
 }
 
 /* ------------------------------------------------------------------ requests */

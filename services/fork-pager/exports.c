@@ -12,6 +12,7 @@
 
 enum {
 	STEP_PAGES = 128, /* copied between two looks at the ring and at faults: about 0.2 ms */
+	LINEAGE_S = 10,	  /* for pages that tell whose child a process is */
 	POOL_WASTE = 4,	  /* a region of an earlier snapshot is taken if it is at most so many times too large */
 };
 
@@ -105,7 +106,7 @@ static bool ranges_ok(const struct page_range *r, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		if (r[i].start % PAGES_SIZE || r[i].length % PAGES_SIZE || r[i].length == 0 ||
 		    r[i].start < end || r[i].length > (1ull << 47) || r[i].start > (1ull << 47) ||
-		    r[i].cache != cache || r[i].kind > PAGES_WHOLE)
+		    r[i].cache != cache || r[i].kind > PAGES_CHILD)
 			return false;
 		cache += r[i].length;
 		end = r[i].start + r[i].length;
@@ -113,75 +114,199 @@ static bool ranges_ok(const struct page_range *r, uint64_t n)
 	return true;
 }
 
+/* ------------------------------------------------------------------ what is copied */
+
+void prepare_free(struct prepare *p)
+{
+	if (!p)
+		return;
+	if (p->mem_fd >= 0)
+		close(p->mem_fd);
+	if (p->pagemap_fd >= 0)
+		close(p->pagemap_fd);
+	if (p->of)
+		remote_put(p->of);
+	places_free(&p->places);
+	free(p->image);
+	free(p->ranges);
+	free(p);
+}
+
+/* Takes what `afork` sent, but not its descriptors. */
+static struct prepare *prepare_new(struct conn *by, int blob, const struct fork_control *q)
+{
+	size_t ranges_len = q->count * sizeof(struct page_range);
+	struct prepare *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	*p = (struct prepare){.by = by, .pid = q->pid, .mem_fd = -1, .pagemap_fd = -1, .image_len = q->image_len,
+			      .nranges = (unsigned)q->count,
+			      .give_up_ns = clock_now_ns() + LINEAGE_S * 1000000000ull};
+	p->image = blob_read(blob, q->image_len + ranges_len);
+	p->ranges = malloc(ranges_len + 1);
+	if (p->image && p->ranges) {
+		memcpy(p->ranges, p->image + q->image_len, ranges_len);
+		if (ranges_ok(p->ranges, q->count)) {
+			for (unsigned i = 0; i < p->nranges; i++)
+				p->child |= p->ranges[i].kind == PAGES_CHILD;
+			return p;
+		}
+	}
+	prepare_free(p);
+	return NULL;
+}
+
+/* Which snapshot its pages come from that it has not changed. -EAGAIN: later. */
+static int lineage(struct server *v, struct prepare *p, char *why, size_t len)
+{
+	struct space_child *left = NULL, *k;
+	struct remote *of = NULL;
+	unsigned can_be = 0;
+
+	for (unsigned i = 0; i < REMOTES_MAX && !p->of; i++) {
+		struct remote *r = &v->remotes[i];
+		int rc = r->space ? space_lineage(r->space, p->pagemap_fd, &p->places, &k) : -ENOENT;
+
+		if (rc == 0) {
+			p->of = r;
+		} else if (rc == -EAGAIN && clock_now_ns() < p->give_up_ns) {
+			return rc;
+		} else if (rc != -ENOENT && (p->by->uid == 0 || p->by->uid == r->uid)) {
+			/* Where nothing can be put, what is left must be it. */
+			can_be += rc == -EEXIST ? 1 : 2;
+			of = r;
+			left = k;
+		}
+	}
+	if (!p->of && can_be == 1 && space_lineage_take(left, &p->places) == 0)
+		p->of = of;
+	if (!p->of) {
+		snprintf(why, len, "%s", can_be ? "whose child it is cannot be told now: try again"
+						: "its pages are not served by this node: prepare it where it was resumed");
+		return can_be ? -EBUSY : -EREMOTE;
+	}
+	p->of->refs++;
+	if (p->of->state == REMOTE_FAILED) {
+		snprintf(why, len, "pages of it cannot be had any more: %.100s", p->of->why);
+		return -ESTALE;
+	}
+	if (space_index(p->of->space)->h.nhops + 1 > STORE_HOPS_MAX) {
+		snprintf(why, len, "it has %d ancestors already, and pages of each", STORE_HOPS_MAX);
+		return -EMLINK;
+	}
+	return 0;
+}
+
+static int origin(void *ctx, uint64_t addr, uint64_t max, uint64_t *run, struct page_origin *out)
+{
+	const struct prepare *p = ctx;
+
+	return space_origin(p->of->space, &p->places, addr, max, run, out);
+}
+
+/* The snapshot that it is a child of, and all before that. */
+static unsigned hops_of(const struct prepare *p, struct store_hop *hop)
+{
+	const struct remote *r = p->of;
+	const struct store_index *x = r ? space_index(r->space) : NULL;
+
+	if (!r)
+		return 0;
+	hop[0] = (struct store_hop){.node = r->handle.node, .slot = r->handle.slot, .epoch = r->handle.epoch,
+				    .secret = {r->handle.secret[0], r->handle.secret[1]},
+				    .pages_at = r->header.pages_at, .npages = r->header.npages};
+	memcpy(hop + 1, x->hops, x->h.nhops * sizeof(*hop));
+	return x->h.nhops + 1;
+}
+
 /* ------------------------------------------------------------------ copying */
+
+static int copy_begin(struct server *v, struct prepare *p, char *why, size_t len)
+{
+	struct page_source source = {.pid = p->pid, .mem_fd = p->mem_fd, .pagemap_fd = p->pagemap_fd,
+				     .ranges = p->ranges, .nranges = p->nranges,
+				     .origin = p->child ? origin : NULL, .origin_ctx = p};
+	struct store_hop hop[STORE_HOPS_MAX];
+	unsigned nhops = hops_of(p, hop);
+	struct atoll_region region;
+	struct store_plan plan;
+	struct export *e;
+	uint32_t epoch;
+	int rc = store_measure(&source, p->image_len, nhops, &plan);
+
+	if (rc) {
+		snprintf(why, len, "the snapshot's page tables cannot be read: %s", strerror(-rc));
+		return rc;
+	}
+	if (!control_share(p->by->uid, exports_of(v, p->by->uid), EXPORTS_MAX)) {
+		snprintf(why, len, "you hold as many snapshots as one user can (%d); reclaim some", EXPORTS_MAX / SHARE);
+		return -EDQUOT;
+	}
+	e = slot_take(v, plan.size, why, len);
+	if (!e)
+		return -ENOSPC;
+	region = e->region;
+	epoch = e->epoch;
+	*e = (struct export){.used = true, .epoch = epoch + 1, .region = region, .uid = p->by->uid,
+			     .pid = p->pid, .by = p->by, .begun_ns = clock_now_ns()};
+	rc = store_write_begin(&e->writer, &source, &plan, p->image, p->image_len, hop, nhops, region.base,
+			       region.size);
+	if (!rc && getrandom(e->secret, sizeof(e->secret), 0) != sizeof(e->secret))
+		rc = -EIO;
+	if (rc) {
+		snprintf(why, len, "no memory to copy the snapshot");
+		store_write_end(e->writer);
+		e->writer = NULL;
+		e->used = false;
+		return rc;
+	}
+	e->from = p;
+	p->by->preparing = e;
+	return 0;
+}
+
+static int go_on(struct server *v, struct prepare *p, char *why, size_t len)
+{
+	int rc = p->child && !p->of ? lineage(v, p, why, len) : 0;
+
+	return rc ? rc : copy_begin(v, p, why, len);
+}
 
 int export_begin(struct server *v, struct conn *by, int mem_fd, int pagemap_fd, int blob,
 		 const struct fork_control *q, char *why, size_t len)
 {
-	size_t ranges_len = q->count * sizeof(struct page_range);
-	struct page_source source = {.pid = q->pid, .mem_fd = mem_fd, .pagemap_fd = pagemap_fd};
-	struct store_plan plan;
-	struct export *e = NULL;
-	uint8_t *both = blob_read(blob, q->image_len + ranges_len);
-	struct page_range *ranges = malloc(ranges_len + 1);
-	int rc = both && ranges ? 0 : -EBADMSG;
+	struct prepare *p = prepare_new(by, blob, q);
+	int rc;
 
 	snprintf(why, len, "the snapshot's description cannot be read");
-	if (!rc) {
-		memcpy(ranges, both + q->image_len, ranges_len);
-		rc = ranges_ok(ranges, q->count) ? 0 : -EBADMSG;
-		source.ranges = ranges;
-		source.nranges = (unsigned)q->count;
+	if (!p)
+		return -EBADMSG;
+	p->mem_fd = mem_fd;
+	p->pagemap_fd = pagemap_fd;
+	rc = go_on(v, p, why, len);
+	if (rc == -EAGAIN) {
+		by->waiting = p;
+		return 0;
 	}
-	if (!rc) {
-		rc = store_measure(&source, q->image_len, &plan);
-		if (rc)
-			snprintf(why, len, "the snapshot's page tables cannot be read: %s", strerror(-rc));
-	}
-	if (!rc && !control_share(by->uid, exports_of(v, by->uid), EXPORTS_MAX)) {
-		snprintf(why, len, "you hold as many snapshots as one user can (%d); reclaim some", EXPORTS_MAX / SHARE);
-		rc = -EDQUOT;
-	}
-	if (!rc) {
-		e = slot_take(v, plan.size, why, len);
-		rc = e ? 0 : -ENOSPC;
-	}
-	if (!rc) {
-		struct atoll_region region = e->region;
-		uint32_t epoch = e->epoch;
-
-		*e = (struct export){.used = true, .epoch = epoch + 1, .region = region, .uid = by->uid,
-				     .pid = q->pid, .by = by, .mem_fd = mem_fd,
-				     .pagemap_fd = pagemap_fd, .ranges = ranges,
-				     .begun_ns = clock_now_ns()};
-		rc = store_write_begin(&e->writer, &source, both, q->image_len, region.base, region.size);
-		if (!rc && getrandom(e->secret, sizeof(e->secret), 0) != sizeof(e->secret))
-			rc = -EIO;
-		if (rc) {
-			snprintf(why, len, "no memory to copy the snapshot");
-			store_write_end(e->writer);
-			e->used = false;
-		}
-	}
-	free(both);
 	if (rc) {
-		free(ranges);
-		return rc;
+		p->mem_fd = p->pagemap_fd = -1; /* the caller's still */
+		prepare_free(p);
 	}
-	by->preparing = e;
-	return 0;
+	return rc;
 }
 
 static void copy_end(struct export *e)
 {
 	store_write_end(e->writer);
-	free(e->ranges);
-	close(e->mem_fd);
-	close(e->pagemap_fd);
 	e->writer = NULL;
-	e->ranges = NULL;
 	if (e->by)
 		e->by->preparing = NULL;
+	/* Its ancestors are needed for as long as it is there. */
+	e->of = e->from->of;
+	e->from->of = NULL;
+	prepare_free(e->from);
+	e->from = NULL;
 }
 
 /* What is in the memory of somebody's program is not left to the next one. */
@@ -190,12 +315,35 @@ static void wipe(struct export *e, uint64_t size)
 	explicit_bzero(e->region.base, size < e->region.size ? size : e->region.size);
 	explicit_bzero(e->secret, sizeof(e->secret));
 	e->used = e->whole = false;
+	if (e->of)
+		remote_put(e->of);
+	e->of = NULL;
+}
+
+static void waiting_step(struct server *v, struct conn *c)
+{
+	struct prepare *p = c->waiting;
+	char why[160] = "";
+	int rc = go_on(v, p, why, sizeof(why));
+
+	if (rc == -EAGAIN)
+		return;
+	c->waiting = NULL;
+	if (!rc)
+		return;
+	prepare_free(p);
+	control_prepared(v, c, NULL, rc, why);
 }
 
 bool exports_step(struct server *v)
 {
 	bool more = false;
 
+	for (unsigned i = 0; i < CONNS_MAX; i++)
+		if (v->conns[i].used && v->conns[i].waiting) {
+			waiting_step(v, &v->conns[i]);
+			more = true;
+		}
 	for (unsigned i = 0; i < EXPORTS_MAX; i++) {
 		struct export *e = &v->exports[i];
 		struct conn *by = e->by;
@@ -222,8 +370,10 @@ bool exports_step(struct server *v)
 				   (unsigned long long)e->written.same, (double)e->size / 1048576,
 				   (double)e->took_ns / 1e6);
 		} else {
-			snprintf(why, sizeof(why), "%s", rc == -ESRCH ? "the snapshot ended before it was copied"
-								       : "its pages cannot be read");
+			snprintf(why, sizeof(why), "%s",
+				 rc == -ESRCH ? "the snapshot ended before it was copied"
+				 : rc == -EIO ? "pages of it are lost: it emptied changed pages of a mapped file"
+					      : "its pages cannot be read");
 			wipe(e, e->region.size);
 		}
 		if (by)
@@ -256,7 +406,7 @@ static void ask(struct server *v, uint16_t op, const uint64_t *args, unsigned n,
 /* Handles that others hold are stale before the memory is wiped: else a late READ would find zeros. */
 int export_reclaim(struct server *v, struct export *e, bool force)
 {
-	if (e->nusers && !force)
+	if ((e->nusers || e->here) && !force)
 		return -EBUSY;
 	remotes_export_gone(v, e);
 	e->whole = false;
@@ -336,7 +486,6 @@ static void opened(struct server *v, struct export *e, const struct proto_msg *m
 		*u = (struct user){.source = m->src, .epoch = m->src_epoch};
 		ask(v, OP_DP_WATCH, (const uint64_t[2]){m->src, m->src_epoch}, 2, 0);
 	}
-	u->count++;
 	ask(v, OP_DP_GRANT, grant, 5, 0);
 	service_reply(v->s, m, STATUS_OK, &e->size, 1, NULL, 0);
 }
@@ -360,7 +509,7 @@ void exports_message(struct server *v, const struct proto_msg *m)
 		break;
 	case OP_FORK_CLOSE:
 		u = user_of(e, m->src, m->src_epoch);
-		if (u && --u->count == 0)
+		if (u)
 			user_drop(e, u);
 		service_reply(v->s, m, STATUS_OK, NULL, 0, NULL, 0);
 		break;

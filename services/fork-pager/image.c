@@ -200,14 +200,6 @@ static void code_creds(struct codec *c, struct image_creds *k)
 	codec_bool(c, &k->no_new_privs);
 }
 
-static void code_hop(struct codec *c, struct image_hop *h)
-{
-	codec_u32(c, &h->node, 254);
-	codec_u32(c, &h->slot, UINT32_MAX);
-	codec_u32(c, &h->epoch, UINT32_MAX);
-	codec_raw(c, h->secret, sizeof(h->secret));
-}
-
 static void code_rest(struct codec *c, struct image *im)
 {
 	uint32_t *const v[] = {&im->pdeathsig, &im->dumpable, &im->timerslack_ns,
@@ -230,9 +222,6 @@ static void code_rest(struct codec *c, struct image *im)
 	for (uint32_t i = 0; i < im->nfilters; i++)
 		codec_bytes(c, &im->filters[i], FILTER_MAX);
 	codec_u64(c, &im->hook, USER_END);
-	codec_u32(c, &im->nhops, IMAGE_HOPS_MAX);
-	for (uint32_t i = 0; i < im->nhops; i++)
-		code_hop(c, &im->hops[i]);
 }
 
 #define EACH(c, im, array, n, max, code)                                                          \
@@ -506,7 +495,7 @@ static uint8_t page_kind(const struct image_vma *v)
 		return PAGES_NONE;
 	switch ((enum image_vma_kind)v->kind) {
 	case IMAGE_VMA_ANON:
-		return v->flags & IMAGE_VMA_WHOLE ? PAGES_WHOLE : PAGES_ANON;
+		return v->flags & IMAGE_VMA_WHOLE ? PAGES_WHOLE : v->flags & IMAGE_VMA_CHILD ? PAGES_CHILD : PAGES_ANON;
 	case IMAGE_VMA_FILE:
 		return v->flags & IMAGE_VMA_WHOLE ? PAGES_WHOLE : PAGES_FILE;
 	case IMAGE_VMA_SHARED:

@@ -28,7 +28,7 @@
 
 enum {
 	IMAGE_MAGIC = 0x4b524641,
-	IMAGE_VERSION = 1,
+	IMAGE_VERSION = 2,
 	IMAGE_HEADER = 32,
 	IMAGE_MAX = 1 << 20, /* bytes */
 	IMAGE_VMAS_MAX = 65536,
@@ -42,7 +42,6 @@ enum {
 	IMAGE_FILTERS_MAX = 32,
 	IMAGE_LIMITS = 16,
 	IMAGE_SIGNALS = 64,
-	IMAGE_HOPS_MAX = 15,
 	IMAGE_XSTATE_MAX = 16384,
 	IMAGE_SIGINFO = 128,
 	OOM_BIAS = 1000, /* oom_score_adj, which goes from -1000 to 1000, is kept with so much added */
@@ -80,6 +79,7 @@ enum image_vma_flag {
 	IMAGE_VMA_HEAP = 1 << 11,
 	IMAGE_VMA_STACK = 1 << 12,
 	IMAGE_VMA_WHOLE = 1 << 13, /* pages are carried whole, the file is not looked for */
+	IMAGE_VMA_CHILD = 1 << 14, /* memory of a child whose pages are filled on demand: see PAGES_CHILD */
 };
 
 struct image_vma {
@@ -211,12 +211,6 @@ struct image_limit {
 	uint64_t soft, hard;
 };
 
-/* Where pages live that the snapshot's own node never had: an ancestor. hop[0] is the parent. */
-struct image_hop {
-	uint32_t node, slot, epoch;
-	uint64_t secret[2];
-};
-
 /* What must fit on the other node. */
 struct image_host {
 	uint64_t xfeatures;   /* XCR0 bits that the threads use */
@@ -253,8 +247,6 @@ struct image {
 	struct image_bytes *filters; /* seccomp programs, outermost first */
 	uint32_t nfilters;
 	uint64_t hook; /* address of the post-fork hook, 0 none */
-	struct image_hop hops[IMAGE_HOPS_MAX];
-	uint32_t nhops;
 };
 
 /**

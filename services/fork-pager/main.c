@@ -118,7 +118,6 @@ static void turn(struct service *s)
 	if (now >= v->sweep_ns)
 		v->sweep_ns = now + SWEEP_NS;
 	next = remotes_tick(v, now);
-	children_tell(v);
 	if (v->nchildren && v->sweep_ns < next)
 		next = v->sweep_ns;
 	/* On few cores others need this one for what is waited for. */

@@ -24,20 +24,26 @@ enum {
 
 static uint64_t part_len(const struct remote *r, unsigned i)
 {
-	const uint64_t len[4] = {sizeof(r->header), r->header.nranges * sizeof(struct page_range),
-				 r->header.nextents * sizeof(struct store_extent), r->header.image_len};
+	const uint64_t len[REMOTE_PARTS] = {sizeof(r->header), r->header.nranges * sizeof(struct page_range),
+					    r->header.nhops * sizeof(struct store_hop),
+					    r->header.nextents * sizeof(struct store_extent), r->header.image_len};
 
 	return len[i];
 }
 
 static uint64_t part_at(const struct remote *r, unsigned i)
 {
-	const uint64_t at[4] = {0, r->header.ranges_at, r->header.extents_at, r->header.image_at};
+	const uint64_t at[REMOTE_PARTS] = {0, r->header.ranges_at, r->header.hops_at, r->header.extents_at,
+					   r->header.image_at};
 
 	return at[i];
 }
 
 static void advance(struct remote *r);
+static void close_at_last(struct remote *r);
+static int hops_take(struct remote *r);
+static void hops_put(struct remote *r);
+static void ready_again(struct remote *r);
 
 /* ------------------------------------------------------------------ reads */
 
@@ -46,20 +52,24 @@ static int slot_post(struct server *v, struct slot *t)
 	unsigned i = (unsigned)(t - v->slots);
 	struct verb verb = {.op = VERB_READ,
 			    .len = t->len,
-			    .remote = t->r->region,
+			    .remote = t->from->region,
 			    .remote_offset = t->at,
 			    .local = v->bounce.handle,
 			    .local_offset = (uint64_t)i * SLOT_PAGES * PAGES_SIZE};
-	int rc = atoll_post(v->s->ep, t->r->lane, &verb, 1, (uint64_t)t->use << 32 | i);
+	int rc;
 
-	t->lane = t->r->lane;
+	/* A snapshot says where pages of its ancestors lie; those know how much they have. */
+	if (t->at > t->from->size || t->len > t->from->size - t->at)
+		return -EBADMSG;
+	rc = atoll_post(v->s->ep, t->from->lane, &verb, 1, (uint64_t)t->use << 32 | i);
+	t->lane = t->from->lane;
 	t->posted = rc == 0;
 	if (!rc)
 		atoll_flush(v->s->ep);
 	return rc;
 }
 
-static struct slot *slot_take(struct remote *r, uint64_t at, uint32_t len, uint64_t token)
+static struct slot *slot_take(struct remote *r, struct remote *from, uint64_t at, uint32_t len, uint64_t token)
 {
 	struct server *v = r->s;
 
@@ -68,34 +78,38 @@ static struct slot *slot_take(struct remote *r, uint64_t at, uint32_t len, uint6
 
 		if (t->busy)
 			continue;
-		*t = (struct slot){.busy = true, .r = r, .at = at, .len = len, .token = token,
+		*t = (struct slot){.busy = true, .r = r, .from = from, .at = at, .len = len, .token = token,
 				   .use = t->use + 1};
 		return t;
 	}
 	return NULL;
 }
 
-/* struct space_source: pages of the store. */
-static int source_read(void *ctx, uint64_t store, uint32_t count, uint64_t token)
+/* struct space_source: pages of the store, or of an ancestor's. */
+static int source_read(void *ctx, unsigned hop, uint64_t store, uint32_t count, uint64_t token)
 {
-	struct remote *r = ctx;
+	struct remote *r = ctx, *from = hop ? r->hop[hop - 1] : r;
+	uint64_t pages_at = hop ? space_index(r->space)->hops[hop - 1].pages_at : r->header.pages_at;
+	uint64_t at = pages_at + store * PAGES_SIZE;
 	struct slot *t;
 	int rc;
 
-	if (r->state == REMOTE_FAILED)
-		return r->error;
-	if (r->local) {
-		const uint8_t *from = r->local->region.base;
-
-		space_arrived(r->space, token, from + r->header.pages_at + store * PAGES_SIZE, 0);
+	if (!from)
+		return -ENOSPC;
+	if (from->state == REMOTE_FAILED)
+		return from->error;
+	if (from->local) {
+		if (at > from->size || (uint64_t)count * PAGES_SIZE > from->size - at)
+			return -EBADMSG;
+		space_arrived(r->space, token, (const uint8_t *)from->local->region.base + at, 0);
 		return 0;
 	}
-	t = slot_take(r, r->header.pages_at + store * PAGES_SIZE, count * PAGES_SIZE, token);
+	t = slot_take(r, from, at, count * PAGES_SIZE, token);
 	if (!t)
 		return -EAGAIN;
 	r->s->active_ns = r->s->s->now_ns;
-	/* What cannot go now goes when the right is there again. */
-	rc = r->state == REMOTE_READY ? slot_post(r->s, t) : 0;
+	/* What cannot go now goes when the right is there, or there again. */
+	rc = from->state == REMOTE_READY ? slot_post(r->s, t) : 0;
 	if (rc && rc != -ENOTCONN) {
 		t->busy = false;
 		return rc;
@@ -124,6 +138,17 @@ static void others_again(struct server *v)
 			space_again(v->remotes[i].space);
 }
 
+/* Why pages of @r cannot be had, if it is for an ancestor. */
+static void descendants_tell(struct server *v, const struct remote *ancestor)
+{
+	for (unsigned i = 0; i < REMOTES_MAX; i++)
+		for (unsigned k = 0; k < STORE_HOPS_MAX; k++)
+			if (v->remotes[i].state != REMOTE_NONE && v->remotes[i].hop[k] == ancestor)
+				snprintf(v->remotes[i].why, sizeof(v->remotes[i].why), "ancestor %u/%u-%u: %.90s",
+					 ancestor->handle.node, ancestor->handle.slot, ancestor->handle.epoch,
+					 ancestor->why);
+}
+
 static void failed(struct remote *r, int error, const char *why)
 {
 	struct server *v = r->s;
@@ -132,20 +157,24 @@ static void failed(struct remote *r, int error, const char *why)
 	r->error = error;
 	snprintf(r->why, sizeof(r->why), "%s", why);
 	server_say("snapshot %u of node %u: %s", r->handle.slot, r->handle.node, why);
+	descendants_tell(v, r);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *t = &v->slots[i];
+		struct remote *of = t->r;
 		uint64_t token = t->token;
 
-		if (!t->busy || t->r != r)
+		if (!t->busy || !of || (of != r && t->from != r))
 			continue;
 		slot_orphan(t);
-		if (token != UINT64_MAX && r->space)
-			space_arrived(r->space, token, NULL, error);
+		if (token != UINT64_MAX && of->space)
+			space_arrived(of->space, token, NULL, error);
 	}
 	if (r->space)
 		space_again(r->space);
+	others_again(v);
 	control_opened(v, r);
-	children_tell(v);
+	if (!r->refs)
+		close_at_last(r);
 }
 
 static void later(struct remote *r)
@@ -180,7 +209,7 @@ void remotes_completion(struct server *v, const struct verb_completion *c)
 	unsigned i = (uint32_t)c->cookie % SLOTS;
 	struct slot *t = &v->slots[i];
 	const uint8_t *data = (const uint8_t *)v->bounce.base + (size_t)i * SLOT_PAGES * PAGES_SIZE;
-	struct remote *r = t->r;
+	struct remote *r = t->r, *from = t->from;
 
 	if (!t->busy || t->use != c->cookie >> 32 || !t->posted)
 		return;
@@ -190,8 +219,8 @@ void remotes_completion(struct server *v, const struct verb_completion *c)
 		lane_broken(v, t->lane);
 	if (r && c->status[0] != STATUS_OK) {
 		/* Again, with the right that it takes by then. */
-		if (r->state == REMOTE_READY || r->state == REMOTE_LOAD)
-			later(r);
+		if (from->state == REMOTE_READY || from->state == REMOTE_LOAD)
+			later(from);
 		return;
 	}
 	t->busy = false;
@@ -233,6 +262,21 @@ static void ask(struct remote *r, struct atoll_handle to, uint16_t op, const voi
 		later(r);
 }
 
+/* A pager is one user of a snapshot, whatever it needs it for: of all that are alike here the last one closes it. */
+static void close_at_last(struct remote *r)
+{
+	if (!r->open)
+		return;
+	r->open = false;
+	for (unsigned i = 0; i < REMOTES_MAX; i++) {
+		const struct remote *k = &r->s->remotes[i];
+
+		if (k->state != REMOTE_NONE && k->open && memcmp(&k->handle, &r->handle, sizeof(k->handle)) == 0)
+			return;
+	}
+	ask(r, r->pager, OP_FORK_CLOSE, NULL, 0);
+}
+
 static void lookup(struct remote *r)
 {
 	char name[64];
@@ -249,7 +293,8 @@ static void loaded_all(struct remote *r)
 	const struct space_source source = {.read = source_read, .ctx = r};
 	struct store_index x;
 	const char *why = "";
-	int rc = store_index_make(&x, &r->header, r->part[1], r->part[2], &why);
+	int rc = store_index_make(&x, &r->header, r->part[PART_RANGES], r->part[PART_HOPS], r->part[PART_EXTENTS],
+				  &why);
 
 	if (!rc) {
 		rc = space_new(&r->space, &x, &source, r->s->window);
@@ -261,12 +306,14 @@ static void loaded_all(struct remote *r)
 		failed(r, rc, why);
 		return;
 	}
-	free(r->part[1]);
-	free(r->part[2]);
-	r->part[1] = r->part[2] = NULL;
-	r->state = REMOTE_READY;
-	r->give_up_ns = 0;
-	control_opened(r->s, r);
+	for (unsigned i = 0; i < PART_IMAGE; i++) {
+		free(r->part[i]);
+		r->part[i] = NULL;
+	}
+	if (r->refs && hops_take(r))
+		failed(r, -ENOSPC, "this node has as many snapshots open as it can: no room for its ancestors");
+	else
+		ready_again(r);
 }
 
 /* Reads on, part by part. */
@@ -274,9 +321,9 @@ static void advance(struct remote *r)
 {
 	const char *why;
 
-	while (r->loading < 4 && r->part[r->loading] && r->loaded == part_len(r, r->loading)) {
-		if (r->loading == 0) {
-			memcpy(&r->header, r->part[0], sizeof(r->header));
+	while (r->loading < REMOTE_PARTS && r->part[r->loading] && r->loaded == part_len(r, r->loading)) {
+		if (r->loading == PART_HEADER) {
+			memcpy(&r->header, r->part[PART_HEADER], sizeof(r->header));
 			if (store_header_check(&r->header, r->size, &why) || r->header.image_len > 1 << 20 ||
 			    r->header.nranges > ENTRIES_MAX) {
 				failed(r, -EBADMSG, "what its node holds is no snapshot that we know");
@@ -286,7 +333,7 @@ static void advance(struct remote *r)
 		r->loading++;
 		r->loaded = 0;
 	}
-	if (r->loading == 4) {
+	if (r->loading == REMOTE_PARTS) {
 		loaded_all(r);
 		return;
 	}
@@ -304,7 +351,7 @@ static void advance(struct remote *r)
 	{
 		uint64_t left = part_len(r, r->loading) - r->loaded;
 		uint32_t len = left < SLOT_PAGES * PAGES_SIZE ? (uint32_t)left : SLOT_PAGES * PAGES_SIZE;
-		struct slot *t = slot_take(r, part_at(r, r->loading) + r->loaded, len, UINT64_MAX);
+		struct slot *t = slot_take(r, r, part_at(r, r->loading) + r->loaded, len, UINT64_MAX);
 
 		if (!t || slot_post(r->s, t)) {
 			if (t)
@@ -340,7 +387,7 @@ static void lane_use(struct remote *r)
 	}
 	r->lane = v->lanes[i].lane;
 	r->state = REMOTE_OPEN;
-	r->opens++;
+	r->open = true;
 	ask(r, r->pager, OP_FORK_OPEN, NULL, 0);
 }
 
@@ -350,35 +397,42 @@ static void ready_again(struct remote *r)
 
 	r->state = REMOTE_READY;
 	r->give_up_ns = 0;
-	for (unsigned i = 0; i < SLOTS && r->state == REMOTE_READY; i++)
-		if (v->slots[i].busy && v->slots[i].r == r && !v->slots[i].posted && slot_post(v, &v->slots[i]))
+	for (unsigned i = 0; i < SLOTS && r->state == REMOTE_READY; i++) {
+		struct slot *t = &v->slots[i];
+		int rc = t->busy && t->r && t->from == r && !t->posted ? slot_post(v, t) : 0;
+
+		if (rc == -EBADMSG)
+			failed(r, rc, "what a child of it says of its pages is wrong");
+		else if (rc)
 			later(r);
-	if (r->state == REMOTE_READY)
+	}
+	if (r->state == REMOTE_READY && r->space)
 		space_again(r->space);
 	control_opened(v, r);
+	if (!r->refs)
+		close_at_last(r);
 }
 
 static void opened(struct remote *r, const struct proto_msg *m)
 {
-	if (m->status != STATUS_OK)
-		r->opens--;
 	if (m->status == STATUS_NOT_FOUND) {
-		failed(r, r->space ? -ESTALE : -ENOENT,
-		       r->space ? "it was reclaimed" : "its node has no such snapshot, or the handle is wrong");
+		failed(r, r->space || r->ancestor ? -ESTALE : -ENOENT,
+		       r->space || r->ancestor ? "it was reclaimed"
+					       : "its node has no such snapshot, or the handle is wrong");
 		return;
 	}
 	if (m->status != STATUS_OK || !r->granted) {
 		later(r);
 		return;
 	}
-	if (r->space) {
+	/* What the grant covers counts, not what was said. */
+	if (!r->space && m->arg[REPLY_FORK_OPEN_SIZE] < r->size)
+		r->size = m->arg[REPLY_FORK_OPEN_SIZE];
+	if (r->space || r->ancestor) {
 		ready_again(r);
 		return;
 	}
-	/* What the grant covers counts, not what was said. */
-	if (m->arg[REPLY_FORK_OPEN_SIZE] < r->size)
-		r->size = m->arg[REPLY_FORK_OPEN_SIZE];
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < REMOTE_PARTS; i++) {
 		free(r->part[i]);
 		r->part[i] = NULL;
 	}
@@ -449,15 +503,20 @@ static void open_local(struct remote *r)
 	}
 	r->local = e;
 	r->size = e->size;
-	for (unsigned i = 0; i < 4; i++) {
+	e->here++;
+	if (r->ancestor) {
+		r->state = REMOTE_READY;
+		return;
+	}
+	for (unsigned i = 0; i < REMOTE_PARTS; i++) {
 		r->part[i] = malloc(part_len(r, i) + 1);
 		if (!r->part[i]) {
 			failed(r, -ENOMEM, "no memory");
 			return;
 		}
 		memcpy(r->part[i], (uint8_t *)e->region.base + part_at(r, i), part_len(r, i));
-		if (i == 0)
-			memcpy(&r->header, r->part[0], sizeof(r->header));
+		if (i == PART_HEADER)
+			memcpy(&r->header, r->part[i], sizeof(r->header));
 	}
 	loaded_all(r);
 }
@@ -465,15 +524,15 @@ static void open_local(struct remote *r)
 static void drop(struct remote *r)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (r->s->slots[i].busy && r->s->slots[i].r == r)
+		if (r->s->slots[i].busy && (r->s->slots[i].r == r || r->s->slots[i].from == r))
 			slot_orphan(&r->s->slots[i]);
 	space_free(r->space);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < REMOTE_PARTS; i++)
 		free(r->part[i]);
 	memset(r, 0, sizeof(*r));
 }
 
-struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid)
+struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid, bool ancestor)
 {
 	struct remote *r = NULL, *oldest = NULL;
 	unsigned has = 0;
@@ -482,14 +541,19 @@ struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t u
 		struct remote *k = &v->remotes[i];
 
 		if (k->state != REMOTE_NONE && k->state != REMOTE_FAILED && k->uid == uid &&
-		    memcmp(&k->handle, h, sizeof(*h)) == 0)
+		    k->ancestor == ancestor && memcmp(&k->handle, h, sizeof(*h)) == 0)
 			r = k;
 		has += k->state != REMOTE_NONE && k->refs && k->uid == uid;
 	}
 	if (r) {
-		r->refs++;
+		if (++r->refs > 1)
+			return r;
+		if (r->local)
+			r->local->here++;
+		if (hops_take(r))
+			failed(r, -ENOSPC, "this node has as many snapshots open as it can: no room for its ancestors");
 		/* It was closed meanwhile: the other pager is asked again before its pages are. */
-		if (r->refs == 1 && !r->local && r->state == REMOTE_READY)
+		else if (!r->local && r->state == REMOTE_READY)
 			lookup(r);
 		return r;
 	}
@@ -509,7 +573,7 @@ struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t u
 	}
 	if (!r)
 		return NULL;
-	*r = (struct remote){.s = v, .handle = *h, .uid = uid, .refs = 1, .state = REMOTE_LATER};
+	*r = (struct remote){.s = v, .handle = *h, .uid = uid, .refs = 1, .state = REMOTE_LATER, .ancestor = ancestor};
 	if (h->node == atoll_node(v->s->ep))
 		open_local(r);
 	else
@@ -522,11 +586,44 @@ void remote_put(struct remote *r)
 	if (--r->refs)
 		return;
 	r->idle_since_ns = clock_now_ns();
-	if (r->state == REMOTE_FAILED || r->local)
-		return;
-	/* Asked again, it was counted again. */
-	for (; r->opens; r->opens--)
-		ask(r, r->pager, OP_FORK_CLOSE, NULL, 0);
+	if (r->local)
+		r->local->here--;
+	/* Else when it is: what was asked for may be granted yet. */
+	else if (r->state == REMOTE_READY || r->state == REMOTE_FAILED)
+		close_at_last(r);
+	hops_put(r);
+}
+
+/* The right to the pages of a snapshot lies in those of its children: its node is asked for them as if by the handle. */
+static int hops_take(struct remote *r)
+{
+	const struct store_index *x = r->space ? space_index(r->space) : NULL;
+
+	for (uint32_t i = 0; x && i < x->h.nhops; i++) {
+		const struct store_hop *h = &x->hops[i];
+		const struct fork_handle handle = {.node = h->node, .slot = h->slot, .epoch = h->epoch,
+						   .secret = {h->secret[0], h->secret[1]}};
+
+		r->hop[i] = remote_get(r->s, &handle, r->uid, true);
+		if (!r->hop[i]) {
+			hops_put(r);
+			return -ENOSPC;
+		}
+		if (r->hop[i]->state == REMOTE_FAILED)
+			descendants_tell(r->s, r->hop[i]);
+	}
+	return 0;
+}
+
+static void hops_put(struct remote *r)
+{
+	for (unsigned i = 0; i < STORE_HOPS_MAX; i++) {
+		struct remote *h = r->hop[i];
+
+		r->hop[i] = NULL;
+		if (h)
+			remote_put(h);
+	}
 }
 
 void remotes_export_gone(struct server *v, struct export *e)

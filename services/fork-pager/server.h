@@ -12,6 +12,7 @@
 
 #include "ipc/service.h"
 #include "proto/fork_control.h"
+#include "services/fork-pager/pages/places.h"
 #include "services/fork-pager/pages/space.h"
 
 enum {
@@ -42,7 +43,7 @@ enum watch_kind {
 };
 
 struct user {
-	uint32_t source, epoch, count;
+	uint32_t source, epoch;
 };
 
 /* A snapshot that lies in a region of this process. */
@@ -55,15 +56,41 @@ struct export {
 	struct atoll_region region;
 	uint64_t size; /* bytes in it */
 	struct store_written written;
+	/* of a process that is a child itself: what it has not changed lies in this one, or in what that has */
+	struct remote *of;
 	/* while it is copied */
 	struct store_writer *writer;
-	struct page_range *ranges;
+	struct prepare *from;
 	struct conn *by;
-	int mem_fd, pagemap_fd;
 	/* pagers that have it open */
 	struct user users[USERS_MAX];
 	unsigned nusers;
+	unsigned here; /* children and snapshots of this node that need it */
 	uint64_t begun_ns, took_ns;
+};
+
+/* What a snapshot is copied from. */
+struct prepare {
+	struct conn *by;
+	pid_t pid; /* of the parent */
+	int mem_fd, pagemap_fd;
+	uint8_t *image;
+	size_t image_len;
+	struct page_range *ranges;
+	unsigned nranges;
+	bool child; /* of a snapshot itself: some of its pages are elsewhere */
+	struct remote *of; /* that one, once it is known; with a reference */
+	struct places places; /* what of it lies where in the snapshot's memory */
+	uint64_t give_up_ns;
+};
+
+enum remote_part {
+	PART_HEADER,
+	PART_RANGES,
+	PART_HOPS,
+	PART_EXTENTS,
+	PART_IMAGE,
+	REMOTE_PARTS,
 };
 
 enum remote_state {
@@ -86,24 +113,28 @@ struct remote {
 	uint32_t node;
 	struct atoll_handle pager, region;
 	bool granted, want_lane;
+	bool open; /* the other pager counts us among its users, or will */
 	uint64_t size;
 	unsigned lane;
 	struct store_header header;
-	uint8_t *part[4]; /* header, ranges, extents, image */
+	uint8_t *part[REMOTE_PARTS];
 	uint64_t loaded;  /* bytes of the part that is being read */
 	unsigned loading; /* which */
 	struct space *space;
 	int error;
 	char why[128];
 	uint64_t retry_ns, give_up_ns, idle_since_ns;
-	uint32_t opens; /* how often the other pager may have counted us */
 	uint32_t asked; /* number of its last request: answers to earlier ones are old */
 	struct export *local; /* of this node: no verbs */
+	/* Nothing but its pages is wanted, for children of its descendants. */
+	bool ancestor;
+	struct remote *hop[STORE_HOPS_MAX]; /* its own ancestors, while refs */
 };
 
 struct slot {
 	bool busy, posted;
-	struct remote *r;
+	struct remote *r;    /* whose space waits for it */
+	struct remote *from; /* where it is read: that, or an ancestor of it */
 	uint64_t at; /* bytes in the store */
 	uint32_t len;
 	uint64_t token; /* of the space; UINT64_MAX: load */
@@ -118,8 +149,6 @@ struct child {
 	struct conn *conn; /* NULL: whoever started it has gone */
 	int pidfd;
 	pid_t pid;
-	bool lost;
-	char why[128];
 };
 
 struct conn {
@@ -130,6 +159,7 @@ struct conn {
 	bool opening;
 	unsigned filling; /* answers to FILL that are due */
 	uint64_t use;	  /* tells it from a later one in its place */
+	struct prepare *waiting; /* for pages that tell whose child it is */
 	struct export *preparing;
 };
 
@@ -171,6 +201,8 @@ int export_begin(struct server *v, struct conn *by, int mem_fd, int pagemap_fd, 
 		 const struct fork_control *q, char *why, size_t len);
 /* Copies some more; true: there is more to do. */
 bool exports_step(struct server *v);
+/* Frees it, and what it is a child of is not needed for it any more. */
+void prepare_free(struct prepare *p);
 void export_abort(struct server *v, struct export *e);
 void export_handle(const struct server *v, const struct export *e, struct fork_handle *out);
 struct export *export_find(struct server *v, uint32_t slot, uint32_t epoch, const uint64_t secret[2]);
@@ -183,8 +215,8 @@ void exports_peer_gone(struct server *v, uint32_t source, uint32_t epoch);
 
 /* remotes.c */
 int remotes_init(struct server *v);
-/* For children of @uid. NULL: there are too many. */
-struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid);
+/* For children of @uid, or for those of a descendant (@ancestor: no space). NULL: there are too many. */
+struct remote *remote_get(struct server *v, const struct fork_handle *h, uid_t uid, bool ancestor);
 void remote_put(struct remote *r);
 void remotes_reply(struct server *v, uint64_t cookie, const struct proto_msg *m);
 void remotes_granted(struct server *v, const struct proto_msg *m);
@@ -209,8 +241,6 @@ void control_readable(struct server *v, struct conn *c);
 void control_opened(struct server *v, struct remote *r);
 void control_prepared(struct server *v, struct conn *c, struct export *e, int rc, const char *why);
 void child_ended(struct server *v, struct child *k);
-/* Tells supervisors of what was lost; asked after spaces have run. */
-void children_tell(struct server *v);
 
 /* "NODE/SLOT-EPOCH-SECRET", FORK_HANDLE_TEXT bytes. */
 void fork_handle_print(const struct fork_handle *h, char *out);

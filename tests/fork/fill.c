@@ -25,6 +25,7 @@ static bool wanted(const struct page_range *r, uint64_t entry)
 	case PAGES_ANON:
 		return (entry & (PRESENT | SWAPPED)) != 0;
 	case PAGES_FILE:
+	case PAGES_CHILD:
 		return (entry & (PRESENT | SWAPPED)) && !(entry & FILE_PAGE);
 	}
 	return false;

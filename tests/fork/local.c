@@ -21,10 +21,12 @@ static uint32_t draw(struct local *l)
 	return l->seed >> 8;
 }
 
-static int source_read(void *ctx, uint64_t store, uint32_t count, uint64_t token)
+static int source_read(void *ctx, unsigned hop, uint64_t store, uint32_t count, uint64_t token)
 {
 	struct local *l = ctx;
 
+	if (hop)
+		return -EINVAL;
 	if (l->cut && ++l->reads > l->cut)
 		return -EHOSTUNREACH;
 	if (!l->late) {
@@ -81,7 +83,7 @@ int local_open(struct local *l, const struct page_source *source, const void *im
 	struct store_index x;
 	struct store_plan plan;
 	const char *why = "";
-	int rc = store_measure(source, len, &plan);
+	int rc = store_measure(source, len, 0, &plan);
 
 	if (rc)
 		return rc;
@@ -89,7 +91,7 @@ int local_open(struct local *l, const struct page_source *source, const void *im
 	l->memory = mmap(NULL, l->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (l->memory == MAP_FAILED)
 		return -ENOMEM;
-	rc = store_write_begin(&w, source, image, len, l->memory, l->size);
+	rc = store_write_begin(&w, source, &plan, image, len, NULL, 0, l->memory, l->size);
 	if (rc)
 		return rc;
 	do
@@ -101,7 +103,7 @@ int local_open(struct local *l, const struct page_source *source, const void *im
 	h = (const struct store_header *)(void *)l->memory;
 	rc = store_header_check(h, l->size, &why);
 	if (!rc)
-		rc = store_index_make(&x, h, l->memory + h->ranges_at, l->memory + h->extents_at, &why);
+		rc = store_index_make(&x, h, l->memory + h->ranges_at, l->memory + h->hops_at, l->memory + h->extents_at, &why);
 	if (!rc)
 		rc = space_new(&l->space, &x, &from, WINDOW);
 	if (rc) {

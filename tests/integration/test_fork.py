@@ -16,10 +16,9 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import BUILD, Dir, status, svcctl, wait_for  # noqa: E402
+from forking import AFORK, MEMORY, Forking, children, pids  # noqa: E402
+from node import BUILD, wait_for  # noqa: E402
 
-AFORK = os.path.join(BUILD, "services/fork-pager/afork")
-MEMORY = os.path.join(BUILD, "tests/fork/memory")
 FUNCTION = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fork", "function.py")
 ITEMS = os.path.join(BUILD, "tests/fork/items")
 KILLAT = os.path.join(BUILD, "tests/fork/killat")
@@ -54,94 +53,9 @@ for k in range(3):
 """
 
 
-def pids(pattern):
-    """Processes whose command line contains a text."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if pattern.encode() in f.read():
-                    found.append(int(pid))
-        except OSError:
-            pass
-    return found
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return [int(p) for p in f.read().split()]
-
-
-class Fork(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = Dir()
-        out = svcctl("up", "--local", "2", "--dir", cls.dir.path, "--services", "fork-pager", "--udp-port",
-                     str(random.randrange(20000, 60000)))
-        assert out.returncode == 0, out.stderr
-        cls.a, cls.b = (os.path.join(cls.dir.path, n) for n in "ab")
-        cls.linked()
-
-    @classmethod
-    def tearDownClass(cls):
-        svcctl("down", "--dir", cls.dir.path)
-        left = wait_for(lambda: not cls.dir.processes())
-        cls.dir.remove()
-        assert left, "processes were left"
-
-    @classmethod
-    def linked(cls):
-        up = wait_for(lambda: all(status(n).get("counters", {}).get("links.up") == 1 and
-                                  all(p["state"] == "ready" for p in status(n)["processes"].values())
-                                  for n in (cls.a, cls.b)), 10)
-        assert up, "the nodes are not linked"
-
+class Fork(Forking):
     def setUp(self):
         self.linked()
-
-    def afork(self, node, *args, timeout=60):
-        return subprocess.run([AFORK, "--node", node, *args], capture_output=True, text=True, timeout=timeout,
-                              stdin=subprocess.DEVNULL, check=False)
-
-    def program(self, *command):
-        p = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.addCleanup(lambda: (p.kill(), p.wait(), p.stdout.close()))
-        return p
-
-    def prepare(self, p):
-        """Its handle; at another instant while it has children of its own."""
-        for _ in range(30):
-            out = self.afork(self.a, "prepare", str(p.pid))
-            if "its child processes" not in out.stderr:
-                break
-            time.sleep(0.015)
-        self.assertEqual(out.returncode, 0, out.stderr)
-        return out.stdout.strip()
-
-    def resume(self, handle, *options):
-        p = subprocess.Popen([AFORK, "--node", self.b, "resume", *options, handle], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.addCleanup(lambda: (p.kill(), p.wait(), p.stdout.close(), p.stderr.close()))
-        return p
-
-    def runs(self):
-        """Is a child served on the other node?"""
-        def some():
-            lines = self.afork(self.b, "stat").stdout.splitlines()
-            return any("processes now" in line and not line.endswith(" 0") for line in lines)
-        self.assertTrue(wait_for(some, 20))
-
-    def reclaim(self, handle, *options):
-        """The other pager is told of the end of its last child a little later."""
-        def done():
-            out = self.afork(self.a, "reclaim", *options, handle)
-            return out if out.returncode == 0 else None
-        self.assertIsNotNone(wait_for(done, 3))
-        # it goes once nobody can read it any more
-        self.assertTrue(wait_for(lambda: handle not in self.afork(self.a, "ls").stdout, 3))
-
-    def process(self, node, name):
-        return status(node)["processes"][name]["pid"]
 
     def test_memory(self):
         for item in ("all", "threads"):

@@ -187,12 +187,12 @@ static void made_make(struct made *m)
 					  20 * PAGES_SIZE, PAGES_WHOLE, {0}};
 	s.ranges = m->range;
 	s.nranges = 3;
-	assert_int_equal(store_measure(&s, 5, &plan), 0);
+	assert_int_equal(store_measure(&s, 5, 0, &plan), 0);
 	assert_int_equal(plan.pages, 19);
 	m->size = plan.size;
 	m->memory = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_int_equal(store_write_begin(&w, &s, "image", 5, m->memory, PAGES_SIZE), -ENOSPC);
-	assert_int_equal(store_write_begin(&w, &s, "image", 5, m->memory, m->size), 0);
+	assert_int_equal(store_write_begin(&w, &s, &plan, "image", 5, NULL, 0, m->memory, PAGES_SIZE), -ENOSPC);
+	assert_int_equal(store_write_begin(&w, &s, &plan, "image", 5, NULL, 0, m->memory, m->size), 0);
 	do
 		rc = store_write_some(w, 3);
 	while (rc == 1);
@@ -210,7 +210,7 @@ static int index_of(const struct made *m, struct store_index *x)
 
 	if (store_header_check(h, m->size, &why))
 		return -1;
-	return store_index_make(x, h, m->memory + h->ranges_at, m->memory + h->extents_at, &why);
+	return store_index_make(x, h, m->memory + h->ranges_at, m->memory + h->hops_at, m->memory + h->extents_at, &why);
 }
 
 static void test_store(void **state)
@@ -296,10 +296,11 @@ struct asked {
 	unsigned room;
 };
 
-static int read_later(void *ctx, uint64_t store, uint32_t count, uint64_t token)
+static int read_later(void *ctx, unsigned hop, uint64_t store, uint32_t count, uint64_t token)
 {
 	struct asked *a = ctx;
 
+	assert_int_equal(hop, 0);
 	if (a->n == a->room)
 		return -EAGAIN;
 	assert_int_equal(store, a->next);
@@ -326,7 +327,7 @@ static void test_ahead(void **state)
 	uint64_t run;
 
 	(void)state;
-	assert_int_equal(store_index_make(&x, &h, &range, extent, &why), 0);
+	assert_int_equal(store_index_make(&x, &h, &range, NULL, extent, &why), 0);
 	assert_int_equal(space_new(&s, &x, &source, WINDOW), 0);
 	space_ask_ahead(s, 0, SPACE_PAGES);
 	assert_int_equal(a.n, AHEAD_FETCHES);

@@ -87,6 +87,13 @@ static int64_t put_cached(struct space_child *c, uint64_t addr, uint64_t pages)
 	return k.mapped < 0 ? k.mapped : -errno;
 }
 
+int space_child_put(struct space_child *c, uint64_t addr, bool zero)
+{
+	int64_t n = zero ? put_zero(c, addr, 1) : put_cached(c, addr, 1);
+
+	return n < 0 ? (int)n : 0;
+}
+
 static void wake(struct space_child *c, uint64_t addr)
 {
 	struct uffdio_range r = {addr, PAGES_SIZE};
@@ -337,6 +344,33 @@ static void child_unlink(struct space_child *c)
 	child_free(c);
 }
 
+/* Memory of a child's child: extents say which of it was a file's. */
+static int add_parts(struct space_child *c, const struct place *all)
+{
+	const struct store_index *x = &c->s->x;
+	struct place piece = *all;
+	int rc = 0;
+
+	while (!rc && piece.start < all->end) {
+		uint64_t left = (all->end - piece.start) / PAGES_SIZE, n = 0, run;
+
+		for (bool first = true; n < left; first = false) {
+			int64_t e = store_index_find(x, piece.page + n, &run);
+			bool file = e >= 0 && x->extents[e].flags & STORE_EXTENT_FILE;
+
+			if (!first && file != piece.file)
+				break;
+			piece.file = file;
+			n += run < left - n ? run : left - n;
+		}
+		piece.end = piece.start + n * PAGES_SIZE;
+		rc = places_add(&c->places, &piece);
+		piece.start = piece.end;
+		piece.page += n;
+	}
+	return rc;
+}
+
 int space_child_add(struct space *s, int uffd, const struct page_place *places, unsigned n,
 		    space_child_lost lost, void *ctx, struct space_child **out)
 {
@@ -362,6 +396,8 @@ int space_child_add(struct space *s, int uffd, const struct page_place *places, 
 				       .file = r->kind != PAGES_ANON};
 		if (piece.page + p->length / PAGES_SIZE > pages)
 			rc = -EINVAL;
+		else if (r->kind == PAGES_CHILD)
+			rc = add_parts(c, &piece);
 		else
 			rc = places_add(&c->places, &piece);
 	}

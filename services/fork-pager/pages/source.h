@@ -54,6 +54,10 @@ enum page_kind {
 	/* Carried whole, whatever pagemap says: shared memory, deleted files, files carried by value. Pages past
 	 * the end of the file (reading them fails) are not there, and faults on them are SIGBUS. */
 	PAGES_WHOLE = 3,
+	/* Private mapping of a page cache, in a child whose pages are filled on demand. Export what the child has of
+	 * its own: present or swapped with bit 61 clear. Of the others `origin` says where they live. They are not
+	 * to be read: that would wait for the pager. */
+	PAGES_CHILD = 4,
 };
 
 /* One range of the snapshot: image.vmas[i], the same index. Page aligned, ascending, disjoint. */
@@ -63,6 +67,13 @@ struct page_range {
 	uint64_t cache;	 /* offset of its first page in the page cache, bytes: sum of the lengths before */
 	uint8_t kind;	 /* enum page_kind */
 	uint8_t reserved[7];
+};
+
+/* Where pages of a child lie that it has not changed. */
+struct page_origin {
+	uint32_t hop;	/* 0: zeros; else 1 for the snapshot that it is a child of, 2 and more for those before */
+	uint32_t store; /* the first of them, among that snapshot's pages */
+	bool file;	/* changed pages of a mapped file */
 };
 
 /*
@@ -76,6 +87,10 @@ struct page_source {
 	int pagemap_fd; /* /proc/PID/pagemap */
 	const struct page_range *ranges;
 	unsigned nranges;
+	/* For ranges of kind CHILD, else NULL. @run: pages from @addr on, at most @max, that lie together.
+	 * 0, or -EIO: they are lost. */
+	int (*origin)(void *ctx, uint64_t addr, uint64_t max, uint64_t *run, struct page_origin *out);
+	void *origin_ctx;
 };
 
 /* How a range lies in a child. */

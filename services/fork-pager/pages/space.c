@@ -166,8 +166,8 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 	struct fetch *f = NULL;
 	int rc;
 
-	if (s->failed)
-		return s->failed;
+	if (s->failed[x->hop])
+		return s->failed[x->hop];
 	for (unsigned i = 0; i < FETCHES_MAX && !f; i++)
 		if (!s->fetch[i].busy)
 			f = &s->fetch[i];
@@ -185,10 +185,10 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 		if (state_at(s, ordinal_of(s, e, p)) != STATE_ABSENT)
 			to = p;
 	*f = (struct fetch){.busy = true, .page = from, .ordinal = ordinal_of(s, e, from),
-			    .count = (uint32_t)(to - from)};
+			    .count = (uint32_t)(to - from), .hop = x->hop};
 	f->token = ++s->tokens * FETCHES_MAX + (uint64_t)(f - s->fetch);
 	bits_set(s->coming, f->ordinal, f->count, true);
-	rc = s->source.read(s->source.ctx, x->store + (from - x->page), f->count, f->token);
+	rc = s->source.read(s->source.ctx, x->hop, x->store + (from - x->page), f->count, f->token);
 	if (rc == 0) {
 		s->stats.reads++;
 		return 0;
@@ -198,7 +198,7 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 	if (rc == -EAGAIN)
 		s->source_full = true;
 	else
-		s->failed = rc;
+		s->failed[x->hop] = rc;
 	return rc;
 }
 
@@ -301,10 +301,11 @@ void space_arrived(struct space *s, uint64_t token, const void *data, int rc)
 	if (!rc)
 		rc = cache_write(s, f->page, data, f->count);
 	if (rc) {
-		s->failed = rc;
+		s->failed[f->hop] = rc;
 	} else {
 		bits_set(s->present, f->ordinal, f->count, true);
 		s->stats.fetched += f->count;
+		s->stats.far += f->hop ? f->count : 0;
 	}
 	s->source_full = false;
 	space_serve(s, NULL);

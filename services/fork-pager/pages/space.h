@@ -27,6 +27,7 @@ enum {
 struct space_stats {
 	uint64_t faults;  /* messages of a userfaultfd that asked for memory */
 	uint64_t fetched; /* pages that came from the source */
+	uint64_t far;	  /* of these, from ancestors of the snapshot */
 	uint64_t reads;	  /* of runs of pages */
 	uint64_t ahead;	  /* of these reads, such that no fault had asked for */
 	uint64_t mapped;  /* pages put into children, shared */
@@ -42,12 +43,13 @@ struct space_stats {
 
 /**
  * struct space_source - where pages come from
- * @read: bring @count pages from @store on, of the store's; then call space_arrived once with @token, maybe
+ * @read: bring @count pages from @store on, of those of the store (@hop 0) or of its ancestor @hop; then call
+ *	space_arrived once with @token, maybe
  *	before it returns. 0; -EAGAIN: no room now, space_again is called when there is; other negative
  *	errno: they cannot be had.
  */
 struct space_source {
-	int (*read)(void *ctx, uint64_t store, uint32_t count, uint64_t token);
+	int (*read)(void *ctx, unsigned hop, uint64_t store, uint32_t count, uint64_t token);
 	void *ctx;
 };
 
@@ -109,6 +111,25 @@ void *space_child_owner(const struct space_child *c, bool *fork);
 void space_child_ready(struct space_child *c);
 /* Looks which forks of children have ended; now and then. */
 void space_sweep(struct space *s);
+
+struct places;
+
+/**
+ * space_lineage - is a snapshot one of a process that is served here?
+ * @pagemap_fd: its /proc/PID/pagemap. @out: zeroed; gets what lies where in it; to be freed.
+ * Return: 0; -ENOENT: no; -EAGAIN: ask again when pages have come; -EEXIST: of all served here it can only be *@left,
+ * if it is any (space_lineage_take gets its places); -ENOTUNIQ: it can be several; -ENOMEM.
+ */
+int space_lineage(struct space *s, int pagemap_fd, struct places *out, struct space_child **left);
+int space_lineage_take(const struct space_child *c, struct places *out);
+
+/**
+ * space_origin - where lies a page that a child of this space has not changed?
+ * @p: its places. @run: how many from @addr on lie together, at most @max. Hop 1 is the store of this space.
+ * Return: 0; -EIO: it is lost.
+ */
+int space_origin(const struct space *s, const struct places *p, uint64_t addr, uint64_t max, uint64_t *run,
+		 struct page_origin *out);
 
 /* What UFFDIO_API of a child must be asked for; 0 when this kernel lacks what it takes, or does not let us. */
 uint64_t space_features(void);

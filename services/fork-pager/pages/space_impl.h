@@ -53,6 +53,7 @@ struct fetch {
 	uint64_t page; /* of the cache */
 	uint64_t ordinal;
 	uint32_t count;
+	uint16_t hop;
 	uint64_t token;
 };
 
@@ -73,7 +74,7 @@ struct space {
 	uint64_t npages;
 	struct fetch fetch[FETCHES_MAX];
 	uint64_t tokens;
-	int failed; /* the source cannot give pages any more */
+	int failed[1 + STORE_HOPS_MAX]; /* the source cannot give pages of a hop any more */
 	struct fill *fills;
 	struct space_child *children;
 	struct space_stats stats;
@@ -102,5 +103,7 @@ void space_ask_ahead(struct space *s, uint64_t from, uint64_t to);
 /* One round of what waits: of @first alone, or of all, and again while pages come. */
 void space_serve(struct space *s, struct space_child *first);
 void space_child_serve(struct space_child *c);
+/* Puts one page there, zero or that of the cache, as for a fault. 0 or negative errno. */
+int space_child_put(struct space_child *c, uint64_t addr, bool zero);
 
 #endif

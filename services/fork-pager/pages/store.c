@@ -24,10 +24,12 @@ int store_header_check(const struct store_header *h, uint64_t size, const char *
 	else if (h->version != STORE_VERSION)
 		*why = "it is a snapshot of another version";
 	else if (h->nranges > (1u << 20) || h->nextents > STORE_EXTENTS_MAX || h->npages >> 32 ||
-		 h->image_len > size || h->cache_size % PAGES_SIZE || h->cache_size >> 56)
+		 h->nhops > STORE_HOPS_MAX || h->image_len > size || h->cache_size % PAGES_SIZE ||
+		 h->cache_size >> 56)
 		*why = "a count is out of range";
 	else if (!part_ok(h->image_at, h->image_len, size) ||
 		 !part_ok(h->ranges_at, h->nranges * sizeof(struct page_range), size) ||
+		 !part_ok(h->hops_at, h->nhops * sizeof(struct store_hop), size) ||
 		 !part_ok(h->extents_at, h->nextents * sizeof(struct store_extent), size) ||
 		 h->npages > size / PAGES_SIZE || !part_ok(h->pages_at, h->npages * PAGES_SIZE, size))
 		*why = "a part reaches past its end";
@@ -44,7 +46,7 @@ static const char *ranges_check(const struct store_index *x)
 		if (r->start % PAGES_SIZE || r->length % PAGES_SIZE || r->start < end ||
 		    r->length == 0 || r->length > (1ull << 56) || r->start > (1ull << 56))
 			return "its ranges are not in order";
-		if (r->cache != cache || r->kind > PAGES_WHOLE)
+		if (r->cache != cache || r->kind > PAGES_CHILD)
 			return "a range makes no sense";
 		cache += r->length;
 		end = r->start + r->length;
@@ -52,9 +54,17 @@ static const char *ranges_check(const struct store_index *x)
 	return cache == x->h.cache_size ? NULL : "its ranges have another length together";
 }
 
+static const char *hops_check(const struct store_index *x)
+{
+	for (uint32_t i = 0; i < x->h.nhops; i++)
+		if (x->hops[i].pages_at % PAGES_SIZE || x->hops[i].pages_at >> 56 || x->hops[i].npages >> 32)
+			return "an ancestor makes no sense";
+	return NULL;
+}
+
 static const char *extents_check(struct store_index *x)
 {
-	uint64_t next = 0, sum = 0;
+	uint64_t next = 0, sum = 0, have;
 
 	for (uint32_t i = 0; i < x->h.nextents; i++) {
 		const struct store_extent *e = &x->extents[i];
@@ -62,7 +72,10 @@ static const char *extents_check(struct store_index *x)
 
 		if (e->count == 0 || e->page < next || e->page > pages || e->count > pages - e->page)
 			return "its extents are not in order";
-		if (e->store > x->h.npages || e->count > x->h.npages - e->store)
+		if (e->hop > x->h.nhops)
+			return "an extent lies in an ancestor that it has not";
+		have = e->hop ? x->hops[e->hop - 1].npages : x->h.npages;
+		if (e->store > have || e->count > have - e->store)
 			return "an extent lies outside its pages";
 		x->before[i] = sum;
 		sum += e->count;
@@ -73,21 +86,26 @@ static const char *extents_check(struct store_index *x)
 }
 
 int store_index_make(struct store_index *x, const struct store_header *h, const void *ranges,
-		     const void *extents, const char **why)
+		     const void *hops, const void *extents, const char **why)
 {
 	memset(x, 0, sizeof(*x));
 	x->h = *h;
 	x->ranges = malloc(h->nranges * sizeof(*x->ranges) + 1);
+	x->hops = malloc(h->nhops * sizeof(*x->hops) + 1);
 	x->extents = malloc(h->nextents * sizeof(*x->extents) + 1);
 	x->before = malloc((h->nextents + 1ull) * sizeof(*x->before));
-	if (!x->ranges || !x->extents || !x->before) {
+	if (!x->ranges || !x->hops || !x->extents || !x->before) {
 		store_index_free(x);
 		*why = "no memory";
 		return -ENOMEM;
 	}
 	memcpy(x->ranges, ranges, h->nranges * sizeof(*x->ranges));
+	if (h->nhops)
+		memcpy(x->hops, hops, h->nhops * sizeof(*x->hops));
 	memcpy(x->extents, extents, h->nextents * sizeof(*x->extents));
 	*why = ranges_check(x);
+	if (!*why)
+		*why = hops_check(x);
 	if (!*why)
 		*why = extents_check(x);
 	if (!*why)
@@ -99,6 +117,7 @@ int store_index_make(struct store_index *x, const struct store_header *h, const 
 void store_index_free(struct store_index *x)
 {
 	free(x->ranges);
+	free(x->hops);
 	free(x->extents);
 	free(x->before);
 	memset(x, 0, sizeof(*x));
@@ -165,6 +184,7 @@ static bool wanted(const struct page_range *r, uint64_t entry)
 	case PAGES_ANON:
 		return (entry & (PRESENT | SWAPPED)) != 0;
 	case PAGES_FILE:
+	case PAGES_CHILD:
 		return (entry & (PRESENT | SWAPPED)) && !(entry & FILE_PAGE);
 	}
 	return false;
@@ -183,11 +203,46 @@ static ssize_t entries_read(const struct page_source *s, const struct page_range
 	return got == (ssize_t)(n * 8) ? (ssize_t)n : -ESRCH;
 }
 
-int store_measure(const struct page_source *source, size_t image_len, struct store_plan *plan)
+/* Pages that a child has not changed, from @page of @r on: at most @max that lie together. */
+static int origin_of(const struct page_source *s, const struct page_range *r, uint64_t page, uint64_t max,
+		     uint64_t *run, struct page_origin *out)
+{
+	if (!s->origin)
+		return -EINVAL;
+	return s->origin(s->origin_ctx, r->start + page * PAGES_SIZE, max, run, out);
+}
+
+/* How many extents tell of the pages of @entry that are not wanted. */
+static int64_t origins(const struct page_source *s, const struct page_range *r, uint64_t page,
+		       const uint64_t *entry, size_t n)
+{
+	struct page_origin o;
+	int64_t found = 0;
+	uint64_t run;
+
+	for (size_t i = 0, end; i < n; i = end) {
+		end = i + 1;
+		if (wanted(r, entry[i]))
+			continue;
+		while (end < n && !wanted(r, entry[end]))
+			end++;
+		for (; i < end; i += run) {
+			int rc = origin_of(s, r, page + i, end - i, &run, &o);
+
+			if (rc)
+				return rc;
+			found += o.hop != 0;
+		}
+	}
+	return found;
+}
+
+int store_measure(const struct page_source *source, size_t image_len, unsigned nhops,
+		  struct store_plan *plan)
 {
 	uint64_t entry[ENTRIES];
 
-	plan->pages = 0;
+	plan->pages = plan->extents = 0;
 	for (unsigned i = 0; i < source->nranges; i++) {
 		const struct page_range *r = &source->ranges[i];
 
@@ -202,31 +257,42 @@ int store_measure(const struct page_source *source, size_t image_len, struct sto
 				return (int)n;
 			for (ssize_t k = 0; k < n; k++)
 				plan->pages += wanted(r, entry[k]);
+			if (r->kind == PAGES_CHILD) {
+				int64_t more = origins(source, r, page, entry, (size_t)n);
+
+				if (more < 0)
+					return (int)more;
+				plan->extents += (uint64_t)more;
+			}
 		}
 	}
-	plan->size = 2 * PAGES_SIZE + up(image_len) + up(source->nranges * sizeof(struct page_range)) +
-		     up(plan->pages * sizeof(struct store_extent)) + plan->pages * PAGES_SIZE;
+	plan->extents += plan->pages;
+	if (plan->extents > STORE_EXTENTS_MAX)
+		return -E2BIG;
+	plan->size = PAGES_SIZE + up(image_len) + up(source->nranges * sizeof(struct page_range)) +
+		     up(nhops * sizeof(struct store_hop)) + up(plan->extents * sizeof(struct store_extent)) +
+		     plan->pages * PAGES_SIZE;
 	return 0;
 }
 
 int store_write_begin(struct store_writer **out, const struct page_source *source,
-		      const void *image, size_t image_len, void *memory, size_t size)
+		      const struct store_plan *plan, const void *image, size_t image_len,
+		      const struct store_hop *hops, unsigned nhops, void *memory, size_t size)
 {
-	struct store_writer *w = calloc(1, sizeof(*w));
-	uint64_t fixed = PAGES_SIZE + up(image_len) +
-			 up(source->nranges * sizeof(struct page_range)) + PAGES_SIZE;
+	struct store_writer *w;
 	uint64_t slots = 64;
 
+	if (nhops > STORE_HOPS_MAX)
+		return -EMLINK;
+	if (size < plan->size || source->nranges > (1u << 20))
+		return -ENOSPC;
+	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
 	w->source = *source;
 	w->memory = memory;
-	if (size < fixed || source->nranges > (1u << 20)) {
-		free(w);
-		return -ENOSPC;
-	}
-	w->room_pages = (size - fixed) / (PAGES_SIZE + sizeof(struct store_extent));
-	w->room_extents = w->room_pages;
+	w->room_pages = plan->pages;
+	w->room_extents = plan->extents;
 	while (slots < w->room_pages * 2)
 		slots *= 2;
 	w->same = calloc(slots, sizeof(*w->same));
@@ -242,14 +308,18 @@ int store_write_begin(struct store_writer **out, const struct page_source *sourc
 		.image_len = image_len,
 		.ranges_at = PAGES_SIZE + up(image_len),
 		.nranges = source->nranges,
+		.nhops = nhops,
 	};
-	w->h.extents_at = w->h.ranges_at + up(source->nranges * sizeof(struct page_range));
+	w->h.hops_at = w->h.ranges_at + up(source->nranges * sizeof(struct page_range));
+	w->h.extents_at = w->h.hops_at + up(nhops * sizeof(struct store_hop));
 	w->h.pages_at = w->h.extents_at + up(w->room_extents * sizeof(struct store_extent));
 	for (unsigned i = 0; i < source->nranges; i++)
 		w->h.cache_size += source->ranges[i].length;
 	memcpy(w->memory + w->h.image_at, image, image_len);
 	memcpy(w->memory + w->h.ranges_at, source->ranges,
 	       source->nranges * sizeof(struct page_range));
+	if (nhops)
+		memcpy(w->memory + w->h.hops_at, hops, nhops * sizeof(*hops));
 	*out = w;
 	return 0;
 }
@@ -270,51 +340,103 @@ static uint64_t page_hash(const uint8_t *page)
 	return any ? h | 1 : 0;
 }
 
-static int extent_add(struct store_writer *w, uint64_t page, uint32_t store)
+static int extent_add(struct store_writer *w, const struct store_extent *x)
 {
 	struct store_extent *e = (struct store_extent *)(void *)(w->memory + w->h.extents_at);
 	struct store_extent *last = w->h.nextents ? &e[w->h.nextents - 1] : NULL;
 
-	if (last && last->page + last->count == page && last->store + last->count == store) {
-		last->count++;
+	if (last && last->page + last->count == x->page && last->store + last->count == x->store &&
+	    last->hop == x->hop && last->flags == x->flags) {
+		last->count += x->count;
 		return 0;
 	}
 	if (w->h.nextents == w->room_extents)
 		return -ENOSPC;
-	e[w->h.nextents++] = (struct store_extent){.page = page, .count = 1, .store = store};
+	e[w->h.nextents++] = *x;
 	return 0;
 }
 
-static int page_add(struct store_writer *w, uint64_t cache_page, const uint8_t *data)
+/* Is the page at the writer's place one of a mapped file, in the parent or in what that was forked from? */
+static int of_file(struct store_writer *w, uint64_t page, bool *file)
+{
+	const struct page_range *r = &w->source.ranges[w->range];
+	struct page_origin o;
+	uint64_t run;
+	int rc;
+
+	*file = r->kind == PAGES_FILE;
+	if (r->kind != PAGES_CHILD)
+		return 0;
+	rc = origin_of(&w->source, r, page, 1, &run, &o);
+	*file = o.file;
+	return rc;
+}
+
+/* @page: of the range that the writer is in. */
+static int page_add(struct store_writer *w, uint64_t page, const uint8_t *data)
 {
 	uint64_t hash = page_hash(data), at;
 	uint8_t *pages = w->memory + w->h.pages_at;
+	struct store_extent x = {.page = w->source.ranges[w->range].cache / PAGES_SIZE + page, .count = 1};
+	bool file;
+	int rc = of_file(w, page, &file);
 
+	if (rc)
+		return rc;
+	if (file && w->source.ranges[w->range].kind == PAGES_CHILD)
+		x.flags = STORE_EXTENT_FILE;
 	w->written.looked_at++;
 	if (hash == 0) {
 		w->written.zero++;
 		/* A changed page of a file is told of even if it is zero: else the file's would be seen. */
-		if (w->source.ranges[w->range].kind != PAGES_FILE)
+		if (!file)
 			return 0;
 	}
 	for (at = hash & w->same_mask; w->same[at]; at = (at + 1) & w->same_mask)
 		if (memcmp(pages + (w->same[at] - 1ull) * PAGES_SIZE, data, PAGES_SIZE) == 0) {
 			w->written.same++;
-			return extent_add(w, cache_page, w->same[at] - 1);
+			x.store = w->same[at] - 1;
+			return extent_add(w, &x);
 		}
 	if (w->h.npages == w->room_pages)
 		return -ENOSPC;
 	memcpy(pages + w->h.npages * PAGES_SIZE, data, PAGES_SIZE);
 	w->same[at] = (uint32_t)++w->h.npages;
 	w->written.stored++;
-	return extent_add(w, cache_page, (uint32_t)w->h.npages - 1);
+	x.store = (uint32_t)w->h.npages - 1;
+	return extent_add(w, &x);
+}
+
+/* Pages that the child has not changed: from where the writer is to the next that it has. */
+static int unchanged(struct store_writer *w, const struct page_range *r, uint64_t count)
+{
+	struct page_origin o;
+	uint64_t run;
+
+	while (count) {
+		int rc = origin_of(&w->source, r, w->page, count, &run, &o);
+
+		if (!rc && o.hop)
+			rc = extent_add(w, &(struct store_extent){
+						  .page = r->cache / PAGES_SIZE + w->page,
+						  .count = (uint32_t)run,
+						  .store = o.store,
+						  .hop = (uint16_t)o.hop,
+						  .flags = o.file ? STORE_EXTENT_FILE : 0});
+		if (rc)
+			return rc;
+		w->written.elsewhere += o.hop ? run : 0;
+		w->page += run;
+		w->at += run;
+		count -= run;
+	}
+	return 0;
 }
 
 /* A run of wanted pages of one range; pages that cannot be read are not there, or past the end of a file. */
 static int run_copy(struct store_writer *w, const struct page_range *r, size_t run)
 {
 	static _Thread_local uint8_t data[COPY_RUN * PAGES_SIZE];
-	uint64_t cache = r->cache / PAGES_SIZE + w->page;
 	off_t from = (off_t)(r->start + w->page * PAGES_SIZE);
 	ssize_t n = pread(w->source.mem_fd, data, run * PAGES_SIZE, from);
 	int rc = 0;
@@ -324,10 +446,10 @@ static int run_copy(struct store_writer *w, const struct page_range *r, size_t r
 	if (n > 0 && n % PAGES_SIZE == 0) {
 		run = (size_t)n / PAGES_SIZE;
 		for (size_t i = 0; i < run && !rc; i++)
-			rc = page_add(w, cache + i, data + i * PAGES_SIZE);
+			rc = page_add(w, w->page + i, data + i * PAGES_SIZE);
 	} else if (pread(w->source.mem_fd, data, PAGES_SIZE, from) == PAGES_SIZE) {
 		run = 1;
-		rc = page_add(w, cache, data);
+		rc = page_add(w, w->page, data);
 	} else {
 		run = 1;
 	}
@@ -365,10 +487,17 @@ int store_write_some(struct store_writer *w, uint64_t pages)
 				return 1;
 			pages--; /* looking costs something, too */
 		}
-		while (w->at < w->entries && !wanted(r, w->entry[w->at])) {
-			w->at++;
-			w->page++;
+		while (w->at + run < w->entries && !wanted(r, w->entry[w->at + run]))
+			run++;
+		if (r->kind == PAGES_CHILD) {
+			rc = unchanged(w, r, run);
+			if (rc)
+				return rc;
+		} else {
+			w->at += run;
+			w->page += run;
 		}
+		run = 0;
 		while (w->at + run < w->entries && run < COPY_RUN && wanted(r, w->entry[w->at + run]))
 			run++;
 		if (run == 0)

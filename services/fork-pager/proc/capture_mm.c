@@ -77,6 +77,7 @@ static int mapping(struct capture_work *w, const struct procfs_map *m)
 {
 	struct image *im = &w->c->image;
 	struct image_vma *v;
+	bool on_demand;
 
 	if (named(m, "[vsyscall]"))
 		return 0;
@@ -85,10 +86,11 @@ static int mapping(struct capture_work *w, const struct procfs_map *m)
 			       (unsigned long long)m->start);
 		return 0;
 	}
-	if (procfs_map_flag(m, "um") || procfs_map_flag(m, "ui")) {
+	on_demand = procfs_map_flag(m, "um") || procfs_map_flag(m, "ui");
+	if (on_demand && (m->shared || !begins(m, "/memfd:atoll-pages"))) {
 		/* Reading what is missing would wait for whoever fills it. Not to be dropped either. */
-		capture_note(w, "cannot be carried: memory at %#llx that userfaultfd fills, as that of a child "
-				"whose pages are still elsewhere", (unsigned long long)m->start);
+		capture_note(w, "cannot be carried: memory at %#llx that a userfaultfd of its own fills",
+			     (unsigned long long)m->start);
 		w->c->report.refused++;
 		return -EOPNOTSUPP;
 	}
@@ -113,9 +115,9 @@ static int mapping(struct capture_work *w, const struct procfs_map *m)
 		v->kind = IMAGE_VMA_VCLOCK;
 		im->host.vclock_size += m->end - m->start;
 	} else if (!m->shared && begins(m, "/memfd:atoll-pages")) {
-		/* Anonymous memory of a child of ours; what it has not touched lies in the cache. */
+		/* Memory of a child of ours; what it has not touched lies in the cache, or is not there yet. */
 		v->kind = IMAGE_VMA_ANON;
-		v->flags |= IMAGE_VMA_WHOLE;
+		v->flags |= on_demand ? IMAGE_VMA_CHILD : IMAGE_VMA_WHOLE;
 	} else if (!m->shared && (m->path_len == 0 || m->path[0] == '[')) {
 		v->kind = IMAGE_VMA_ANON;
 		if (named(m, "[heap]"))
