@@ -6,8 +6,8 @@
  * layers over it, so that a program which uses both sees one device with one memory.
  *
  * A connection has a session at a gpu-exec. Calls are appended to a batch; a batch is sent when it is full,
- * when somebody waits for it, when fewer than two are on the way, or a tenth of a millisecond later by a
- * thread of the library. Batches are done in order, so a place in the order (a mark) is all that events and
+ * when somebody waits for it, when fewer than two are on the way and there is work for the device in it or
+ * somebody asks for it, or a tenth of a millisecond later by a thread of the library. Batches are done in order, so a place in the order (a mark) is all that events and
  * stream queries need, and asking whether it was reached costs no message.
  *
  * Device memory is given out here: the addresses are the client's choice, and the service leases bytes.

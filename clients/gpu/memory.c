@@ -58,7 +58,6 @@ int gpu_malloc_at(struct gpu *g, uint64_t size, uint64_t align, uint64_t *addres
 		if (!rc) {
 			g->used += size;
 			*address = at;
-			link_kick(g);
 		}
 	}
 	gpu_unlock(g);
@@ -77,8 +76,6 @@ int gpu_free(struct gpu *g, uint64_t address)
 		rc = size ? GPU_APPEND(g, mem_unmap, 0, address) : GPUE_INVALID_VALUE;
 		g->used -= size;
 		managed_remove(g, address);
-		if (!rc)
-			link_kick(g);
 	}
 	gpu_unlock(g);
 	return rc;

@@ -253,9 +253,7 @@ bool gpu_reached(struct gpu *g, uint64_t mark)
 	bool is;
 
 	gpu_lock(g);
-	if (g->open && g->open->seq <= mark)
-		link_flush(g); /* who asks wants it done */
-	link_poll(g);
+	link_poll(g); /* sends what is to be sent, unless enough is on the way: then it goes with what comes after it */
 	is = g->done >= mark;
 	link_answered("query");
 	gpu_unlock(g);
@@ -278,10 +276,8 @@ int gpu_event_record(struct gpu *g, uint32_t event, uint64_t *mark)
 
 	gpu_lock(g);
 	rc = GPU_APPEND(g, event_record, 0, event);
-	if (!rc) {
+	if (!rc)
 		*mark = g->open->seq;
-		link_kick(g);
-	}
 	gpu_unlock(g);
 	return rc;
 }
