@@ -116,6 +116,82 @@ KERNEL_TEST(mma, "matrix.ptx")
 		}
 }
 
+KERNEL_TEST(shapes, "matrix.ptx")
+{
+	static const struct {
+		unsigned m, n, c;
+		bool rows, bytes;
+	} whole[] = {{16, 16, 0, false, false}, {32, 8, 256, false, false}, {8, 32, 512, false, false}, {16, 16, 768, true, true}};
+	int8_t *a = rig_buffer(r, 512), *b = rig_buffer(r, 512);
+	uint16_t *ha = rig_buffer(r, 1024), *hb = rig_buffer(r, 1024), *moved = rig_buffer(r, 256);
+	int *c = rig_buffer(r, 4096), *d = rig_buffer(r, 512);
+	float *f = rig_buffer(r, 2048);
+	double *da = rig_buffer(r, 256), *db = rig_buffer(r, 256), *dc = rig_buffer(r, 512), *dd = rig_buffer(r, 512);
+
+	for (int k = 0; k < 512; k++) {
+		a[k] = (int8_t)(k * 37 + 11);
+		b[k] = (int8_t)(k * 91 - 5);
+		ha[k] = half_of(small(k), false);
+		hb[k] = half_of(small(k + 7), false);
+		f[k] = (float)(k % 7);
+	}
+	for (int k = 0; k < 1024; k++)
+		c[k] = k % 11;
+	for (int k = 0; k < 32; k++) {
+		da[k] = 1.0 / (k + 1);
+		db[k] = k - 9.25;
+	}
+	RUN(r, "wmma_s8", G(1, 1, 1), G(32, 1, 1), 0, P(a), P(b), P(c));
+	for (unsigned w = 0; w < 4; w++)
+		for (unsigned i = 0; i < whole[w].m; i++)
+			for (unsigned j = 0; j < whole[w].n; j++) {
+				unsigned at = whole[w].c + i * whole[w].n + j;
+				int want = (int)at % 11;
+
+				for (unsigned k = 0; k < 16; k++) {
+					int x = a[i * 16 + k], y = b[whole[w].rows ? k * 16 + j : j * 16 + k];
+
+					want += whole[w].bytes ? (uint8_t)x * (uint8_t)y : x * y;
+				}
+				assert_int_equal(c[at], want);
+			}
+	RUN(r, "wmma_shapes", G(1, 1, 1), G(32, 1, 1), 0, P(ha), P(hb), P(f));
+	for (unsigned at = 0; at < 512; at++) {
+		unsigned n = at < 256 ? 8 : 32, i = at % 256 / n, j = at % n;
+		float want = (float)(at % 7);
+
+		for (unsigned k = 0; k < 16; k++)
+			want += small((int)(i * 16 + k)) * small((int)(j * 16 + k) + 7);
+		assert_true(f[at] == want);
+	}
+	RUN(r, "wmma_double", G(1, 1, 1), G(32, 1, 1), 0, P(da), P(db), P(dc));
+	RUN(r, "mma_double", G(1, 1, 1), G(32, 1, 1), 0, P(da), P(db), P(dd));
+	for (unsigned i = 0; i < 8; i++)
+		for (unsigned j = 0; j < 8; j++) {
+			double x = 0, y = 0.5 + j % 2;
+
+			for (unsigned k = 0; k < 4; k++) {
+				x = fma(da[i * 4 + k], db[j * 4 + k], x);
+				y = fma(da[i * 4 + k], db[k * 8 + j], y);
+			}
+			assert_true(dc[i * 8 + j] == x && dd[i * 8 + j] == y);
+		}
+	RUN(r, "mma_s8", G(1, 1, 1), G(32, 1, 1), 0, P(a), P(b), P(d));
+	for (unsigned i = 0; i < 16; i++)
+		for (unsigned j = 0; j < 8; j++) {
+			int want = 1 + (int)(j % 2 + i / 8 * 2);
+
+			for (unsigned k = 0; k < 32; k++)
+				want += a[i * 32 + k] * b[j * 32 + k];
+			assert_int_equal(d[i * 8 + j], want);
+		}
+	RUN(r, "matrix_moves", G(1, 1, 1), G(32, 1, 1), 0, P(ha), P(moved));
+	for (unsigned k = 0; k < 64; k++) {
+		assert_int_equal(moved[k], ha[k % 8 * 8 + k / 8]);
+		assert_int_equal(moved[64 + k], ha[k]);
+	}
+}
+
 /* A warp that has lost lanes cannot multiply: an error, and nobody waits for ever. */
 static void test_mma_alone(void **state)
 {
@@ -189,7 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cub),
 		cmocka_unit_test(test_wmma),
-		cmocka_unit_test(test_mma),
+		cmocka_unit_test(test_mma), cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_mma_alone),
 		cmocka_unit_test(test_registers),
 		cmocka_unit_test(test_change_over),

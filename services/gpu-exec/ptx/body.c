@@ -314,6 +314,8 @@ static void branch_pend(struct parser *p, uint32_t code, struct symbol *label, u
 static void set_guard(struct parser *p, const struct stmt *s, struct insn *i)
 {
 	(void)p;
+	if (i->guard != PTX_NONE) /* it has one by what it is a part of */
+		return;
 	i->guard = s->guard;
 	i->guard_neg = s->guard_neg;
 }

@@ -566,6 +566,8 @@ static int control(struct warp *w, const struct insn *i, uint32_t pc, uint32_t m
 		barrier_arrive(w, i, m);
 		return 1;
 	case K_YIELD:
+		if (m == 0)
+			break;
 		group_store(w, mask, pc + 1);
 		w->yielded = true;
 		w->skip = mask;

@@ -162,6 +162,38 @@ static uint32_t pair(uint32_t a, uint32_t b, unsigned sub, bool sign)
 
 RUN2(pair_run, pair(A32(a[l]), A32(b[l]), i->sub, i->type == T_S16X2))
 
+/* .relu: nothing below 0 */
+static uint32_t pair_positive(uint32_t v)
+{
+	return (v >> 31 ? 0 : v & 0xffff0000u) | (v >> 15 & 1 ? 0 : v & 0xffffu);
+}
+
+static uint32_t word_positive(uint32_t a, uint32_t b, unsigned sub)
+{
+	int32_t x = S32(a), y = S32(b), v = (sub == OP_MIN) == (x < y) ? x : y;
+
+	return v < 0 ? 0 : (uint32_t)v;
+}
+
+RUN2(pair_relu_run, pair_positive(pair(A32(a[l]), A32(b[l]), i->sub, true)))
+RUN2(word_relu_run, word_positive(A32(a[l]), A32(b[l]), i->sub))
+
+/* Differences of four bytes, each without its sign; `add`: their sum and c. */
+static uint32_t differences(uint32_t a, uint32_t b, uint32_t c, bool sign, bool sum)
+{
+	uint32_t r = sum ? c : 0;
+
+	for (unsigned k = 0; k < 32; k += 8) {
+		int32_t x = sign ? S8(a >> k) : (int32_t)A8(a >> k), y = sign ? S8(b >> k) : (int32_t)A8(b >> k);
+		uint32_t v = (uint32_t)(x < y ? y - x : x - y);
+
+		r = sum ? r + v : r | v << k;
+	}
+	return r;
+}
+
+RUN3(vabsdiff4_run, differences(A32(a[l]), A32(b[l]), A32(c[l]), i->type == T_S32, i->sub))
+
 /* ------------------------------------------------------------------------------ with carry */
 
 static int carry_run(struct warp *w, const struct insn *i, uint32_t mask)
@@ -433,7 +465,9 @@ static void lower_minmax(struct parser *p, struct stmt *s, unsigned op)
 
 	if (!is_integer(p, s, op, &type))
 		return;
-	if (type == T_U16X2 || type == T_S16X2)
+	if ((type == T_S32 || type == T_S16X2) && has(s, "relu"))
+		lower_plain(p, s, OP_OTHER, type == T_S32 ? word_relu_run : pair_relu_run, type, 2)->sub = (uint8_t)op;
+	else if (type == T_U16X2 || type == T_S16X2)
 		lower_plain(p, s, OP_OTHER, pair_run, type, 2)->sub = (uint8_t)op;
 	else
 		lower_plain(p, s, op, pick(p, op == OP_MIN ? &min : &max, type), type, 2);
@@ -572,6 +606,17 @@ static void lower_dot(struct parser *p, struct stmt *s, unsigned n)
 	i->sub = hi;
 }
 
+static void lower_vabsdiff4(struct parser *p, struct stmt *s)
+{
+	unsigned d = need_type(p, s), a = need_type(p, s), b = need_type(p, s);
+	struct insn *i;
+
+	if (type_bytes(d) != 4 || a != b || (a != T_U32 && a != T_S32))
+		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported for these types");
+	i = lower_plain(p, s, OP_OTHER, vabsdiff4_run, a, 3);
+	i->sub = has(s, "add");
+}
+
 static void lower_dp4a(struct parser *p, struct stmt *s)
 {
 	lower_dot(p, s, 4);
@@ -586,6 +631,7 @@ const struct lowering lower_int[] = {
 	{"add", lower_add},   {"sub", lower_sub},     {"addc", lower_addc},   {"subc", lower_subc},
 	{"mul", lower_mul},   {"mad", lower_mad},     {"madc", lower_madc},   {"mul24", lower_mul24},
 	{"mad24", lower_mad24}, {"div", lower_div},   {"rem", lower_rem},     {"neg", lower_neg},
+	{"vabsdiff4", lower_vabsdiff4},
 	{"abs", lower_abs},   {"sad", lower_sad},     {"min", lower_min},     {"max", lower_max},
 	{"and", lower_and},   {"or", lower_or},	      {"xor", lower_xor},     {"not", lower_not},
 	{"cnot", lower_cnot}, {"shl", lower_shl},     {"shr", lower_shr},     {"dp4a", lower_dp4a},

@@ -357,6 +357,7 @@ struct ptx_machine {
 	struct heap *heap;
 	struct object *objects;
 	unsigned object_room;
+	_Atomic uint64_t objects_epoch;
 	pthread_cond_t pool_wake;
 	pthread_t *threads;
 	unsigned thread_count;
@@ -436,6 +437,9 @@ struct worker {
 	struct jit_site *sites; /* of compiled code, valid while the epoch stands */
 	uint32_t sites_count;
 	uint64_t sites_epoch;
+	/* The object last used; valid while the epoch stands. */
+	uint64_t objects_epoch, object_handle;
+	struct object object;
 };
 
 /* The compiler's code knows the head of this by its offsets: see jit.c. */

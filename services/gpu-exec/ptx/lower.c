@@ -438,7 +438,7 @@ void lower(struct parser *p, struct stmt *s)
 {
 	static const struct lowering *const tables[] = {lower_int,	 lower_bits,   lower_float,  lower_moves, lower_compares,
 							lower_memory, lower_atomic, lower_warp,
-							lower_matrix};
+							lower_matrix, lower_texture, lower_mbarriers};
 
 	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (const struct lowering *l = tables[t]; l->name; l++)

@@ -582,6 +582,14 @@ static void lower_cp(struct parser *p, struct stmt *s)
 
 	if (!has(s, "async"))
 		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported");
+	if (has(s, "bulk")) {
+		lower_cp_bulk(p, s);
+		return;
+	}
+	if (has(s, "mbarrier")) {
+		lower_cp_arrive(p, s);
+		return;
+	}
 	if (has(s, "commit_group") || has(s, "wait_all") || has(s, "wait_group")) {
 		emit(p, K_PLAIN, OP_OTHER, nothing);
 		return;

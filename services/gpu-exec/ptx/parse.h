@@ -222,6 +222,10 @@ struct address {
 bool take_hints(struct stmt *s);
 void lower_address(struct parser *p, const struct operand *o, unsigned space, struct address *a);
 
+/* mbarrier.c: forms of cp.async that barriers are told of, and those of many bytes */
+void lower_cp_arrive(struct parser *p, struct stmt *s);
+void lower_cp_bulk(struct parser *p, struct stmt *s);
+
 struct lowering {
 	const char *name;
 	void (*lower)(struct parser *p, struct stmt *s);
@@ -231,7 +235,7 @@ void lower_float_op(struct parser *p, struct stmt *s, unsigned op, unsigned type
 void lower_pred_logic(struct parser *p, struct stmt *s, unsigned op, unsigned operands);
 
 extern const struct lowering lower_int[], lower_bits[], lower_float[], lower_moves[], lower_compares[], lower_memory[],
-	lower_atomic[], lower_warp[], lower_matrix[];
+	lower_atomic[], lower_warp[], lower_matrix[], lower_texture[], lower_mbarriers[];
 
 /* An instruction with a destination and up to three operands, all of @type. */
 struct insn *lower_plain(struct parser *p, struct stmt *s, unsigned op, run_fn *run, unsigned type,

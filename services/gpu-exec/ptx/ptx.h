@@ -239,8 +239,6 @@ unsigned ptx_function_occupancy(const struct ptx_machine *machine,
 
 /* ------------------------------------------------------------------------------ textures */
 
-/* What a texture will be; nothing makes one yet, and a kernel that reads one is refused at load. */
-
 enum ptx_channel { PTX_CHANNEL_SIGNED, PTX_CHANNEL_UNSIGNED, PTX_CHANNEL_FLOAT };
 enum ptx_wrap { PTX_WRAP_REPEAT, PTX_WRAP_CLAMP, PTX_WRAP_MIRROR, PTX_WRAP_BORDER };
 
@@ -252,7 +250,8 @@ struct ptx_image {
 	void *base;
 	uint64_t pitch, slice;		/* bytes; 0 where there is one row, one slice */
 	uint32_t width, height, depth;	/* texels; height, depth 0: fewer dimensions */
-	uint32_t layers;		/* 0: not layered */
+	uint32_t layers;		/* 0: not layered; of a cube six times as many as there are cubes */
+	bool cube;
 	uint8_t channels;		/* 1, 2 or 4 */
 	uint8_t channel_bits;		/* 8, 16 or 32 */
 	enum ptx_channel kind;
@@ -266,5 +265,19 @@ struct ptx_texture {
 	bool read_float; /* 8 and 16 bit integers are read as 0..1 or -1..1 */
 	float border[4];
 };
+
+enum { PTX_OBJECTS_MAX = 1 << 20 };
+
+/**
+ * ptx_object_set - make a texture or surface object
+ * @handle: what kernels have for it, 1 to PTX_OBJECTS_MAX
+ * All of its memory must be in one range. Of a surface only the image counts. Coordinates that are not normalized are
+ * clamped where they would repeat.
+ * Return: 0, -EINVAL (what cannot be, or is not in a range), -EEXIST (the handle is taken), -ENOMEM.
+ */
+int ptx_object_set(struct ptx_machine *machine, uint32_t handle, const struct ptx_texture *texture, bool surface);
+
+/* -ENOENT: there is none. */
+int ptx_object_clear(struct ptx_machine *machine, uint32_t handle);
 
 #endif
