@@ -19,6 +19,7 @@
 #include "clients/index/atoll_index.h"
 #include "tools/bench/index_clients.h"
 #include "tools/bench/index_death.h"
+#include "tools/bench/index_dtx.h"
 #include "tools/bench/ycsb_run.h"
 
 enum {
@@ -421,7 +422,7 @@ int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
 	bool shm = nodes_shm_works(b);
-	char services[1024];
+	char services[1536];
 	struct nodes n;
 	int rc = nodes_begin(b, &n, shm);
 
@@ -436,8 +437,11 @@ int bench_index(struct bench *b)
 		 "\n[service ft-off]\nexec = index-shard\nargs = --groups 64 --heap-mib 512\ncore = %d\n"
 		 "\n[service tree-ft]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
 		 "\n[service tree-ft-off]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
-		 "\n[service crowd]\nexec = index-shard\nargs = --entries 20000 --heap-mib 1024 --lease-ms 5000\ncore = %d\n",
-		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1]);
+		 "\n[service crowd]\nexec = index-shard\nargs = --entries 20000 --heap-mib 1024 --lease-ms 5000\ncore = %d\n"
+		 "\n[service over]\nexec = index-shard\nargs = --entries 400000 --heap-mib 512\ncore = %d\n"
+		 "\n[service dtx]\nexec = index-shard\nargs = --groups 64 --heap-mib 768\ncore = %d\n",
+		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1],
+		 b->core[1], b->core[1]);
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -453,6 +457,8 @@ int bench_index(struct bench *b)
 		rc = ycsb_pair(b, &options, "b/tree-ft", "b/tree-ft-off", true);
 	if (!rc && bench_part(b, "clients"))
 		rc = clients_measure(b, "b/crowd", &options);
+	if (!rc && bench_part(b, "dtx"))
+		rc = dtx_measure(b, "b/over", "b/dtx", &options);
 	nodes_down(&n);
 	return rc;
 }
