@@ -91,8 +91,6 @@ int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out
 		return cluster_recycle(ix, out);
 	if (atoll_index_lost(ix))
 		return -ENOTCONN;
-	if (!index_hash(ix))
-		return -EOPNOTSUPP;
 	if (!ix->recycle)
 		rc = core_recycle_find(ix->core, &ix->recycle);
 	if (rc || !ix->recycle)

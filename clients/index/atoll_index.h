@@ -329,10 +329,10 @@ struct atoll_index_recycled {
 
 /**
  * atoll_index_recycle - find what dead clients have left in their chunks, and give it back for others to use.
- * To be called again and again, with polls in between: at first it walks through the table, and when no client
+ * To be called again and again, with polls in between: at first it walks through the index, and when no client
  * can look at what it found any more, which takes some 200 ms, it tells the shard (@out->waiting is 0 then). No
  * operation may be in flight. Several clients may do it, and each may die at any time.
- * Return: 0; -EBADMSG the table is damaged, and nothing is given back; -EBUSY, -ENOTCONN; -EOPNOTSUPP a tree.
+ * Return: 0; -EBADMSG the table is damaged, and nothing is given back; -EBUSY, -ENOTCONN.
  */
 int atoll_index_recycle(struct atoll_index *ix, struct atoll_index_recycled *out);
 

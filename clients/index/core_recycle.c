@@ -76,7 +76,7 @@ int core_recycle_find(struct core *k, struct core_recycle **out)
 		.heap_offset = k->c.heap_offset,
 		.units = k->c.heap_size / INDEX_LINE,
 	};
-	struct atoll_index_report report;
+	struct atoll_index_report report = {0};
 	struct core_recycle *p;
 	int rc = core_quiet(k);
 

@@ -62,6 +62,7 @@ int tree_repair(struct core *k, struct atoll_index_repaired *out)
 {
 	struct tree_walk w = {.out = out};
 
+	memset(out, 0, sizeof(*out));
 	return walk(tree_of(k), &w);
 }
 

@@ -73,10 +73,10 @@ static int recycle(struct worker *w)
 		return 0;
 	rc = atoll_index_recycle(w->ix, &r);
 	if (rc == -EBADMSG)
-		printf("repair-worker: %s: the table is damaged, so no memory of the dead is given back\n",
+		printf("repair-worker: %s: the index is damaged, so no memory of the dead is given back\n",
 		       w->target);
-	if (rc == -EBADMSG || rc == -EOPNOTSUPP)
-		w->recycle_at = 0; /* a tree does not know how */
+	if (rc == -EBADMSG)
+		w->recycle_at = 0;
 	if (rc || r.waiting)
 		return w->recycle_at ? rc : 0;
 	w->recycle_at = r.later ? clock_now_ns() + LATER_NS : 0;

@@ -331,41 +331,12 @@ static inline struct rig_call *rig_submit(struct rig *g, unsigned client, enum a
 	return call;
 }
 
-static inline struct index_segment *rig_segment(struct rig *g, unsigned n)
+static inline uint64_t rig_heap(const struct rig *g)
 {
-	return (struct index_segment *)(void *)(g->w.region[RIG_CONTROL].base +
-						INDEX_SEGMENT_TABLE_OFFSET) + n;
+	return index_heap_offset(g->groups, 0);
 }
 
-/* As a shard does with what is given back. How many it took. */
-static inline unsigned rig_recycle(struct rig *g, const struct core_recycle *p)
-{
-	unsigned taken = 0;
-
-	for (unsigned i = 0; i < p->n; i++) {
-		const struct core_recycled *s = &p->segment[i];
-		const struct index_segment *e = rig_segment(g, s->number);
-		bool good = e->cid == s->cid && e->epoch == s->epoch &&
-			    rtx_is_dead(rig_line(g, s->cid), s->cid, s->epoch);
-
-		for (unsigned k = 0; k < g->nused; k++)
-			good &= g->used[k].number != s->number;
-		if (good)
-			g->used[g->nused++] = *s;
-		taken += good;
-	}
-	return taken;
-}
-
-static inline void rig_chunk_used(struct rig *g, unsigned i)
-{
-	const struct core_recycled *s = &g->used[--g->nused];
-
-	*rig_segment(g, s->number) = (struct index_segment){g->client[i].cid, g->client[i].epoch, 1};
-	core_chunk_used(g->client[i].core,
-			index_heap_offset(g->groups, 0) + s->number * (uint64_t)INDEX_SEGMENT,
-			INDEX_SEGMENT, s->map);
-}
+#include "tests/unit/rig_recycle.h"
 
 static inline void rig_chunk(struct rig *g, unsigned i)
 {

@@ -68,6 +68,9 @@ struct rig {
 	uint16_t suspected;
 	uint64_t failures; /* what no run may show */
 	uint32_t suspect_us, busy_us;
+	/* segments of the dead that were given back */
+	unsigned nused;
+	struct core_recycled used[RIG_SEGMENTS];
 };
 
 static uint32_t rig_reclaim_us; /* of the clients that are opened from now on */
@@ -211,7 +214,7 @@ static inline void rig_open(struct rig *g, uint64_t seed, unsigned clients, unsi
 	/* of clients, keys and calls nobody reads what nobody wrote */
 	memset(&g->w, 0, offsetof(struct fake_world, client));
 	memset(&g->now_ns, 0, offsetof(struct rig, call) - offsetof(struct rig, now_ns));
-	memset(&g->nkeys, 0, sizeof(*g) - offsetof(struct rig, nkeys));
+	memset(&g->nkeys, 0, offsetof(struct rig, used) - offsetof(struct rig, nkeys));
 	g->w.random = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
 	for (unsigned i = 0; i < 4; i++)
 		fake_random(&g->w);
@@ -429,6 +432,14 @@ static inline void rig_scan_record(struct rig *g, const struct rig_scan *s)
 		};
 }
 
+static inline uint64_t rig_heap(const struct rig *g)
+{
+	(void)g;
+	return RIG_HEAP;
+}
+
+#include "tests/unit/rig_recycle.h"
+
 static inline void rig_chunk(struct rig *g, unsigned i)
 {
 	struct index_segment s = {.cid = g->client[i].cid, .epoch = g->client[i].epoch, .run = 1};
@@ -446,7 +457,10 @@ static inline int rig_poll(struct rig *g, unsigned i)
 
 	if (c->dead || c->paused)
 		return 0;
-	if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
+	if (c->wants_chunk && g->nused) {
+		c->wants_chunk = false;
+		rig_chunk_used(g, i);
+	} else if (c->wants_chunk && g->segment < RIG_SEGMENTS - RIG_CLIENTS) {
 		c->wants_chunk = false;
 		rig_chunk(g, i);
 	} else if (c->wants_chunk) {
