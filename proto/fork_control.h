@@ -45,6 +45,7 @@ enum fork_control_op {
 
 enum fork_control_flag {
 	FORK_CONTROL_FORCE = 1 << 0, /* RECLAIM although children need it */
+	FORK_CONTROL_NO_REPLAY = 1 << 1, /* CHILD: without the working set of earlier ones */
 };
 
 /* The right to a snapshot. */
@@ -65,18 +66,19 @@ struct fork_control {
 	struct fork_handle handle;
 	uint64_t image_len; /* bytes */
 	uint64_t count;	    /* ranges, runs, places, pages */
-	uint64_t page;	    /* FILL: of the cache; STAT: how many pages have come from ancestors */
+	uint64_t page;	    /* FILL: of the cache; STAT: how many pages have come from ancestors; CHILD: if not 0, bytes a
+			     * second to fetch in the background */
 	uint64_t cache_size; /* bytes */
 	int32_t pid;	     /* PREPARE: of the parent; CHILD: of the child, for messages to people */
 	uint32_t uid;	     /* LIST: whose it is */
 	/* PREPARE, LIST: pages looked at, zero, alike, stored, bytes of the store, users, time in ns, pages that lie
 	 * with ancestors.
 	 * STAT: faults, fetched, reads, mapped, cached, zero, forks, moves, empties, unmaps, latency sum and
-	 * maximum in ns, children now and in all, lost, again */
-	uint64_t stat[16];
+	 * maximum in ns, children now and in all, lost, again, replayed, working set, background, pages that are not here yet */
+	uint64_t stat[20];
 	char text[192];
 };
 _Static_assert(sizeof(struct fork_handle) == 32, "control layout");
-_Static_assert(sizeof(struct fork_control) == 408, "control layout");
+_Static_assert(sizeof(struct fork_control) == 440, "control layout");
 
 #endif

@@ -33,6 +33,8 @@ static const char usage[] =
 	"  -n COUNT   children, 1 to 64\n"
 	"  --no-pids  children get new process numbers, and no pid namespace\n"
 	"  --on       node on which the children start\n"
+	"  --fill MIB  fetch what no child has asked for, too, so many MiB a second: then they need the other node no more\n"
+	"  --no-replay  children begin without the pages that earlier ones of the node have wanted\n"
 	"  --container  children live in pid, mount, uts and ipc namespaces and a control group of their own; with\n"
 	"  --net        a network of their own, too\n"
 	"  --rootfs DIR as root directory, which has a directory /proc\n"
@@ -150,10 +152,11 @@ static int list(const char *node)
 
 static int stats(const char *node)
 {
-	static const char *const names[16] = {
+	static const char *const names[20] = {
 		"faults", "pages fetched", "reads", "pages mapped, shared", "faults whose page was there",
 		"pages of zeros", "forks", "moves", "pages given back", "unmaps", NULL, "slowest fault, us",
-		"processes now", "processes in all", "faults lost", "tries again"};
+		"processes now", "processes in all", "faults lost", "tries again", "pages replayed",
+		"pages of the working set", "pages fetched behind", "pages not here yet"};
 	struct fork_control a = {.op = FORK_CONTROL_STAT};
 	int sock = afork_connect(node), rc;
 
@@ -166,7 +169,7 @@ static int stats(const char *node)
 		handle_print(&a.handle, false, name, sizeof(name));
 		printf("snapshot %s: %llu MiB of memory, %llu pages stored\n", name,
 		       (unsigned long long)(a.cache_size >> 20), (unsigned long long)a.count);
-		for (unsigned i = 0; i < 16; i++) {
+		for (unsigned i = 0; i < 20; i++) {
 			if (names[i])
 				printf("  %-28s %llu\n", names[i],
 				       (unsigned long long)(i == 11 ? a.stat[i] / 1000 : a.stat[i]));
@@ -240,7 +243,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"node", 1, NULL, 'N'}, {"on", 1, NULL, 'o'},	  {"force", 0, NULL, 'f'},
 		{"no-pids", 0, NULL, 'p'}, {"verbose", 0, NULL, 'v'}, {"help", 0, NULL, 'h'},
-		{"container", 0, NULL, 'c'}, {"listen", 1, NULL, 'L'}, {"net", 0, NULL, 'n' + 256}, {"rootfs", 1, NULL, 'R'}, {"private", 1, NULL, 'P'},
+		{"container", 0, NULL, 'c'}, {"listen", 1, NULL, 'L'}, {"fill", 1, NULL, 'F'}, {"no-replay", 0, NULL, 'w'}, {"net", 0, NULL, 'n' + 256}, {"rootfs", 1, NULL, 'R'}, {"private", 1, NULL, 'P'},
 		{"memory-mib", 1, NULL, 'M'}, {"cpu-percent", 1, NULL, 'C'},
 		{"report", 1, NULL, 'r'}, {"self", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
 	struct afork_options o = {.count = 1};
@@ -270,6 +273,15 @@ int main(int argc, char **argv)
 			break;
 		case 'L':
 			listen = optarg;
+			break;
+		case 'w':
+			o.no_replay = true;
+			break;
+		case 'F':
+			if (!number(optarg, 1 << 20, &o.fill_mib)) {
+				fprintf(stderr, "afork: --fill wants MiB a second, not \"%s\"\n", optarg);
+				return 2;
+			}
 			break;
 		case 'c':
 			o.container = true;

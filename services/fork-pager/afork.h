@@ -26,6 +26,8 @@ struct afork_options {
 	bool force, no_pids, verbose;
 	int count;
 	const struct capture_self *self; /* NULL: the process does not know */
+	bool no_replay;	  /* the working set of earlier children is not put in beforehand */
+	int fill_mib;	  /* a second, fetched in the background; 0: not */
 	bool container;
 	struct box_options box;
 };
@@ -66,6 +68,8 @@ struct afork_snapshot {
 	struct page_run *runs;
 	uint64_t nruns, cache_size, uffd_features;
 	int cache_fd;
+	bool no_replay;
+	uint64_t fill_rate; /* bytes a second, 0: none */
 	unsigned fills; /* answers to FILL that are due */
 };
 

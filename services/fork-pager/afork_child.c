@@ -129,7 +129,8 @@ static int fill_first(struct afork_snapshot *s, bool all)
 
 static int hand_over(struct afork_snapshot *s, struct restore_child *c)
 {
-	struct fork_control a = {.op = FORK_CONTROL_CHILD, .count = c->nplaces, .pid = c->pid};
+	struct fork_control a = {.op = FORK_CONTROL_CHILD, .count = c->nplaces, .pid = c->pid, .page = s->fill_rate,
+				 .flags = s->no_replay ? FORK_CONTROL_NO_REPLAY : 0};
 	int fds[3] = {c->uffd, c->pidfd, -1}, rc;
 
 	fds[2] = afork_file(c->places, c->nplaces * sizeof(*c->places), "", 0);

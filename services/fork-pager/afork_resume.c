@@ -226,6 +226,8 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 	rc = afork_open(&r->s, node, h, ro.same_pids && !o->container ? first_box : NULL, r);
 	if (!rc && o->container)
 		rc = boxes(r, o);
+	r->s.no_replay = o->no_replay;
+	r->s.fill_rate = (uint64_t)o->fill_mib << 20;
 	ro.uffd_features = r->s.uffd_features;
 	ro.cache_fd = r->s.cache_fd;
 	ro.runs = r->s.runs;

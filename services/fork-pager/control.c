@@ -314,6 +314,10 @@ static void child_add(struct server *v, struct conn *c, const struct fork_contro
 	free(places);
 	if (!rc) {
 		fds[1] = -1;
+		if (!(q->flags & FORK_CONTROL_NO_REPLAY))
+			space_child_replay(k->c);
+		if (q->page)
+			space_background(c->r->space, q->page);
 		rc = server_watch(v, k->pidfd, WATCH_PROCESS, k);
 		k->next = v->children;
 		v->children = k;
@@ -379,7 +383,8 @@ static void stats(struct server *v, struct conn *c)
 			.cache_size = r->header.cache_size, .count = r->header.npages, .page = t->far,
 			.stat = {t->faults, t->fetched, t->reads, t->mapped, t->cached, t->zero, t->forks,
 				 t->moves, t->empties, t->unmaps, t->latency_ns_sum, t->latency_ns_max,
-				 t->children, t->children_all, t->lost, t->again}};
+				 t->children, t->children_all, t->lost, t->again,
+				 t->replayed, t->working, t->behind, t->left}};
 		a.handle.secret[0] = a.handle.secret[1] = 0;
 		snprintf(a.text, sizeof(a.text), "%s", r->why[0] ? r->why : t->why);
 		answer(v, c, &a, 0, NULL, 0);

@@ -26,7 +26,7 @@ enum {
 static const char usage[] =
 	"usage: fork-pager [--window PAGES] [--cache-s SECONDS]\n"
 	"A service of a node: svcctl starts it. It listens for afork on fork.sock in its state directory.\n"
-	"  --window PAGES    asked for at once on a fault, 1 to 64; default 32\n"
+	"  --window PAGES    asked for at once on a fault, 1 to 128; default 32\n"
 	"  --cache-s SECONDS how long pages are kept after the last child; default 60\n";
 
 void server_say(const char *format, ...)
@@ -97,7 +97,7 @@ static void look(struct server *v)
 static void turn(struct service *s)
 {
 	struct server *v = s->state;
-	uint64_t now = s->now_ns, next;
+	uint64_t now = s->now_ns, next, step = UINT64_MAX;
 	bool again = false;
 
 	look(v);
@@ -112,12 +112,15 @@ static void turn(struct service *s)
 			space_again(sp);
 			again = true;
 		}
+		again |= space_step(sp, now, &step);
 		if (now >= v->sweep_ns)
 			space_sweep(sp);
 	}
 	if (now >= v->sweep_ns)
 		v->sweep_ns = now + SWEEP_NS;
 	next = remotes_tick(v, now);
+	if (step < next)
+		next = step;
 	if (v->nchildren && v->sweep_ns < next)
 		next = v->sweep_ns;
 	/* On few cores others need this one for what is waited for. */

@@ -290,7 +290,7 @@ static void lookup(struct remote *r)
 /* The space, once all is there. */
 static void loaded_all(struct remote *r)
 {
-	const struct space_source source = {.read = source_read, .ctx = r};
+	const struct space_source source = {.read = source_read, .ctx = r, .max = SLOT_PAGES};
 	struct store_index x;
 	const char *why = "";
 	int rc = store_index_make(&x, &r->header, r->part[PART_RANGES], r->part[PART_HOPS], r->part[PART_EXTENTS],

@@ -22,7 +22,7 @@ enum {
 	LANES_MAX = 32,
 	FDS_MAX = 8192,
 	SLOTS = 16,	  /* reads under way, of all snapshots */
-	SLOT_PAGES = 64,  /* pages of one read */
+	SLOT_PAGES = 128,  /* pages of one read */
 	USERS_MAX = 256,  /* pagers of one snapshot */
 	ENTRIES_MAX = 65536, /* ranges, runs, places */
 	FILLS_MAX = 64, /* of one connection, under way */

@@ -195,6 +195,44 @@ class Fork(Forking):
         self.assertEqual(self.killed_at(self.b, 0, "resume", "--container", handle)[1].returncode, 0)
         self.reclaim(handle)
 
+    def figures(self, handle):
+        """What stat says of one snapshot on node b, by name."""
+        name, of = handle.rsplit("-", 1)[0], {}
+        for part in self.afork(self.b, "stat").stdout.split("snapshot ")[1:]:
+            lines = part.splitlines()
+            if lines[0].startswith(name + ":"):
+                of = {k.strip(): int(v) for k, _, v in (x.rpartition(" ") for x in lines[1:]) if v.isdigit()}
+        return of
+
+    def test_working_set(self):
+        """What one child has wanted, a later one has before it asks, and ends as well."""
+        parent = self.program(MEMORY, "read", "1.0")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        replayed = []
+        for options in ((), ("--no-replay",), ()):
+            out, err = self.resume(handle, *options).communicate(timeout=60)
+            self.assertEqual(out, f"good {parent.pid}\n", err)
+            replayed.append(self.figures(handle)["pages replayed"])
+        self.assertEqual(replayed[:2], [0, 0])
+        self.assertGreater(replayed[2], 0)
+        self.reclaim(handle)
+
+    def test_fill(self):
+        """Once all is fetched, a child needs the other node no more: its snapshot is taken away, and it goes on."""
+        parent = self.program(MEMORY, "read", "5")
+        time.sleep(0.3)
+        handle = self.prepare(parent)
+        child = self.resume(handle, "--fill", "1000")
+
+        def whole():
+            of = self.figures(handle)
+            return of and of["pages not here yet"] == 0
+        self.assertTrue(wait_for(whole, 4))
+        self.reclaim(handle, "--force")
+        out, err = child.communicate(timeout=60)
+        self.assertEqual((child.returncode, out), (0, f"good {parent.pid}\n"), err)
+
     def test_reclaim(self):
         parent = self.program(MEMORY, "empty", "8")
         time.sleep(0.3)

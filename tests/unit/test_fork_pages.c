@@ -315,7 +315,7 @@ static void test_ahead(void **state)
 {
 	static uint8_t data[WINDOW * PAGES_SIZE];
 	struct asked a = {.room = FETCHES_MAX};
-	const struct space_source source = {read_later, &a};
+	const struct space_source source = {read_later, &a, 0};
 	struct page_range range = {.start = 1 << 20, .length = SPACE_PAGES * PAGES_SIZE, .kind = PAGES_ANON};
 	struct store_extent extent[2] = {{.page = 10, .count = 100}, {.page = 200, .count = 800, .store = 100}};
 	const struct store_header h = {.magic = STORE_MAGIC, .version = STORE_VERSION, .nranges = 1, .nextents = 2,

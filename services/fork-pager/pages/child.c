@@ -78,7 +78,7 @@ static int64_t put_zero(struct space_child *c, uint64_t addr, uint64_t pages)
 	return z.zeropage < 0 ? z.zeropage : -errno;
 }
 
-static int64_t put_cached(struct space_child *c, uint64_t addr, uint64_t pages)
+int64_t space_put_cached(struct space_child *c, uint64_t addr, uint64_t pages)
 {
 	struct uffdio_continue k = {.range = {addr, pages * PAGES_SIZE}};
 
@@ -89,7 +89,7 @@ static int64_t put_cached(struct space_child *c, uint64_t addr, uint64_t pages)
 
 int space_child_put(struct space_child *c, uint64_t addr, bool zero)
 {
-	int64_t n = zero ? put_zero(c, addr, 1) : put_cached(c, addr, 1);
+	int64_t n = zero ? put_zero(c, addr, 1) : space_put_cached(c, addr, 1);
 
 	return n < 0 ? (int)n : 0;
 }
@@ -198,6 +198,24 @@ static void ask_ahead(struct space_child *c, const struct stream *t, const struc
 		space_ask_ahead(c->s, from, to < end ? to : end);
 }
 
+/* The child goes on with the window that it waits for; meanwhile what it will want next is asked for, and put in. */
+static int put_run(struct space_child *c, const struct stream *t, const struct place *p, uint64_t addr, uint64_t before,
+		   uint64_t pages)
+{
+	uint64_t page = p->page + (addr - p->start) / PAGES_SIZE, low = page % c->s->window;
+	uint64_t first = c->s->window - low < pages ? c->s->window - low : pages;
+	struct space_stats *st = &c->s->stats;
+	int64_t n;
+	int rc = put(c, space_put_cached, addr, before, first, &st->mapped);
+
+	if (rc < 0)
+		return rc;
+	ask_ahead(c, t, p, page + pages - 1);
+	n = pages > first ? space_put_cached(c, addr + first * PAGES_SIZE, pages - first) : 0;
+	st->mapped += n > 0 ? (uint64_t)n / PAGES_SIZE : 0;
+	return rc;
+}
+
 /* 1: answered; 0: it waits for pages; -EAGAIN: try later; -ESRCH: the memory is gone. */
 static int resolve(struct space_child *c, const struct fault *f)
 {
@@ -229,15 +247,16 @@ static int resolve(struct space_child *c, const struct fault *f)
 			before = space_present_before(s, page, low < most ? low : most);
 			most = s->window * (1 + t->ahead) - low;
 			most = run < most ? run : most;
+			most = most < MAP_MAX ? most : MAP_MAX;
 			s->stats.cached += i == 0;
 			t->end = page + most;
-			ask_ahead(c, t, p, page + most - 1);
-			return put(c, put_cached, f->addr, before, most, &s->stats.mapped);
+			space_touched(s, page - before, before + most);
+			return put_run(c, t, p, f->addr, before, most);
 		case STATE_COMING:
 			return 0;
 		case STATE_ABSENT:
-			rc = space_ask(s, page, p->page,
-				       p->page + (p->end - p->start) / PAGES_SIZE);
+			rc = space_ask(s, page, p->page, p->page + (p->end - p->start) / PAGES_SIZE,
+				       t->ahead > 1 ? space_large(s) : s->window);
 			if (rc == -EAGAIN)
 				return rc;
 			if (rc)
@@ -476,6 +495,8 @@ void space_free(struct space *s)
 	store_index_free(&s->x);
 	free(s->present);
 	free(s->coming);
+	free(s->touched);
+	free(s->order);
 	free(s);
 }
 

@@ -44,7 +44,7 @@ static enum verdict try(struct space_child *c, int pagemap_fd, const struct plac
 	if (state == STATE_COMING)
 		return WANTS_PAGE;
 	if (state == STATE_ABSENT)
-		return space_ask(c->s, page, p->page, p->page + (p->end - p->start) / PAGES_SIZE) == 0 || space_state(c->s, page, 1, &run) != STATE_ABSENT
+		return space_ask(c->s, page, p->page, p->page + (p->end - p->start) / PAGES_SIZE, c->s->window) == 0 || space_state(c->s, page, 1, &run) != STATE_ABSENT
 			       ? WANTS_PAGE
 			       : UNKNOWN;
 	switch (space_child_put(c, addr, state == STATE_ZERO)) {

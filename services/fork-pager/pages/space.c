@@ -38,13 +38,16 @@ int space_new(struct space **out, struct store_index *index, const struct space_
 	if (!s)
 		return -ENOMEM;
 	s->npages = index->before[index->h.nextents];
+	s->stats.left = s->npages;
 	words = s->npages / 64 + 1;
 	s->present = calloc(words, 8);
 	s->coming = calloc(words, 8);
+	s->touched = calloc(s->npages / TOUCHED / 64 + 1, 8);
+	s->order = calloc(s->npages / TOUCHED + 1, sizeof(*s->order));
 	s->source = *source;
 	s->window = window;
 	s->fd = -1;
-	if (s->present && s->coming) {
+	if (s->present && s->coming && s->touched && s->order) {
 		s->fd = memfd_create("atoll-pages", MFD_CLOEXEC);
 		rc = s->fd < 0 || ftruncate(s->fd, (off_t)index->h.cache_size) ? -errno : 0;
 	}
@@ -158,9 +161,9 @@ uint64_t space_present_before(const struct space *s, uint64_t page, uint64_t max
 
 /* ------------------------------------------------------------------ asking */
 
-int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
+int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high, uint64_t window)
 {
-	uint64_t run, from, to, start = page - page % s->window;
+	uint64_t run, from, to, start = page - page % window;
 	int64_t e = store_index_find(&s->x, page, &run);
 	const struct store_extent *x = &s->x.extents[e];
 	struct fetch *f = NULL;
@@ -176,7 +179,7 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 	/* The window that the page is in, as far as it is one run of the store that is absent. */
 	from = start > low ? start : low;
 	from = from > x->page ? from : x->page;
-	to = start + s->window < high ? start + s->window : high;
+	to = start + window < high ? start + window : high;
 	to = to < x->page + x->count ? to : x->page + x->count;
 	for (uint64_t p = page; p > from; p--)
 		if (state_at(s, ordinal_of(s, e, p - 1)) != STATE_ABSENT)
@@ -188,9 +191,10 @@ int space_ask(struct space *s, uint64_t page, uint64_t low, uint64_t high)
 			    .count = (uint32_t)(to - from), .hop = x->hop};
 	f->token = ++s->tokens * FETCHES_MAX + (uint64_t)(f - s->fetch);
 	bits_set(s->coming, f->ordinal, f->count, true);
-	rc = s->source.read(s->source.ctx, x->hop, x->store + (from - x->page), f->count, f->token);
+	rc = s->source.read(s->source.ctx, x->hop, x->store + (from - x->page), (uint32_t)(to - from), f->token);
 	if (rc == 0) {
 		s->stats.reads++;
+		s->asked += to - from;
 		return 0;
 	}
 	bits_set(s->coming, f->ordinal, f->count, false);
@@ -218,7 +222,7 @@ void space_ask_ahead(struct space *s, uint64_t from, uint64_t to)
 	for (uint64_t p = from; p < to && fetches(s) < AHEAD_FETCHES;) {
 		if (space_state(s, p, to - p, &run) != STATE_ABSENT)
 			p += run;
-		else if (space_ask(s, p, from, to))
+		else if (space_ask(s, p, from, to, space_large(s)))
 			break;
 		else
 			s->stats.ahead++;
@@ -250,7 +254,7 @@ static void fills_serve(struct space *s)
 			enum page_state st = space_state(s, p, f->end - p, &run);
 
 			if (st == STATE_ABSENT) {
-				rc = space_ask(s, p, f->page, f->end);
+				rc = space_ask(s, p, f->page, f->end, space_large(s));
 				if (rc == -EAGAIN)
 					break;
 				continue;
@@ -306,6 +310,7 @@ void space_arrived(struct space *s, uint64_t token, const void *data, int rc)
 		bits_set(s->present, f->ordinal, f->count, true);
 		s->stats.fetched += f->count;
 		s->stats.far += f->hop ? f->count : 0;
+		s->stats.left -= f->count;
 	}
 	s->source_full = false;
 	space_serve(s, NULL);
@@ -330,6 +335,7 @@ int space_fill(struct space *s, uint64_t page, uint64_t count, void (*done)(void
 	*f = (struct fill){.next = s->fills, .page = page, .done = done, .ctx = ctx};
 	f->end = count > pages - page ? pages : page + count;
 	s->fills = f;
+	s->source_full = false; /* as it was long ago */
 	space_serve(s, NULL);
 	return 0;
 }

@@ -37,6 +37,10 @@ struct space_stats {
 	uint64_t again;	  /* tries that met a change of the child's memory on the way */
 	uint64_t latency_ns_sum, latency_ns_max; /* of faults, from read(2) to wake */
 	uint64_t children, children_all;
+	uint64_t replayed; /* pages of the working set of earlier children, put in before they were asked for */
+	uint64_t working;  /* pages in it */
+	uint64_t left;	   /* pages of the snapshot that are not here yet */
+	uint64_t behind;   /* pages fetched in the background */
 	uint64_t lost; /* faults that ended in SIGBUS */
 	char why[96];  /* the last reason for that */
 };
@@ -51,6 +55,7 @@ struct space_stats {
 struct space_source {
 	int (*read)(void *ctx, unsigned hop, uint64_t store, uint32_t count, uint64_t token);
 	void *ctx;
+	uint32_t max; /* pages of one read; less than a window: a window */
 };
 
 /**
@@ -101,6 +106,20 @@ int space_child_add(struct space *s, int uffd, const struct page_place *places, 
 		    space_child_lost lost, void *ctx, struct space_child **out);
 /* The process has ended: its descriptor is closed, and those of its forks that have ended as well. */
 void space_child_end(struct space_child *c);
+
+/* The working set of earlier children is put into this one, step by step, before it asks. */
+void space_child_replay(struct space_child *c);
+/**
+ * space_background - fetch what nobody asks for, too, from now on.
+ * @rate: bytes a second; 0: stop. With several, the last one counts.
+ */
+void space_background(struct space *s, uint64_t rate);
+/**
+ * space_step - some of what can be done ahead.
+ * @next: lowered to when to come again.
+ * Return: true if there is more to do at once.
+ */
+bool space_step(struct space *s, uint64_t now, uint64_t *next);
 
 /* Calls for each descriptor that is served: @watch as they come, @forget before they are closed. */
 void space_watch(struct space *s, void (*watch)(void *ctx, int fd, struct space_child *c),
