@@ -76,7 +76,7 @@ void dp_delete(struct dp *dp);
 
 /* One turn of the loop. Return: how much was done; 0 says that nothing was found. */
 unsigned dp_poll(struct dp *dp, uint64_t now_ns);
-/* Did the last turn give a process an answer or a completion that it waits for? */
+/* Did the last turn give a process the last of the answers, or of the completions, that it waits for? */
 bool dp_delivered(const struct dp *dp);
 /* Did it do something for a process of any node? A heartbeat or an acknowledgement alone is none: no more
  * need follow it, and a loop need not stay awake for it. */

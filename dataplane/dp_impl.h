@@ -25,7 +25,7 @@ enum {
 	DP_DRAIN_SLOTS = 4,	 /* kept free in an endpoint's ring for the answer to its next record */
 	DP_DRAIN_BYTES = 8192,
 	DP_REPLY_SLOTS = 4,	 /* reserved for one reply */
-	DP_BUDGET = 32,		 /* records of one endpoint a turn */
+	DP_BUDGET = 8,		 /* records of one endpoint a turn: then its peer has work while the rest is taken */
 	DP_PORT_BUDGET = 8,	 /* packets sent a turn: a stream holds up others by a few microseconds */
 	DP_INPUT_BUDGET = 8,	 /* packets received before rings are looked at */
 	DP_SLICE = 65536,	 /* bytes of a local verb between polls */
@@ -293,7 +293,7 @@ struct dp {
 	uint32_t free_pending, npending;
 	bool answered; /* a link request was, this turn: the other dataplane waits for it */
 	bool ping_out; /* dp_ping's message is not answered yet */
-	bool delivered; /* the last turn answered a process */
+	bool delivered; /* the last turn gave a process the last of what it waited for */
 	bool used;	/* the last turn did something for a process of any node */
 	bool dirty;   /* something was put on some endpoint's ring, this turn */
 	bool talks;   /* some link may have a message that was not given to the engine */

@@ -91,7 +91,8 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 		ep->nchains--;
 		channel_unreserve(&ep->ch, 1, 0);
 		channel_push(&ep->ch, &r, 1);
-		ep->dirty = dp->dirty = dp->delivered = true;
+		ep->dirty = dp->dirty = true;
+		dp->delivered |= !ep->nchains;
 		endpoint_activate(dp, ep);
 		dp_count(dp, DPC_COMPLETIONS);
 		recorder_note(dp, TRACE_POINT_COMPLETION, dp_source(dp, ep->index), &r);

@@ -214,7 +214,7 @@ void pending_answer(struct dp *dp, struct dp_pending *p, struct proto_msg *r, co
 			return;
 		endpoint_push(dp, ep, r, payload);
 		endpoint_activate(dp, ep);
-		dp->delivered = true;
+		dp->delivered |= !ep->nasked;
 		return;
 	case PARTY_NODE:
 		l = dp->links[p->from_index];

@@ -5,7 +5,9 @@
  * spin: a pause instruction; never gives the core away. yield: sched_yield. block: the caller is told
  * to sleep on its descriptors. auto: spins while it has a core to itself and was active within the
  * last SPIN_NS, yields on a shared core while a peer was active within the last YIELD_NS, then blocks.
- * A sleeping core costs 10 to 60 microseconds to wake; a hand-over by yield about 1 to 5.
+ * A sleeping core costs 10 to 60 microseconds to wake; a hand-over by yield about 1 to 5. So a core is
+ * handed over when a process has all that it waits for, rather than with each answer: what it could do with
+ * one of many is not worth the way there and back.
  *
  * Who waits for an answer that another core is about to give does better to wait for it than to hand the
  * core over and get it back. A loop says so in `expecting`; whether it pays is learnt from whether answers
@@ -20,9 +22,9 @@
 enum {
 	IDLE_SPIN_NS = 2000000,	 /* auto on an own core: about forty wakes' worth */
 	IDLE_YIELD_NS = 1000000, /* auto on a shared core */
-	IDLE_LINGER_NS = 1500,	 /* before a yield, when something is expected: two hand-overs' worth */
-	IDLE_BUSY_NS = 8000,	 /* longest without a yield on a shared core */
-	IDLE_OWED_NS = 500,	 /* and when somebody has been given what he waited for */
+	IDLE_LINGER_NS = 3000,	 /* before a yield, when something is expected: a hand-over's worth */
+	IDLE_BUSY_NS = 40000,	 /* longest without a yield on a shared core: ten hand-overs' worth */
+	IDLE_OWED_NS = 500,	 /* and when somebody has been given all that he waited for */
 	IDLE_TRUST_MAX = 8,
 	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
 };
@@ -33,7 +35,7 @@ struct idle {
 	bool expecting;	    /* the loop's: an answer is on its way, perhaps from another core */
 	bool lingering;	    /* waiting for it */
 	bool lingered;	    /* in vain, since work was last found */
-	bool owed;	    /* somebody was given what he waits for and has not run since */
+	bool owed;	    /* somebody was given all that he waits for and has not run since */
 	uint8_t trust;	    /* how often it came, lately */
 	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
@@ -56,7 +58,7 @@ void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
 void idle_give(struct idle *idle);
 
 /* Call after a turn that found work. On a shared core it gives way now and then, for a loop that is always
- * busy would come to no idle_step; sooner if the turn @delivered something to another process. */
+ * busy would come to no idle_step; sooner if the turn @delivered all that another process waits for. */
 static inline void idle_active(struct idle *idle, uint64_t now_ns, bool delivered)
 {
 	idle->active_ns = now_ns;
