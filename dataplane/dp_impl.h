@@ -161,12 +161,13 @@ struct dp_chain {
 	uint8_t used, count, sent, done;
 	uint64_t cookie;
 	uint8_t status[PROTO_CHAIN_MAX];
-	struct verb verb[PROTO_CHAIN_MAX];
-	uint32_t region[PROTO_CHAIN_MAX];      /* local region held by each verb */
-	uint32_t remote_region[PROTO_CHAIN_MAX]; /* local lane: region worked on, */
-	uint32_t remote_gen[PROTO_CHAIN_MAX];	 /* and its generation */
 	uint32_t next; /* queue of a local lane, or free list */
-	uint64_t progress; /* local lane: bytes of verb `done` already copied */
+	uint32_t region[PROTO_CHAIN_MAX]; /* local region held by each verb */
+	/* of a local lane only; the engine has what it needs of the others */
+	uint64_t progress; /* bytes of verb `done` already copied */
+	struct verb verb[PROTO_CHAIN_MAX];
+	uint32_t remote_region[PROTO_CHAIN_MAX]; /* region worked on, */
+	uint32_t remote_gen[PROTO_CHAIN_MAX];	 /* and its generation */
 };
 
 /* ---------------------------------------------------------------- endpoints */

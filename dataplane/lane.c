@@ -182,10 +182,16 @@ static void lane_busy(struct dp *dp, struct dp_lane *l)
 	dp->busy_tail = l;
 }
 
-static void submit_local(struct dp *dp, struct dp_lane *l, struct dp_chain *c)
+static void submit_local(struct dp *dp, struct dp_lane *l, struct dp_chain *c, const struct verb *verbs,
+			 struct dp_handle **remote)
 {
 	uint32_t i = (uint32_t)(c - dp->chains);
 
+	memcpy(c->verb, verbs, c->sent * sizeof(c->verb[0]));
+	for (unsigned k = 0; k < c->sent; k++) {
+		c->remote_region[k] = remote[k]->index;
+		c->remote_gen[k] = remote[k]->id;
+	}
 	c->next = DP_NONE;
 	c->progress = 0;
 	if (l->head == DP_NONE)
@@ -196,7 +202,7 @@ static void submit_local(struct dp *dp, struct dp_lane *l, struct dp_chain *c)
 	lane_busy(dp, l);
 }
 
-static void submit_remote(struct dp *dp, struct dp_lane *l, struct dp_chain *c,
+static void submit_remote(struct dp *dp, struct dp_lane *l, struct dp_chain *c, const struct verb *verbs,
 			  struct dp_handle **remote)
 {
 	uint64_t cookie = (uint64_t)c->gen << 32 | (uint64_t)(c - dp->chains) << COOKIE_VERB_BITS;
@@ -206,7 +212,7 @@ static void submit_remote(struct dp *dp, struct dp_lane *l, struct dp_chain *c,
 				     [VERB_FAA] = ROCE_WR_FAA};
 
 	for (unsigned i = 0; i < c->sent; i++) {
-		const struct verb *v = &c->verb[i];
+		const struct verb *v = &verbs[i];
 		struct roce_wr wr = {
 			.op = op[v->op],
 			.flags = (uint8_t)((v->flags & VERB_FENCE ? ROCE_WR_FENCE : 0) |
@@ -280,12 +286,9 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 	memset(c->status, STATUS_CANCELLED, sizeof(c->status));
 	if (status != STATUS_OK)
 		c->status[good] = status;
-	memcpy(c->verb, ep->build, good * sizeof(c->verb[0]));
 	for (unsigned i = 0; i < good; i++) {
 		c->region[i] = local[i]->index;
 		dp->regions[local[i]->index].refs++;
-		c->remote_region[i] = remote[i]->index;
-		c->remote_gen[i] = remote[i]->id;
 	}
 	ep->build_count = 0;
 	ep->build_ready = 0;
@@ -296,9 +299,9 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 	if (good == 0)
 		chain_finish(dp, c);
 	else if (l->q.qp)
-		submit_remote(dp, l, c, remote);
+		submit_remote(dp, l, c, ep->build, remote);
 	else
-		submit_local(dp, l, c);
+		submit_local(dp, l, c, ep->build, remote);
 	return true;
 }
 
