@@ -75,11 +75,34 @@ API(cuModuleLoadData(struct module **m, const void *image))
 	return load(m, image, 0);
 }
 
-/* Options are about compilers and logs that there are not. */
+enum { JIT_ERROR_LOG = 5, JIT_ERROR_LOG_BYTES = 6 };
+
+/* Of the options only the log of errors is more than a hint: what is wrong with the module, ended by 0. */
+static void log_fill(const char *text, unsigned n, const int *options, void **values)
+{
+	char *log = NULL;
+	size_t room = 0;
+
+	for (unsigned k = 0; k < n && options && values; k++) {
+		if (options[k] == JIT_ERROR_LOG)
+			log = values[k];
+		if (options[k] == JIT_ERROR_LOG_BYTES)
+			room = (unsigned)(uintptr_t)values[k];
+	}
+	if (log && room)
+		snprintf(log, room, "%s", text);
+}
+
 API(cuModuleLoadDataEx(struct module **m, const void *image, unsigned n, int *options, void **values))
 {
-	(void)n, (void)options, (void)values;
-	return load(m, image, 0);
+	char text[512] = "";
+	struct gpu *g;
+	int rc = load(m, image, 0);
+
+	if (rc && !drv_gpu(&g))
+		gpu_last_text(g, text, sizeof(text));
+	log_fill(text, n, options, values);
+	return rc;
 }
 
 API(cuModuleLoadFatBinary(struct module **m, const void *image))

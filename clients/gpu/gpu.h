@@ -123,6 +123,8 @@ int gpu_host_free(struct gpu *g, void *p);
 /* @size 0: the image says itself how large it is (fat binary, ELF, text ended by 0). */
 int gpu_module_load(struct gpu *g, const void *image, uint64_t size, uint32_t *module);
 int gpu_module_unload(struct gpu *g, uint32_t module);
+/* The sentence of the last error that had one: what compilers of modules say. */
+void gpu_last_text(struct gpu *g, char *text, size_t size);
 int gpu_kernel_get(struct gpu *g, uint32_t module, const char *name, struct gpu_kernel *kernel);
 int gpu_variable_get(struct gpu *g, uint32_t module, const char *name, uint64_t *address, uint64_t *size);
 

@@ -98,6 +98,13 @@ int gpu_module_load(struct gpu *g, const void *image, uint64_t size, uint32_t *m
 	return rc;
 }
 
+void gpu_last_text(struct gpu *g, char *text, size_t size)
+{
+	gpu_lock(g);
+	snprintf(text, size, "%s", g->text);
+	gpu_unlock(g);
+}
+
 int gpu_module_unload(struct gpu *g, uint32_t module)
 {
 	int rc;

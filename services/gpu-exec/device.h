@@ -77,6 +77,9 @@ struct gpu_device_info {
 	uint32_t registers_block, shared_block, shared_block_optin, shared_multiprocessor;
 	uint32_t clock_khz, memory_clock_khz, memory_bus_bits, l2_bytes;
 	uint64_t constant_bytes;
+	/* Kernels' accesses are checked to the byte, modules' variables lie in the window and are counted, and a window
+	 * may be anywhere that this process has room. Else as the driver has it: by pages, where it likes, not counted. */
+	bool exact;
 };
 
 /* What may be known of a kernel. */
@@ -156,6 +159,8 @@ extern const struct gpu_device_ops gpu_device_cpu;
 extern const struct gpu_device_ops gpu_device_interpreter;
 /* The same, but kernels do nothing for as long as they are said to take. */
 extern const struct gpu_device_ops gpu_device_null;
+/* A GPU, by NVIDIA's driver: device_cuda.c. */
+extern const struct gpu_device_ops gpu_device_cuda;
 
 /* The device of that name, NULL if this build has none. */
 const struct gpu_device_ops *gpu_device_find(const char *name);

@@ -12,6 +12,7 @@
 
 #include "services/gpu-exec/device.h"
 #include "services/gpu-exec/device_null.h"
+#include "services/gpu-exec/extents.h"
 #include "services/gpu-exec/ptx/fatbin.h"
 #include "services/gpu-exec/ptx/ptx.h"
 
@@ -24,10 +25,6 @@ enum {
 
 #define WINDOW_MAX (1ull << 44)
 
-struct piece { /* allocated; sorted by address */
-	uint64_t address, size;
-};
-
 struct gpu_module {
 	struct ptx_module *ptx;
 };
@@ -36,9 +33,9 @@ struct cpu {
 	struct gpu_device device;
 	struct gpu_device_conf conf;
 	struct ptx_machine *machine;
-	struct piece *pieces;
+	struct extent *pieces;
 	size_t count, room;
-	struct piece *own; /* for modules, in the upper part of the window */
+	struct extent *own; /* for modules, in the upper part of the window */
 	size_t own_count, own_room;
 	uint64_t used;
 	unsigned multiprocessors, capability;
@@ -57,57 +54,7 @@ static uint64_t heap_end(const struct cpu *c)
 	return c->conf.window_base + (size - size / GPU_WINDOW_OWN) / MEBI * MEBI;
 }
 
-/* ------------------------------------------------------------------ lists of pieces */
-
-/* Index of the first piece that ends above @address. */
-static size_t piece_after(const struct piece *list, size_t n, uint64_t address)
-{
-	size_t low = 0, high = n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (list[mid].address + list[mid].size > address)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return low;
-}
-
-static int piece_add(struct piece **list, size_t *n, size_t *room, uint64_t address, uint64_t size)
-{
-	size_t at = piece_after(*list, *n, address);
-
-	if (at < *n && (*list)[at].address < address + size)
-		return GPU_INVALID_VALUE;
-	if (*n == *room) {
-		size_t more = *room ? 2 * *room : 64;
-		struct piece *p = realloc(*list, more * sizeof(*p));
-
-		if (!p)
-			return GPU_OUT_OF_MEMORY;
-		*list = p;
-		*room = more;
-	}
-	memmove(*list + at + 1, *list + at, (*n - at) * sizeof(**list));
-	(*list)[at] = (struct piece){address, size};
-	++*n;
-	return 0;
-}
-
-/* The piece that begins there; its size, 0: none. */
-static uint64_t piece_remove(struct piece *list, size_t *n, uint64_t address)
-{
-	size_t at = piece_after(list, *n, address);
-	uint64_t size;
-
-	if (at == *n || list[at].address != address)
-		return 0;
-	size = list[at].size;
-	memmove(list + at, list + at + 1, (--*n - at) * sizeof(*list));
-	return size;
-}
+/* ------------------------------------------------------------------ the window */
 
 /* Gives whole pages of a freed piece back and clears the rest, which neighbours may share. */
 static void scrub(uint64_t address, uint64_t size)
@@ -142,7 +89,7 @@ static void *own_alloc(void *user, uint64_t size, uint64_t align)
 
 		at = (at + align - 1) / align * align;
 		if (at < up && size <= up - at) {
-			if (piece_add(&c->own, &c->own_count, &c->own_room, at, size))
+			if (extent_add(&c->own, &c->own_count, &c->own_room, at, size))
 				return NULL;
 			c->used += size;
 			return (void *)(uintptr_t)at;
@@ -156,7 +103,7 @@ static void *own_alloc(void *user, uint64_t size, uint64_t align)
 static void own_free(void *user, void *address, uint64_t size)
 {
 	struct cpu *c = user;
-	uint64_t was = piece_remove(c->own, &c->own_count, (uint64_t)(uintptr_t)address);
+	uint64_t was = extent_remove(c->own, &c->own_count, (uint64_t)(uintptr_t)address);
 
 	(void)size;
 	c->used -= was;
@@ -309,6 +256,7 @@ static void cpu_info(struct gpu_device *d, struct gpu_device_info *info)
 		.memory_bus_bits = 64,
 		.l2_bytes = MEBI,
 		.constant_bytes = 64 << 10,
+		.exact = true,
 	};
 	snprintf(info->name, sizeof(info->name), "Atoll CPU device (%s)",
 		 d->ops == &gpu_device_interpreter ? "interpreter" : ptx_executor_name());
@@ -329,11 +277,11 @@ static int cpu_map(struct gpu_device *d, uint64_t address, uint64_t size)
 		return GPU_INVALID_VALUE;
 	if (size > c->conf.limit - c->used)
 		return GPU_OUT_OF_MEMORY;
-	rc = piece_add(&c->pieces, &c->count, &c->room, address, size);
+	rc = extent_add(&c->pieces, &c->count, &c->room, address, size);
 	if (rc)
 		return rc;
 	if (ptx_range_add(c->machine, (void *)(uintptr_t)address, size, 0)) {
-		piece_remove(c->pieces, &c->count, address);
+		extent_remove(c->pieces, &c->count, address);
 		return GPU_OUT_OF_MEMORY;
 	}
 	c->used += size;
@@ -343,7 +291,7 @@ static int cpu_map(struct gpu_device *d, uint64_t address, uint64_t size)
 static int cpu_unmap(struct gpu_device *d, uint64_t address)
 {
 	struct cpu *c = cpu_of(d);
-	uint64_t size = piece_remove(c->pieces, &c->count, address);
+	uint64_t size = extent_remove(c->pieces, &c->count, address);
 
 	if (!size)
 		return GPU_INVALID_VALUE;
@@ -622,7 +570,7 @@ const struct gpu_device_ops gpu_device_interpreter = {
 const struct gpu_device_ops *gpu_device_find(const char *name)
 {
 	static const struct gpu_device_ops *const all[] = {&gpu_device_cpu, &gpu_device_interpreter,
-							 &gpu_device_null};
+							 &gpu_device_null, &gpu_device_cuda};
 
 	for (unsigned k = 0; k < sizeof(all) / sizeof(all[0]); k++)
 		if (strcmp(all[k]->name, name) == 0)

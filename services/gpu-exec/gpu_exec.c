@@ -93,6 +93,11 @@ static int options_read(struct gpu_exec *e, int argc, char **argv)
 		fprintf(stderr, "gpu-exec: this build has no device \"%s\"\n", device);
 		rc = -ENODEV;
 	}
+	if (!rc && e->ops == &gpu_device_cuda) {
+		fprintf(stderr, "gpu-exec: the cuda device is not for services yet: their sandbox does not let NVIDIA's driver "
+				"open its devices\n");
+		rc = -ENOTSUP;
+	}
 	e->memory = memory << 20;
 	e->session_memory = quota && quota < memory ? quota << 20 : memory << 20;
 	e->sessions_max = (unsigned)sessions;

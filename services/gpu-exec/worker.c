@@ -95,6 +95,7 @@ static void batch(struct gpu_worker *w, const uint8_t *calls, struct worker_head
 	h->a[1] = w->printed_size ? 2 : 0;
 	h->a[2] = (uint64_t)rc;
 	h->length = rc ? 0 : n;
+	w->ops->sync(w->dev); /* what is answered has been done; `fault` says if it went wrong */
 	rc = w->ops->fault(w->dev, w->text);
 	if (rc) {
 		h->a[0] = (uint64_t)rc;

@@ -21,6 +21,8 @@ CLIENT = os.path.join(BUILD, "tests/integration/gpu_client")
 RUNTIME = os.path.join(BUILD, "tests/integration/gpu_runtime")
 FOREIGN = os.path.join(BUILD, "tests/integration/gpu_foreign")
 NETREQ = os.path.join(BUILD, "tools/netreq/netreq")
+DEVICE = os.path.join(BUILD, "tests/unit/test_gpu_device")
+CUDA = os.path.join(BUILD, "clients/gpu/libcuda.so.1")
 LOCAL = os.path.join(BUILD, "clients/gpu/libatoll_gpu_local.so")
 PTX = os.path.join(SOURCE, "tests/kernels/basic.ptx")
 PROGRAMS = os.path.join(SOURCE, "tests/cuda")
@@ -219,6 +221,13 @@ class Gpu(unittest.TestCase):
                 out = subprocess.run([AGPU, "run", *how, RUNTIME, PTX], env=dict(self.env, ATOLL_GPU="cpu") if how else self.env,
                                      capture_output=True, text=True, timeout=60, check=False)
                 self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+
+    def test_cuda_device(self):
+        """The device that is NVIDIA's driver, held to the contract of devices: the driver is this project's own libcuda."""
+        out = subprocess.run([DEVICE], env=dict(self.env, ATOLL_CUDA_LIBRARY=CUDA), capture_output=True, text=True,
+                             timeout=120, check=False)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIn("\ndevice cuda\n", out.stdout)
 
     def test_nvml(self):
         """What monitors ask: devices, names, memory; and a question that is not answered."""

@@ -105,16 +105,14 @@ static const char kernels[] = "\
 {\n .reg .b64 %a;\n ld.global.u64 %a, [counter];\n add.s64 %a, %a, 1;\n st.global.u64 [counter], %a;\n ret;\n}\n\
 .visible .entry few() .maxntid 32\n{\n ret;\n}\n";
 
-static int poke(uint64_t to, uint32_t v)
+static int poke(struct gpu_function *f, uint64_t to, uint32_t v)
 {
-	struct gpu_function_info i;
-	struct gpu_function *f = function("poke", &i);
 	uint8_t params[16] = {0};
 	struct gpu_launch l = {.grid = {1, 1, 1}, .block = {1, 1, 1}, .params = params};
 	char why[GPU_TEXT_MAX];
 	int rc;
 
-	l.params_size = i.param_bytes;
+	l.params_size = 12;
 	memcpy(params, &to, 8);
 	memcpy(params + 8, &v, 4);
 	rc = ops->launch(dev, f, &l, why);
@@ -201,16 +199,19 @@ static void test_window(void **state)
 	conf.window_base = info.window_base; /* this one's */
 	assert_int_equal(ops->open(&conf, &other, why), -EEXIST);
 	assert_string_not_equal(why, "");
+	assert_int_equal(ops->sync(dev), 0); /* it is none the worse */
 	conf.window_base = 0;
 	assert_int_equal(ops->open(&conf, &other, why), 0);
 	ops->info(other, &i);
 	base = i.window_base;
 	ops->close(other);
 	conf.window_base = base;
-	assert_int_equal(ops->open(&conf, &other, why), 0);
-	ops->info(other, &i);
-	assert_int_equal(i.window_base, base);
-	ops->close(other);
+	if (info.exact) {
+		assert_int_equal(ops->open(&conf, &other, why), 0);
+		ops->info(other, &i);
+		assert_int_equal(i.window_base, base);
+		ops->close(other);
+	}
 	conf.window_size = MEBI;
 	assert_int_equal(ops->open(&conf, &other, why), -EINVAL);
 	conf.window_size = 16 * MEBI;
@@ -238,7 +239,8 @@ static void test_module(void **state)
 	assert_int_equal(ops->variable(dev, mod, "nothing", &at, &size), 500);
 	assert_int_equal(ops->variable(dev, mod, "counter", &at, &size), 0);
 	assert_int_equal(size, 8);
-	assert_in_range(at, info.window_base, info.window_base + info.window_size - 8);
+	if (info.exact)
+		assert_in_range(at, info.window_base, info.window_base + info.window_size - 8);
 	assert_int_equal(ops->copy_out(dev, &value, at, 8), 0);
 	assert_int_equal(value, 41);
 	f = function("count", &i);
@@ -246,7 +248,7 @@ static void test_module(void **state)
 	assert_int_equal(ops->sync(dev), 0);
 	assert_int_equal(ops->copy_out(dev, &value, at, 8), 0);
 	assert_int_equal(value, 42);
-	assert_true(ops->used(dev) > 0);
+	assert_int_equal(ops->used(dev) > 0, info.exact);
 	ops->module_unload(dev, mod);
 	mod = NULL;
 	assert_int_equal(ops->used(dev), 0);
@@ -330,27 +332,30 @@ static void test_resources(void **state)
 static void test_illegal_address(void **state)
 {
 	uint64_t base = info.window_base;
+	struct gpu_function_info i;
+	struct gpu_function *f;
 	uint32_t v = 0;
 	char why[GPU_TEXT_MAX];
 
 	(void)state;
 	load(kernels, sizeof(kernels));
+	f = function("poke", &i);
 	assert_int_equal(ops->map(dev, base, 512), 0);
-	assert_int_equal(poke(base + 508, 77), 0);
+	assert_int_equal(poke(f, base + 508, 77), 0);
 	assert_int_equal(ops->copy_out(dev, &v, base + 508, 4), 0);
 	assert_int_equal(v, 77);
-	assert_int_equal(poke(base + 512, 1), 700);
+	assert_int_equal(poke(f, info.exact ? base + 512 : base + info.window_size, 1), 700);
 	/* It stays. */
 	assert_int_equal(ops->fault(dev, why), 700);
 	assert_non_null(strstr(why, "poke"));
 	assert_int_equal(ops->sync(dev), 700);
-	assert_int_equal(poke(base, 1), 700);
+	assert_int_equal(poke(f, base, 1), 700);
 	assert_int_equal(ops->copy_in(dev, base, &v, 4), 700);
 	assert_int_equal(ops->copy_out(dev, &v, base, 4), 700);
 	assert_int_equal(ops->map(dev, base + 512, 512), 700);
 	/* Freeing works all the same, and another device is as good as new. */
 	assert_int_equal(ops->unmap(dev, base), 700);
-	assert_int_equal(ops->used(dev), 4096);
+	assert_int_equal(ops->used(dev), info.exact ? 4096 : 0);
 	ops->module_unload(dev, mod);
 	ops->close(dev);
 	setup(NULL);
@@ -409,6 +414,24 @@ static void test_null(void **state)
 	assert_int_equal(was[0], 10);
 }
 
+/* Is there such a device here? With $ATOLL_CUDA_LIBRARY it is asked for, and has to be. */
+static bool there(const char *name)
+{
+	struct gpu_device_conf conf = {.limit = MEBI, .window_size = 16 * MEBI};
+	char why[GPU_TEXT_MAX] = "this build has none";
+	struct gpu_device *d;
+	int rc = -ENODEV;
+
+	ops = gpu_device_find(name);
+	if (ops)
+		rc = ops->open(&conf, &d, why);
+	if (!rc)
+		ops->close(d);
+	printf("%sdevice %s%s%s\n", rc ? "no " : "", name, rc ? ": " : "", rc ? why : "");
+	fflush(stdout);
+	return !rc || (rc != -ENODEV || getenv("ATOLL_CUDA_LIBRARY"));
+}
+
 int main(void)
 {
 	static const char *const names[] = {"cpu", "interpreter", "cuda"};
@@ -430,11 +453,8 @@ int main(void)
 	int failed = 0;
 
 	for (unsigned k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
-		ops = gpu_device_find(names[k]);
-		if (ops)
+		if (there(names[k]))
 			failed += cmocka_run_group_tests_name(names[k], tests, NULL, NULL);
-		else
-			printf("this build has no device %s\n", names[k]);
 	}
 	ops = gpu_device_find("null");
 	return failed + cmocka_run_group_tests_name("null", null, NULL, NULL);
