@@ -228,25 +228,6 @@ void barrier_try(struct block *b, uint32_t id)
 	*r = (struct barrier){.all_true = true};
 }
 
-bool barrier_plain(const struct warp *w, const struct insn *i)
-{
-	return i->sub == BAR_SYNC && i->o[1] < 0 && i->o[2] == PTX_NONE && *op_col(w, i->o[1]) < PTX_BARRIERS;
-}
-
-void barrier_wait_flat(struct warp *w, uint8_t id)
-{
-	struct barrier *r = &w->block->barriers[id];
-	uint32_t live = warp_live(w);
-
-	r->expected = 0;
-	r->waiting += live == UINT32_MAX ? PTX_LANES : (uint32_t)__builtin_popcount(live);
-	w->in[LANE_RUN] = 0;
-	w->in[LANE_BAR] = live;
-	w->flat_bar = id;
-	if (r->waiting >= w->block->live)
-		barrier_try(w->block, id);
-}
-
 static int barrier_arrive(struct warp *w, const struct insn *i, uint32_t mask)
 {
 	struct block *b = w->block;
@@ -255,7 +236,8 @@ static int barrier_arrive(struct warp *w, const struct insn *i, uint32_t mask)
 	if (mask == warp_live(w) && barrier_plain(w, i)) { /* what nearly all are */
 		w->at = w->pc[__builtin_ctz(mask)];
 		w->flat = true;
-		barrier_wait_flat(w, (uint8_t)*op_col(w, i->o[1]));
+		if (barrier_wait_flat(w, (uint8_t)*op_col(w, i->o[1])))
+			barrier_try(b, w->flat_bar);
 		return 0;
 	}
 	FOR_LANES(mask, l)

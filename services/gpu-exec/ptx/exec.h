@@ -27,10 +27,6 @@ bool jit_block_turn(struct block *b);
 void group_select(struct warp *w, uint32_t l);
 /* Where each lane is, of a warp that was flat. */
 void warp_spread(struct warp *w);
-/* The lanes that are left of a flat warp wait at barrier @id. */
-void barrier_wait_flat(struct warp *w, uint8_t id);
-/* Is it one that all threads of the block wait at, and nothing else? */
-bool barrier_plain(const struct warp *w, const struct insn *i);
 void lanes_exit(struct warp *w, uint32_t mask);
 /* Have all members of this instruction come, the lanes @m? Only if they are named at all. */
 bool sync_complete(const struct warp *w, const struct insn *i, uint32_t m);
@@ -39,6 +35,27 @@ enum { WARP_TURN = 8192 }; /* instructions of a warp before others of its block 
 static inline uint32_t warp_live(const struct warp *w)
 {
 	return w->present & ~w->exited;
+}
+
+/* Is it one that all threads of the block wait at, and nothing else? */
+static inline bool barrier_plain(const struct warp *w, const struct insn *i)
+{
+	return i->sub == BAR_SYNC && i->o[1] < 0 && i->o[2] == PTX_NONE &&
+	       w->columns[(size_t)~i->o[1] * PTX_LANES] < PTX_BARRIERS;
+}
+
+/* The lanes that are left of a flat warp wait at barrier @id. True: it may be complete, see barrier_try. */
+static inline bool barrier_wait_flat(struct warp *w, uint8_t id)
+{
+	struct barrier *r = &w->block->barriers[id];
+	uint32_t live = warp_live(w);
+
+	r->expected = 0;
+	r->waiting += live == UINT32_MAX ? PTX_LANES : (uint32_t)__builtin_popcount(live);
+	w->in[LANE_RUN] = 0;
+	w->in[LANE_BAR] = live;
+	w->flat_bar = id;
+	return r->waiting >= w->block->live;
 }
 /* Lets those go on who wait for lanes of their warp that have come; @force: or that will not. 1 after a fault. */
 int sync_release(struct warp *w, bool force);

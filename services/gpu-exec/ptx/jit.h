@@ -43,6 +43,8 @@ struct jit_env {
 	uint32_t limit;	 /* where other lanes wait: a group stops there */
 	uint32_t failed; /* an access was a fault */
 	uint32_t whole;	 /* nothing can differ that must not: see struct warp */
+	uint32_t row; /* and all lanes are there, numbered along x: registers on a line are on it */
+	uint32_t rows; /* threads of a warp are numbered along x */
 	uint64_t fuel; /* times round a loop before it stops at its head */
 	uint32_t block[3], grid[3], ctaid[3];
 };
@@ -102,6 +104,9 @@ struct jit_emit {
 	unsigned width; /* of the instruction that is made: PTX_LANES or 1 */
 	LLVMValueRef mask, mask_vector;	 /* lanes of the group */
 	LLVMValueRef guard, guard_lanes; /* those of them that the instruction is for, NULL: all */
+	unsigned end; /* 1, 2: what is made is the first lane's, the last lane's, of a register on a line */
+	LLVMValueRef *ends; /* variables for these, 2 a register; NULL for others */
+	LLVMValueRef row;
 	bool masked;	/* inside a piece: mask, lane and guard are those of a block */
 	bool passing;	/* the instruction is for all of them: what only passes needs no choice */
 	LLVMValueRef *in; /* variables: lanes that are to be in a block of a piece */

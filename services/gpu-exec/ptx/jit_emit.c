@@ -71,12 +71,21 @@ static int handler_emit(struct jit_emit *e, const struct insn *i)
 	return 0;
 }
 
+static bool known_emit(struct jit_emit *e, const struct insn *i)
+{
+	return jit_emit_memory(e, i) || jit_emit_float(e, i) || jit_emit_int(e, i);
+}
+
 static int insn_emit(struct jit_emit *e, const struct insn *i)
 {
 	bool made;
 
+	if (e->wide && i->op != OP_ST && i->o[0] >= 0 && e->flow.step[i->o[0]])
+		for (e->end = 1; e->end <= 2; e->end++)
+			known_emit(e, i);
+	e->end = 0;
 	e->width = e->wide && flow_insn_varies(&e->flow, i) ? PTX_LANES : 1;
-	made = jit_emit_memory(e, i) || jit_emit_float(e, i) || jit_emit_int(e, i);
+	made = known_emit(e, i);
 	e->width = 1;
 	return made ? 0 : handler_emit(e, i);
 }
@@ -314,6 +323,11 @@ static void entries_emit(struct jit_emit *e, LLVMBasicBlockRef start)
 		e->reg[r] = LLVMBuildAlloca(e->b, jit_reg_type(e, (int32_t)r), "");
 		LLVMBuildStore(e->b, LLVMConstNull(jit_reg_type(e, (int32_t)r)), e->reg[r]);
 	}
+	for (uint32_t r = 0; e->wide && r < 2 * e->flow.registers; r++)
+		if (e->flow.step[r / 2]) {
+			e->ends[r] = LLVMBuildAlloca(e->b, jit_bits(e, jit_reg_bits(e, (int32_t)r / 2)), "");
+			LLVMBuildStore(e->b, jit_num(e, jit_reg_bits(e, (int32_t)r / 2), 0), e->ends[r]);
+		}
 	e->fuel = LLVMBuildAlloca(e->b, e->i64, "");
 	for (uint32_t n = 0; n < e->flow.block_count; n++)
 		if (flow_piece(&e->flow, e->flow.blocks[n].first)) {
@@ -363,7 +377,8 @@ static int body_emit(struct jit_emit *e)
 	e->block = calloc(count, sizeof(*e->block));
 	e->leave = calloc(count, sizeof(*e->leave));
 	e->in = calloc(count, sizeof(*e->in));
-	if (!e->reg || !e->block || !e->leave || !e->in)
+	e->ends = calloc(e->flow.registers, 2 * sizeof(*e->ends));
+	if (!e->ends || !e->reg || !e->block || !e->leave || !e->in)
 		return -ENOMEM;
 	start = jit_block(e); /* LLVM's first block has no way back into it, and its variables
 				 become values */
@@ -401,5 +416,6 @@ int jit_emit_function(struct jit_emit *e, const char *name)
 	free(e->block);
 	free(e->leave);
 	free(e->in);
+	free(e->ends);
 	return rc;
 }

@@ -469,6 +469,8 @@ int flow_make(struct flow *f, const struct ptx_function *function, bool group)
 		rc = liveness(f);
 	if (!rc && group)
 		rc = flow_vary(f);
+	if (!rc && group)
+		rc = flow_lines(f);
 	if (!rc)
 		rc = dirty_find(f);
 	if (!rc)

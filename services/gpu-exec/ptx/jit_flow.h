@@ -43,6 +43,7 @@ struct flow {
 	 * piece ends that it lies in, or 0. The branch, its head, is outside.
 	 */
 	uint32_t *piece_end;
+	int32_t *step; /* of registers on a line: what a lane's has more than the last one's, else 0 */
 	bool *passing; /* registers written by one instruction of a piece and of no use outside it */
 	struct arena arena;
 };
@@ -65,6 +66,8 @@ void flow_regs_free(struct flow_regs *r);
 /* jit_vary.c: finds what varies, and where lanes of a group part and meet: these are entries. 0 or -ENOMEM. */
 int flow_vary(struct flow *f);
 bool flow_varies(const struct flow *f, int32_t o);
+/* jit_line.c: finds registers on a line. After flow_vary. 0 or -ENOMEM. */
+int flow_lines(struct flow *f);
 /* Does what the instruction does differ between lanes? (Which of them do it is not looked at.) */
 bool flow_insn_varies(const struct flow *f, const struct insn *i);
 

@@ -275,8 +275,10 @@ static bool special(struct jit_emit *e, const struct insn *i)
 						 (i->sub - tid) * sizeof(uint32_t) * PTX_LANES);
 		LLVMValueRef at = LLVMBuildGEP2(e->b, e->i8, e->warp, &n, 1, ""), v;
 
-		if (!e->wide)
-			at = LLVMBuildGEP2(e->b, e->i32, at, &e->lane64, 1, "");
+		LLVMValueRef last = jit_num(e, 64, PTX_LANES - 1);
+
+		if (!e->wide || e->end == 2)
+			at = LLVMBuildGEP2(e->b, e->i32, at, e->end == 2 ? &last : &e->lane64, 1, "");
 		v = LLVMBuildLoad2(e->b, jit_int(e, 32), at, "");
 		LLVMSetAlignment(v, 4);
 		jit_set(e, i->o[0], v);

@@ -40,19 +40,21 @@ static bool more_than_few(uint32_t lanes)
 }
 
 /* The sites of this thread: empty when ranges have come or gone, or others have compiled meanwhile. */
-static bool sites_ready(struct worker *k)
+static bool sites_renew(struct worker *k, uint64_t epoch, uint32_t count)
 {
-	uint64_t epoch =
-		atomic_load_explicit(&k->grid->machine->ranges_epoch, memory_order_acquire);
-	uint32_t count = atomic_load_explicit(&k->grid->module->jit->sites, memory_order_relaxed) + 1;
-
-	if (k->sites && k->sites_epoch == epoch && k->sites_count >= count)
-		return true;
 	free(k->sites);
 	k->sites = calloc(count, sizeof(*k->sites));
 	k->sites_count = count;
 	k->sites_epoch = epoch;
 	return k->sites != NULL;
+}
+
+static inline bool sites_ready(struct worker *k)
+{
+	uint64_t epoch = atomic_load_explicit(&k->grid->machine->ranges_epoch, memory_order_acquire);
+	uint32_t count = atomic_load_explicit(&k->grid->module->jit->sites, memory_order_relaxed) + 1;
+
+	return (k->sites && k->sites_epoch == epoch && k->sites_count >= count) || sites_renew(k, epoch, count);
 }
 
 /* An instruction that is not compiled, for all lanes that are there. */
@@ -151,7 +153,8 @@ static void env_init(struct jit_env *e, const struct block *b)
 	e->params = g->params;
 	e->shared_total = g->shared_total;
 	e->local_bytes = g->local_bytes;
-	e->failed = e->whole = 0;
+	e->failed = e->whole = e->row = 0;
+	e->rows = g->launch->block[0] % PTX_LANES == 0 || (g->launch->block[1] == 1 && g->launch->block[2] == 1);
 	memcpy(e->block, g->launch->block, sizeof(e->block));
 	memcpy(e->grid, g->launch->grid, sizeof(e->grid));
 	memcpy(e->ctaid, b->ctaid, sizeof(e->ctaid));
@@ -178,7 +181,7 @@ uint32_t jit_group_run(struct warp *w, uint32_t mask, uint32_t limit, uint32_t f
 			return done + group_run(w, mask, limit, fuel);
 		env->group_local = w->group_local;
 		env->limit = limit;
-		env->whole = 0;
+		env->whole = env->row = 0;
 		env->fuel = FUEL;
 		tired = turn(w, mask, pc, env);
 		if (tired & JIT_FAULT)
@@ -215,7 +218,8 @@ static enum flat_next flat_stop(struct warp *w, const struct insn *i)
 	case K_BAR:
 		if (m != live || !barrier_plain(w, i))
 			return FLAT_APART;
-		barrier_wait_flat(w, (uint8_t)*op_col(w, i->o[1]));
+		if (barrier_wait_flat(w, (uint8_t)*op_col(w, i->o[1])))
+			barrier_try(w->block, w->flat_bar);
 		return w->in[LANE_BAR] ? FLAT_WAITS : FLAT_ON;
 	case K_SYNC:
 		if (m && !sync_complete(w, i, m))
@@ -242,6 +246,7 @@ static enum flat_next flat_code(struct warp *w, jit_fn *run, struct jit_env *env
 	env->limit = UINT32_MAX;
 	env->fuel = FUEL;
 	env->whole = w->whole;
+	env->row = w->whole && env->rows && live == UINT32_MAX;
 	env->local = w->block->local;
 	if (w->grid->local_bytes)
 		env->local += (uint64_t)w->index * PTX_LANES * w->grid->local_bytes;

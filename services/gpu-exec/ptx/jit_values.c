@@ -139,6 +139,8 @@ LLVMValueRef jit_intrinsic(struct jit_emit *e, const char *name, LLVMTypeRef typ
 
 LLVMValueRef jit_variable(struct jit_emit *e, int32_t reg)
 {
+	if (e->end && e->flow.step[reg])
+		return LLVMBuildLoad2(e->b, jit_bits(e, jit_reg_bits(e, reg)), e->ends[2 * reg + (int)e->end - 1], "");
 	return LLVMBuildLoad2(e->b, jit_reg_type(e, reg), e->reg[reg], "");
 }
 
@@ -209,6 +211,10 @@ void jit_set(struct jit_emit *e, int32_t reg, LLVMValueRef v)
 	if (reg < 0)
 		return;
 	v = jit_resize(e, v, jit_reg_bits(e, reg), false);
+	if (e->end) {
+		LLVMBuildStore(e->b, v, e->ends[2 * reg + (int)e->end - 1]);
+		return;
+	}
 	e->width = reg_width(e, reg);
 	v = jit_spread(e, v);
 	if (e->guard && e->width > 1 && !(e->passing && e->flow.passing[reg]))

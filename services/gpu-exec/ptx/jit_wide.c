@@ -68,6 +68,8 @@ void jit_wide_begin(struct jit_emit *e)
 	jit_wide_mask(e, e->lane, false); /* the parameter */
 	e->scratch = LLVMBuildAlloca(e->b, vector(e->i64), "");
 	LLVMSetAlignment(e->scratch, 64);
+	e->row = jit_load_env(e, offsetof(struct jit_env, row), e->i32);
+	e->row = LLVMBuildICmp(e->b, LLVMIntNE, e->row, jit_num(e, 32, 0), "");
 }
 
 /* ------------------------------------------------------------------------------ the frame */
@@ -128,7 +130,16 @@ static LLVMValueRef taken(struct jit_emit *e, int32_t reg, LLVMValueRef *differ)
 
 void jit_wide_take_back(struct jit_emit *e, int32_t reg)
 {
+	LLVMValueRef at, n, v;
+
 	jit_set(e, reg, taken(e, reg, NULL));
+	for (unsigned end = 0; e->flow.step[reg] && end < 2; end++) {
+		n = jit_num(e, 64, end * (PTX_LANES - 1));
+		at = jit_slot(e, e->frame, reg);
+		at = LLVMBuildGEP2(e->b, e->i64, at, &n, 1, "");
+		v = jit_resize(e, LLVMBuildLoad2(e->b, e->i64, at, ""), jit_reg_bits(e, reg), false);
+		LLVMBuildStore(e->b, v, e->ends[2 * reg + (int)end]);
+	}
 }
 
 /* What entries have to look at: registers that are loaded and have one value for all. */
@@ -498,12 +509,89 @@ static LLVMValueRef access_function(struct jit_emit *e, const struct insn *i, LL
 	return fn;
 }
 
+/* The address of the first or last lane, of an access whose address is on a line. */
+static LLVMValueRef line_end(struct jit_emit *e, const struct insn *i, unsigned end)
+{
+	LLVMValueRef at;
+
+	e->end = end;
+	at = LLVMBuildAdd(e->b, jit_value(e, i->o[1], 64), jit_num(e, 64, (uint64_t)i->imm), "");
+	e->end = 0;
+	return i->space == SP_SHARED ? LLVMBuildAnd(e->b, at, jit_num(e, 64, UINT32_MAX), "") : at;
+}
+
+/*
+ * Where lane after lane follows in one piece of memory, which its ends tell, all is read, also by lanes that are not
+ * asked; and shared memory, that nobody else changes meanwhile, is written as it was for these.
+ * Returns where that has been done, v is what was read. The builder stands where it has to be done otherwise.
+ */
+static LLVMBasicBlockRef line_emit(struct jit_emit *e, const struct insn *i, LLVMValueRef lanes, LLVMValueRef site,
+				   LLVMValueRef *v)
+{
+	unsigned bytes = type_bytes(i->type), whole = bytes * i->vec;
+	LLVMBasicBlockRef look = jit_block(e), good = jit_block(e), other = jit_block(e);
+	LLVMValueRef first, last, ok = e->row, place, all, full;
+
+	full = LLVMBuildICmp(e->b, LLVMIntEQ, lanes, jit_num(e, 32, UINT32_MAX), "");
+	if (i->op == OP_ST && (i->space != SP_SHARED || i->vec > 1))
+		ok = both(e, ok, full);
+	LLVMBuildCondBr(e->b, ok, look, other);
+	LLVMPositionBuilderAtEnd(e->b, look);
+	first = line_end(e, i, 1);
+	last = line_end(e, i, 2);
+	ok = LLVMBuildICmp(e->b, LLVMIntEQ, last, plus(e, first, (uint64_t)(PTX_LANES - 1) * whole), "");
+	ok = both(e, ok, inside(e, i, first, whole, PTX_LANES, site, &place));
+	LLVMBuildCondBr(e->b, ok, good, other);
+	LLVMPositionBuilderAtEnd(e->b, good);
+	if (i->op == OP_LD) {
+		all = load(e, LLVMVectorType(jit_bits(e, bytes * 8), PTX_LANES * i->vec), place, whole);
+		for (unsigned k = 0; k < i->vec; k++)
+			v[k] = column(e, all, k, i->vec);
+	} else {
+		e->width = PTX_LANES;
+		for (unsigned k = 0; k < i->vec; k++)
+			v[k] = jit_value(e, i->vec == 1 ? i->o[0] : i->x[k], bytes * 8);
+		e->width = 1;
+		all = v[0];
+		if (i->vec == 2)
+			all = interleaved(e, v[0], v[1], 1);
+		else if (i->vec == 4)
+			all = interleaved(e, interleaved(e, v[0], v[1], 1), interleaved(e, v[2], v[3], 1), 2);
+		if (i->space == SP_SHARED && i->vec == 1 && e->guard) {
+			LLVMBasicBlockRef some = jit_block(e), end = jit_block(e), every = jit_block(e);
+
+			LLVMBuildCondBr(e->b, full, every, some);
+			LLVMPositionBuilderAtEnd(e->b, some);
+			last = load(e, LLVMTypeOf(all), place, whole);
+			last = LLVMBuildSelect(e->b, LLVMBuildBitCast(e->b, lanes, vector(e->i1), ""), all, last, "");
+			store(e, last, place, whole);
+			LLVMBuildBr(e->b, end);
+			LLVMPositionBuilderAtEnd(e->b, every);
+			store(e, all, place, whole);
+			LLVMBuildBr(e->b, end);
+			good = end;
+		} else {
+			store(e, all, place, whole);
+		}
+	}
+	LLVMPositionBuilderAtEnd(e->b, other);
+	return good;
+}
+
+static bool on_line(const struct jit_emit *e, const struct insn *i)
+{
+	int64_t whole = (int64_t)type_bytes(i->type) * i->vec;
+
+	return i->o[1] >= 0 && e->flow.step[i->o[1]] == whole && (i->vec == 1 || i->vec == 2 || i->vec == 4) &&
+	       i->space != SP_LOCAL && i->space != SP_FRAME;
+}
+
 bool jit_wide_memory(struct jit_emit *e, const struct insn *i)
 {
 	unsigned bytes = type_bytes(i->type);
 	LLVMTypeRef type;
-	LLVMValueRef fn, args[6 + ELEMENTS], r, failed;
-	LLVMBasicBlockRef go;
+	LLVMValueRef fn, args[6 + ELEMENTS], r, failed, v[ELEMENTS], line[ELEMENTS];
+	LLVMBasicBlockRef go, straight = NULL, called;
 
 	if (i->space == SP_PARAM || i->type == T_B128 || i->vec > ELEMENTS)
 		return false;
@@ -515,18 +603,36 @@ bool jit_wide_memory(struct jit_emit *e, const struct insn *i)
 	args[4] = ranged(i) ? at_offset(e, e->i8, jit_load_env(e, offsetof(struct jit_env, sites), e->ptr),
 					e->sites++ * sizeof(struct jit_site))
 			    : LLVMConstNull(e->ptr);
+	if (on_line(e, i)) {
+		unsigned width = e->width;
+
+		e->width = 1;
+		straight = line_emit(e, i, args[2], args[4], line);
+		e->width = width;
+	}
 	args[5] = addresses(e, i);
 	for (unsigned k = 0; i->op == OP_ST && k < i->vec; k++)
 		args[6 + k] = jit_value(e, i->vec == 1 ? i->o[0] : i->x[k], bytes * 8);
 	r = LLVMBuildCall2(e->b, type, fn, args, i->op == OP_ST ? 6u + i->vec : 6, "");
+	for (unsigned k = 0; i->op == OP_LD && k < i->vec; k++)
+		v[k] = LLVMBuildExtractValue(e->b, r, k, "");
 	failed = jit_load_env(e, offsetof(struct jit_env, failed), e->i32);
 	go = jit_block(e);
+	called = LLVMGetInsertBlock(e->b);
 	LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, failed, jit_num(e, 32, 0), ""), e->fault, go);
-	LLVMPositionBuilderAtEnd(e->b, go);
-	for (unsigned k = 0; i->op == OP_LD && k < i->vec; k++) {
-		LLVMValueRef v = LLVMBuildExtractValue(e->b, r, k, "");
-
-		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], jit_extended(e, v, i->type, i->regbits));
+	if (straight) {
+		LLVMPositionBuilderAtEnd(e->b, straight);
+		LLVMBuildBr(e->b, go);
 	}
+	LLVMPositionBuilderAtEnd(e->b, go);
+	for (unsigned k = 0; straight && i->op == OP_LD && k < i->vec; k++) {
+		LLVMBasicBlockRef from[] = {called, straight};
+		LLVMValueRef values[] = {v[k], line[k]};
+
+		v[k] = LLVMBuildPhi(e->b, LLVMTypeOf(v[k]), "");
+		LLVMAddIncoming(v[k], values, from, 2);
+	}
+	for (unsigned k = 0; i->op == OP_LD && k < i->vec; k++)
+		jit_set(e, i->vec == 1 ? i->o[0] : i->x[k], jit_extended(e, v[k], i->type, i->regbits));
 	return true;
 }
