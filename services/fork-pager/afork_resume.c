@@ -118,8 +118,14 @@ static void ended(struct resume *r, int i)
 {
 	struct restore_child *c = &r->child[i];
 
-	if (waitpid(c->pid, &r->status[i], __WALL | WNOHANG) != c->pid)
+	pid_t got = waitpid(c->pid, &r->status[i], __WALL | WNOHANG);
+
+	if (got < 0 && errno == ECHILD) { /* its pidfd says that it is over: nobody can say how */
+		afork_say(-ECHILD, "how child %d ended is not known", c->pid);
+		r->status[i] = W_EXITCODE(AFORK_EXIT_TROUBLE, 0);
+	} else if (got != c->pid) {
 		return;
+	}
 	c->pid = 0;
 	r->running[i] = false;
 	r->left--;
