@@ -78,6 +78,10 @@ _Static_assert(offsetof(struct index_tree_head, crc) == 36, "head");
  * client: numbers are below INDEX_CLIENTS. */
 #define INDEX_TREE_FENCED ((uint64_t)UINT16_MAX << 48)
 
+/* The same: the node was the root, and has become useless. It leads to its one child for ever, until its memory is
+ * used again. Who wants to change it begins anew at the root. */
+#define INDEX_TREE_RETIRED ((uint64_t)(UINT16_MAX - 1) << 48)
+
 /* A cell: 0 (no bound), or a length and the key, or INDEX_TREE_LONG and the word of a block with the key. */
 struct index_tree_fences {
 	uint16_t version;

@@ -17,13 +17,13 @@ static bool good(const struct core_config *c)
 
 static int open_engine(struct core *k)
 {
-	const uint64_t fenced = INDEX_TREE_FENCED;
+	const uint64_t words[] = {INDEX_TREE_FENCED, INDEX_TREE_RETIRED};
 	struct tree *t = tree_of(k);
 
 	t->inner = calloc(k->c.cache, sizeof(struct tree_inner *));
 	for (unsigned i = 0; i < k->c.ops; i++)
-		memcpy(k->c.local_base + (size_t)i * TREE_LOCAL_OP + TREE_LOCAL_FENCED, &fenced,
-		       sizeof(fenced));
+		memcpy(k->c.local_base + (size_t)i * TREE_LOCAL_OP + TREE_LOCAL_FENCED, words,
+		       sizeof(words));
 	return t->inner ? 0 : -ENOMEM;
 }
 
@@ -128,7 +128,7 @@ static void clear(struct tree *t, struct tree_op *op)
 	op->post_rc = 0;
 	op->moved = op->root_seen = op->strict = op->last = op->locks = false;
 	op->held = op->mend = op->mend_due = op->sibling_seen = false;
-	op->left_held = op->right_held = op->merged = false;
+	op->left_held = op->right_held = op->merged = op->retire = false;
 	op->gone = op->dropped = op->old_word = 0;
 	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
 	op->skip = op->torn = op->hops = 0;

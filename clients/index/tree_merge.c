@@ -158,6 +158,8 @@ void tree_merge_begin(struct tree *t, struct tree_op *op)
 	if (!pair_find(&t->view, op, &op->left, &op->right) ||
 	    !tree_offset_good(t, op->left, INDEX_TREE_NODE) ||
 	    !tree_offset_good(t, op->right, INDEX_TREE_NODE)) {
+		if (tree_shrink(t, op))
+			return;
 		/* an only child is merged when its parent has been */
 		if (!op->cur.right)
 			tree_merge_due(t, op, INDEX_TREE_HALF, tree_node_live(&t->view));
@@ -258,6 +260,11 @@ static void post_merge(struct tree *t, struct tree_op *op, unsigned entry,
 	op->merged = true;
 	tree_merge_due(t, op, tree_node_live(p),
 		       tree_node_live(p) - tree_counted(p->e[entry].size));
+	if (p->n == 2 && op->at == index_tree_root_offset(t->root) && !op->fix.due) {
+		op->fix = op->cur; /* which will find one child, and a root that can go */
+		op->fix.due = true;
+		op->fix.right = false;
+	}
 	tree_post(t, op, TREE_COMMIT);
 }
 

@@ -19,6 +19,7 @@ enum {
 	/* local memory of an operation, in bytes from its start */
 	TREE_LOCAL_RTX = 0,
 	TREE_LOCAL_FENCED = TREE_LOCAL_RTX + 16, /* 8 bytes between what rtx.h uses: INDEX_TREE_FENCED */
+	TREE_LOCAL_RETIRED = TREE_LOCAL_RTX + 24, /* INDEX_TREE_RETIRED */
 	TREE_LOCAL_CLIENT = TREE_LOCAL_RTX + RTX_LOCAL, /* line of the client table */
 	TREE_LOCAL_ROOT = TREE_LOCAL_CLIENT + INDEX_LINE,
 	TREE_LOCAL_TRACE = TREE_LOCAL_ROOT + 8,
@@ -62,6 +63,7 @@ enum tree_state {
 	TREE_COMMIT,  /* the WRITEs of a change */
 	TREE_RELEASE, /* [WRITE head,] WRITE unlock */
 	TREE_GROW,    /* WRITE new root, CAS root word */
+	TREE_SHRINK,  /* CAS root word, from a root that has one child to that */
 };
 
 /* What follows when a lock has been given back, or a change is written. */
@@ -127,6 +129,7 @@ struct tree_op {
 	bool moved;	/* `at` was reached through its left neighbour */
 	unsigned hops;	/* from neighbour to neighbour, since the phase began */
 	uint64_t gone;	/* `at` was reached from this node, which was merged into it; or 0 */
+	uint64_t root_epoch; /* of reclamation, in which the root word was asked for */
 	bool root_seen; /* the root word was read since the phase began */
 
 	bool held; /* the lock of `at` is ours */
@@ -136,6 +139,7 @@ struct tree_op {
 	bool sibling_seen; /* and its right neighbour is not gone */
 	uint64_t left, right; /* children of `at` that are to be merged */
 	bool left_held, right_held; /* their locks are ours */
+	bool retire; /* `at` was the root, and is none any more */
 	bool merged; /* the chain that is out merges them */
 	uint64_t dropped; /* child that the chain that is out takes away from its parent, or 0 */
 	enum tree_then then;
@@ -198,7 +202,8 @@ enum {
 struct tree {
 	struct core;
 	uint64_t spare_node; /* a node that was never named */
-	uint64_t root;	     /* as last seen */
+	uint64_t root;	     /* as last seen, */
+	uint64_t root_epoch; /* and not before this epoch of reclamation */
 	struct tree_inner **inner;
 	struct tree_long *longs[TREE_LONG_HEADS];
 	unsigned nlongs;
@@ -326,5 +331,8 @@ void tree_committed(struct tree *t, struct tree_op *op);
 /* There is no node at the level of the goal. */
 void tree_grow(struct tree *t, struct tree_op *op);
 void tree_grown(struct tree *t, struct tree_op *op);
+/* t->view is a node above the leaves, ours. False: it is not a root with one child. */
+bool tree_shrink(struct tree *t, struct tree_op *op);
+void tree_shrunk(struct tree *t, struct tree_op *op);
 
 #endif

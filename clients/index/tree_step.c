@@ -73,6 +73,8 @@ void tree_release(struct tree *t, struct tree_op *op, enum tree_then then, enum 
 		rtx_unlock(&op->tx, op->left);
 	if (op->damaged && op->reread)
 		rtx_write(&op->tx, op->at, op->local_offset + TREE_LOCAL_FENCED, 8);
+	else if (op->retire)
+		rtx_write(&op->tx, op->at, op->local_offset + TREE_LOCAL_RETIRED, 8);
 	else
 		rtx_unlock(&op->tx, op->at);
 	tree_post(t, op, TREE_RELEASE);
@@ -115,6 +117,7 @@ void tree_bad(struct tree *t, struct tree_op *op)
 
 static void post_root(struct tree *t, struct tree_op *op)
 {
+	op->root_epoch = t->reclaim.epoch;
 	rtx_abort(&op->tx);
 	rtx_read(&op->tx, INDEX_ROOT_OFFSET, op->local_offset + TREE_LOCAL_ROOT, 8);
 	tree_post(t, op, TREE_ROOT);
@@ -192,6 +195,15 @@ static void wait_lock(struct tree *t, struct tree_op *op, uint64_t lock)
 	if (lock == INDEX_TREE_FENCED) {
 		t->bad_at = op->at;
 		tree_settle(t, op, ATOLL_CORRUPT);
+		return;
+	}
+	if (lock == INDEX_TREE_RETIRED) {
+		tree_inner_drop(t, op->at);
+		t->root = 0;
+		op->at = 0;
+		op->moved = false;
+		op->gone = 0;
+		tree_go(t, op);
 		return;
 	}
 	t->stats.waits++;
@@ -311,7 +323,7 @@ void tree_go(struct tree *t, struct tree_op *op)
 		const struct tree_inner *n;
 
 		if (!op->at) {
-			if (!t->root) {
+			if (!t->root || op->epoch > t->root_epoch + RECLAIM_CACHE) {
 				post_root(t, op);
 				return;
 			}
@@ -368,6 +380,7 @@ static void root_read(struct tree *t, struct tree_op *op)
 		return;
 	}
 	t->root = word;
+	t->root_epoch = op->root_epoch;
 	tree_go(t, op);
 }
 
@@ -703,7 +716,11 @@ static void claimed(struct tree *t, struct tree_op *op)
 
 static void released(struct tree *t, struct tree_op *op)
 {
-	op->held = op->mend = op->mend_due = op->left_held = op->right_held = false;
+	if (op->retire) {
+		tree_inner_drop(t, op->at);
+		heap_free(&t->heap, op->at, INDEX_TREE_NODE);
+	}
+	op->held = op->mend = op->mend_due = op->left_held = op->right_held = op->retire = false;
 	switch (op->then) {
 	case TREE_THEN_SETTLE:
 		tree_settle(t, op, op->then_result);
@@ -776,6 +793,9 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		break;
 	case TREE_GROW:
 		tree_grown(t, op);
+		break;
+	case TREE_SHRINK:
+		tree_shrunk(t, op);
 		break;
 	case TREE_FREE:
 	case TREE_WANT:

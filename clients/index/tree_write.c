@@ -463,6 +463,10 @@ void tree_grow(struct tree *t, struct tree_op *op)
 	}
 	if (op->fixing) {
 		level = index_tree_root_level(t->root) + 1;
+		if (level < op->goal) { /* the root has shrunk; it is reached through its neighbour */
+			tree_settle(t, op, ATOLL_OK);
+			return;
+		}
 		if (level != op->goal || level >= INDEX_TREE_LEVELS) {
 			tree_bad(t, op);
 			return;
@@ -489,6 +493,7 @@ void tree_grown(struct tree *t, struct tree_op *op)
 	op->at = 0;
 	if (old == op->grow_from) {
 		t->root = op->grow_to;
+		t->root_epoch = op->epoch;
 		if (op->fixing)
 			tree_settle(t, op, ATOLL_OK);
 		else
@@ -499,4 +504,36 @@ void tree_grown(struct tree *t, struct tree_op *op)
 	t->root = 0;
 	op->root_seen = false;
 	tree_go(t, op);
+}
+
+/*
+ * A root with one child: the root word goes from it to the child, under its lock. It has no neighbour, and its
+ * first child is never merged, so the child is the first node of its level. Who dies after the CAS leaves an orphan
+ * that leads to the child, and so does whoever still knows the old root: what it adds there is not found from the
+ * new one, but through neighbours.
+ */
+bool tree_shrink(struct tree *t, struct tree_op *op)
+{
+	const struct tree_view *v = &t->view;
+
+	if (v->n != 1 || !v->low.none || !v->high.none || v->head.next || op->level == 0 ||
+	    index_tree_root_make(op->at, op->level) != t->root || v->e[0].klen ||
+	    !tree_offset_good(t, v->e[0].child, INDEX_TREE_NODE))
+		return false;
+	op->grow_from = t->root;
+	op->grow_to = index_tree_root_make(v->e[0].child, op->level - 1);
+	rtx_abort(&op->tx);
+	rtx_lock_read(&op->tx, INDEX_ROOT_OFFSET, op->grow_from, 0, 0, 0);
+	op->tx.chain[op->tx.n - 1].swap = op->grow_to;
+	tree_post(t, op, TREE_SHRINK);
+	return true;
+}
+
+void tree_shrunk(struct tree *t, struct tree_op *op)
+{
+	op->retire = rtx_old(&op->tx) == op->grow_from;
+	t->root = op->retire ? op->grow_to : 0;
+	t->root_epoch = op->epoch;
+	t->stats.shrinks += op->retire;
+	tree_release(t, op, TREE_THEN_SETTLE, ATOLL_OK);
 }

@@ -30,10 +30,11 @@ enum place {
 	SMALL,  /* the key is alone in its leaf, whose left neighbour has room */
 	SMALLER, /* the same, and their parent is to be merged, too */
 	SMALL_LONG, /* as SMALL, and keys that do not fit into nodes */
+	ROOT,       /* as SMALL, and the root will have one child left */
 	PLACES,
 };
 static const char *const place_name[PLACES] = {"empty", "plain", "there", "full",    "growth",
-					       "deep",  "long",  "small", "smaller", "small long"};
+					       "deep",  "long",  "small", "smaller", "small long", "root"};
 
 enum {
 	SCAN_UP = ATOLL_OPS, /* what others do, beside operations */
@@ -218,9 +219,10 @@ static unsigned put_next(struct rig *g, unsigned n, uint32_t far)
 }
 
 /* The leaf of key 0 has been split from its left neighbour, where what went to it still stands. It has that key
- * alone, and its neighbour has room. */
-static unsigned fill_small(struct rig *g, uint32_t far)
+ * alone, and its neighbour has room. There is another leaf, or not. */
+static unsigned fill_small(struct rig *g, uint32_t far, unsigned leaves)
 {
+	unsigned some;
 	unsigned n = 2;
 	struct rig_look l = {0};
 
@@ -229,17 +231,19 @@ static unsigned fill_small(struct rig *g, uint32_t far)
 		rig_look(g, &l, NULL);
 	}
 	run(g, ATOLL_PUT, 0); /* the last, so what follows does not append */
-	while (l.nodes[0] < 3) {
+	while (l.nodes[0] < leaves) {
 		n = put_next(g, n, far);
 		rig_look(g, &l, NULL);
 	}
 	for (unsigned i = n - 1; node_of(g, 0)->n > 1; i--)
 		run(g, ATOLL_DELETE, i);
-	for (unsigned i = n / 2 + 4; i < n / 2 + 16; i++)
+	some = leaves == 3 ? n / 2 + 4 : 8;
+	for (unsigned i = some; i < some + 12; i++)
 		run(g, ATOLL_DELETE, i);
 	rig_look(g, &l, NULL);
 	assert_int_equal(l.faults, 0);
-	assert_int_equal(l.nodes[0], 3);
+	assert_int_equal(l.nodes[0], leaves);
+	assert_int_equal(l.levels, 2);
 	return n;
 }
 
@@ -287,7 +291,7 @@ static void fill(struct rig *g, unsigned place)
 		rig_submit(g, 0, ATOLL_PUT, 1);
 	drain(g);
 	if (place >= SMALL)
-		n = place == SMALLER ? fill_smaller(g, far) : fill_small(g, far);
+		n = place == SMALLER ? fill_smaller(g, far) : fill_small(g, far, place == ROOT ? 2 : 3);
 	for (unsigned i = 0; place >= FULL && place < SMALL && i < RIG_KEYS - 2; i++) {
 		char text[24];
 		struct rig_look l;
@@ -376,7 +380,7 @@ static void after(struct rig *g, unsigned client)
 	rig_bury(g, true);
 }
 
-static uint64_t merges;
+static uint64_t merges, shrinks;
 
 /* What `client` does beside the one that is stopped. */
 static void other(struct rig *g, unsigned client, unsigned b, unsigned key)
@@ -422,6 +426,7 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 	other(g, 1, b, seed % 2);
 	stopped = g->client[0].fake->fenced;
 	merges += core_stats(g->client[0].core)->merges;
+	shrinks += core_stats(g->client[0].core)->shrinks;
 	if (stopped && seed % 3 == 1) {
 		rig_bury(g, true);
 		ask(g, 2);
@@ -476,9 +481,10 @@ static void test_crash_points(void **state)
 	       (unsigned long long)seed_of_sample(), points, runs);
 	for (unsigned place = 0; place < PLACES; place++)
 		printf(" %s %u", place_name[place], of[place]);
-	printf("; %llu merges; %llu questions, %llu times it had happened\n", (unsigned long long)merges,
+	printf("; %llu merges, %llu roots gone; %llu questions, %llu times it had happened\n",
+	       (unsigned long long)merges, (unsigned long long)shrinks,
 	       (unsigned long long)questions, (unsigned long long)happened_before);
-	assert_true(only || (points > 2000 && merges && happened_before > 300 &&
+	assert_true(only || (points > 2000 && merges && shrinks > 20 && happened_before > 300 &&
 			     questions - happened_before > 100));
 }
 
