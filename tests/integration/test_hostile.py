@@ -96,6 +96,11 @@ class Hostile(unittest.TestCase):
             # what it leaves behind goes with it
             rose = wait_for(lambda: counter == "-" or count[counter] > was, 2)
             answers, bad, gap = self.felt()
+            # a short way on a busy machine: whoever shares its core has not had a turn yet
+            while answers == before and time.monotonic() - began < 3:
+                time.sleep(0.01)
+                answers, bad, more = self.felt()
+                gap = max(gap, more)
             took = time.monotonic() - began
             total += answers - before
             spent += took
