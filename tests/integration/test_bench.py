@@ -33,7 +33,8 @@ KEYS = {
               "index.get_rate", "index.load_factor", "index.log_bytes", "index.rtts_cached.get", "index.splits", "index.ycsb_rate.A",
               "index.ycsb_rate_ft_off.A", "index.ycsb_rate.insert",
               "index.tree_rtts.get", "index.tree_rtts.put", "index.clients.64", "index.clients_64_over_best",
-              "index.over_dtx.A", "index.over_dtx.F", "index.over_dtx.insert", "index.dtx_rtts.update"],
+              "index.over_dtx.A", "index.over_dtx.F", "index.over_dtx.insert", "index.dtx_rtts.update",
+              "index.scaling.model_C.1", "index.scaling.model_C.4", "index.scaling.here_C.2"],
     "repair": ["repair.recovery_ms"],
 }
 

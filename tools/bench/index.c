@@ -20,6 +20,7 @@
 #include "tools/bench/index_clients.h"
 #include "tools/bench/index_death.h"
 #include "tools/bench/index_dtx.h"
+#include "tools/bench/index_scaling.h"
 #include "tools/bench/ycsb_run.h"
 
 enum {
@@ -422,7 +423,7 @@ int bench_index(struct bench *b)
 {
 	struct atoll_index_options options = {.name = "bench", .in_flight = IN_FLIGHT};
 	bool shm = nodes_shm_works(b);
-	char services[1536];
+	char services[4096];
 	struct nodes n;
 	int rc = nodes_begin(b, &n, shm);
 
@@ -442,6 +443,8 @@ int bench_index(struct bench *b)
 		 "\n[service dtx]\nexec = index-shard\nargs = --groups 64 --heap-mib 768\ncore = %d\n",
 		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1],
 		 b->core[1], b->core[1]);
+	if (bench_part(b, "scaling"))
+		scaling_services(b, services, sizeof(services));
 	rc = nodes_up(b, &n, shm, services);
 	bench_pin(b->core[0]);
 	options.socket = n.socket[0];
@@ -459,6 +462,8 @@ int bench_index(struct bench *b)
 		rc = clients_measure(b, "b/crowd", &options);
 	if (!rc && bench_part(b, "dtx"))
 		rc = dtx_measure(b, "b/over", "b/dtx", &options);
+	if (!rc && bench_part(b, "scaling"))
+		rc = scaling_measure(b, &n, &options);
 	nodes_down(&n);
 	return rc;
 }
