@@ -390,9 +390,17 @@ static unsigned endpoint_drain(struct dp *dp, struct dp_endpoint *ep)
 
 static void endpoint_wake(struct dp *dp, struct dp_endpoint *ep)
 {
+	uint32_t taken;
+
 	ep->dirty = false;
 	if (!channel_wants_wake(&ep->ch))
 		return;
+	/* It sleeps, or has not run since it was woken: before it can sleep again it takes what it was woken for. */
+	taken = __atomic_load_n(&ep->ch.peer->consumed_slots, __ATOMIC_ACQUIRE);
+	if (ep->woken && ep->woken_at == taken)
+		return;
+	ep->woken = true;
+	ep->woken_at = taken;
 	dp_count(dp, DPC_WAKES);
 	if (ep->wake_fd >= 0 && dp->conf.wake)
 		dp->conf.wake(dp->conf.arg, ep->wake_fd);

@@ -190,6 +190,8 @@ struct dp_endpoint {
 	int wake_fd;
 	void *cookie;
 	bool dirty;   /* published since its last wake check */
+	bool woken;   /* it was, ever: when it had consumed woken_at slots */
+	uint32_t woken_at;
 	bool poison;  /* to be closed at the end of the turn */
 	bool fenced;  /* its verbs on regions of this node are refused */
 	uint64_t stalled_ns; /* since when it has not been served: it does not read what it is given; 0: it is */

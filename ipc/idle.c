@@ -58,10 +58,13 @@ static bool linger(struct idle *idle, uint64_t now_ns)
 
 void idle_give(struct idle *idle)
 {
+	uint64_t from = clock_now_ns();
+
 	if (idle->mode == IDLE_MODE_AUTO || idle->mode == IDLE_MODE_YIELD)
 		sched_yield();
 	idle->owed = false;
 	idle->gave_ns = clock_now_ns();
+	idle->away_ns = idle->gave_ns - from;
 }
 
 static void give_way(struct idle *idle, uint64_t now_ns)

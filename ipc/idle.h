@@ -12,6 +12,10 @@
  * Who waits for an answer that another core is about to give does better to wait for it than to hand the
  * core over and get it back. A loop says so in `expecting`; whether it pays is learnt from whether answers
  * came meanwhile, for they cannot come from a process that shares the core.
+ *
+ * Many pollers of one core that yield to each other all run once for each turn of the one that they wait for. It
+ * must do the more in its turn, the more they are: as long as it finds work it keeps the core for as long as it was
+ * without it.
  */
 #ifndef ATOLL_IPC_IDLE_H
 #define ATOLL_IPC_IDLE_H
@@ -27,6 +31,7 @@ enum {
 	IDLE_OWED_NS = 500,	 /* and when somebody has been given all that he waited for */
 	IDLE_TRUST_MAX = 8,
 	IDLE_PROBE_EVERY = 32, /* one try in so many where it did not pay */
+	IDLE_TURN_NS = 500000,	 /* longest turn of a loop that finds work, however long the others had */
 };
 
 struct idle {
@@ -40,6 +45,7 @@ struct idle {
 	uint8_t probe;	    /* tries without trust */
 	uint64_t active_ns; /* when work was last found */
 	uint64_t gave_ns;   /* when the core was last got back */
+	uint64_t away_ns;   /* and for how long it had been given */
 	uint64_t linger_ns; /* since when it waits: loops may not ask the clock in every turn */
 };
 
@@ -57,13 +63,23 @@ void idle_init(struct idle *idle, uint8_t mode, bool shared_core);
  * gave_ns says when that was. */
 void idle_give(struct idle *idle);
 
+/* How long a loop that finds work keeps the core. */
+static inline uint64_t idle_turn_ns(const struct idle *idle)
+{
+	uint64_t least = idle->owed ? IDLE_OWED_NS : IDLE_BUSY_NS;
+
+	if (idle->away_ns <= IDLE_BUSY_NS)
+		return least;
+	return idle->away_ns < IDLE_TURN_NS ? idle->away_ns : IDLE_TURN_NS;
+}
+
 /* Call after a turn that found work. On a shared core it gives way now and then, for a loop that is always
  * busy would come to no idle_step; sooner if the turn @delivered all that another process waits for. */
 static inline void idle_active(struct idle *idle, uint64_t now_ns, bool delivered)
 {
 	idle->active_ns = now_ns;
 	idle->owed |= delivered;
-	if (idle->shared_core && now_ns > idle->gave_ns + (idle->owed ? IDLE_OWED_NS : IDLE_BUSY_NS))
+	if (idle->shared_core && now_ns > idle->gave_ns + idle_turn_ns(idle))
 		idle_give(idle);
 	idle->lingered = false;
 	if (idle->lingering) {

@@ -23,6 +23,9 @@ enum {
 	INNER_NODES = 4096, /* that a client of a tree remembers: about 8 MiB */
 	RECLAIM_US = 10000, /* a replaced value rests 16 times as long */
 	DOUBTS = 256, /* operations in doubt that are remembered */
+	IDLE_NS = 1000000,     /* longest sleep with nothing in flight */
+	PENDING_NS = 10000000, /* and while answers are waited for, which wake */
+	RETRY_NS = 50000,      /* shortest: waking up costs as much */
 	TICKET_MEMBER = 56, /* bit of a ticket from which on the member of a cluster stands in it */
 };
 
@@ -577,11 +580,25 @@ int atoll_index_poll(struct atoll_index *ix)
 
 void atoll_index_idle(struct atoll_index *ix)
 {
-	/* Operations that wait for others look again by the clock. */
-	if (ix->cluster)
+	uint64_t now, next, most = IDLE_NS;
+
+	if (ix->cluster) {
 		cluster_idle(ix);
-	else if (ix->ep)
-		atoll_idle(ix->ep, core_pending(ix->core) ? 500000 : 1000000);
+		return;
+	}
+	if (!ix->ep)
+		return;
+	/* Operations that wait for others look again by the clock; who waits for an answer is woken by it. */
+	if (core_pending(ix->core)) {
+		now = clock_now_ns();
+		next = core_next(ix->core);
+		most = PENDING_NS;
+		if (ix->chunk_due || next < now + RETRY_NS)
+			most = RETRY_NS;
+		else if (next < now + most)
+			most = next - now;
+	}
+	atoll_idle(ix->ep, most);
 }
 
 unsigned atoll_index_pending(const struct atoll_index *ix)

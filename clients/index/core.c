@@ -462,6 +462,26 @@ void core_beat(struct core *k)
 		k->beat_out = k->doorbell = true;
 }
 
+uint64_t core_next(const struct core *k)
+{
+	uint64_t next = reclaim_next(&k->reclaim);
+
+	/* What the provider had no room for is tried again by the clock, and so is what an engine does beside. */
+	if (k->unsent || core_pending(k) > k->active)
+		return 0;
+	if (k->c.beat_us && !k->beat_out && k->beat_at < next)
+		next = k->beat_at;
+	for (unsigned i = 0, n = k->asleep; i < k->c.ops && n; i++) {
+		const struct core_op *op = (const struct core_op *)(k->ops + i * k->engine->op_size);
+
+		if (op->state != CORE_SLEEP)
+			continue;
+		next = op->wake_at < next ? op->wake_at : next;
+		n--;
+	}
+	return next;
+}
+
 int core_poll(struct core *k)
 {
 	struct verb_completion done[POLL_BATCH];

@@ -80,6 +80,9 @@ int core_submit(struct core *k, enum atoll_op op, const void *key, size_t klen, 
 /* See atoll_index_poll. */
 int core_poll(struct core *k);
 
+/* Until when nothing is to be done unless a verb completes: in the clock of now_ns; 0: look again soon; UINT64_MAX. */
+uint64_t core_next(const struct core *k);
+
 /* Ends all operations now, without the provider: those that may have changed something are in doubt. */
 void core_abandon(struct core *k);
 

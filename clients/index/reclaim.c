@@ -65,6 +65,11 @@ static void look(struct reclaim *c)
 	post(c, RECLAIM_LOOK, v, n);
 }
 
+uint64_t reclaim_next(const struct reclaim *c)
+{
+	return !c->c.every_us || c->out || c->state != RECLAIM_IDLE ? UINT64_MAX : c->tick_at;
+}
+
 void reclaim_tick(struct reclaim *c)
 {
 	uint64_t now;

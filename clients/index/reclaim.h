@@ -89,6 +89,9 @@ struct reclaim {
 
 void reclaim_open(struct reclaim *c, const struct reclaim_config *config);
 
+/* When it will be time to look; UINT64_MAX: when an answer has come. */
+uint64_t reclaim_next(const struct reclaim *c);
+
 /* Looks, if it is time. */
 void reclaim_tick(struct reclaim *c);
 

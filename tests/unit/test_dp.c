@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests and replies on one node: who gets what, exactly once, whoever ends in between. */
+#include "dataplane/dp_impl.h"
+#include "ipc/idle.h"
 #include "tests/unit/dp_node.h"
 
 static void test_ping(void **state)
@@ -196,6 +198,59 @@ static void test_again_keeps_awake(void **state)
 	node_run(n);
 	assert_true(dp_next_timer(n->dp) <= n->now + 10000000);
 	node_end(n);
+}
+
+/* A wake is a system call: one that has been woken and has not run since is not woken again; one that sleeps again is. */
+static void test_wakes(void **state)
+{
+	struct node *n = node_new();
+	struct proc *c = proc_new(n, 0, CTL_KIND_CLIENT, "client");
+	struct proc *s = proc_new(n, 1, CTL_KIND_SERVICE, "echo");
+	struct atoll_handle to = proc_lookup(c, "echo");
+	uint64_t from = dp_counters(n->dp)[DPC_WAKES];
+
+	(void)state;
+	s->answers = true;
+	for (unsigned round = 1; round <= 3; round++) {
+		c->asleep = true;
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(proc_send(c, to, i, 0, 0, 0), 0);
+			atoll_flush(c->ep);
+			assert_true(i || atoll_sleep_begin(c->ep));
+			node_run(n);
+			node_run(n);
+			assert_int_equal(dp_counters(n->dp)[DPC_WAKES] - from, round);
+		}
+		atoll_sleep_end(c->ep);
+		c->asleep = false;
+		node_run(n);
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(proc_expect(c, HEARD_REPLY)->m.status, STATUS_OK);
+	}
+	node_end(n);
+}
+
+/* A turn lasts as long as the others had the core, within bounds. */
+static void test_idle_turn(void **state)
+{
+	struct idle idle;
+
+	(void)state;
+	idle_init(&idle, IDLE_MODE_BLOCK, true); /* gives nothing away */
+	assert_int_equal(idle_turn_ns(&idle), IDLE_BUSY_NS);
+	idle.owed = true;
+	assert_int_equal(idle_turn_ns(&idle), IDLE_OWED_NS);
+	idle.away_ns = IDLE_BUSY_NS;
+	assert_int_equal(idle_turn_ns(&idle), IDLE_OWED_NS);
+	idle.away_ns = 100000;
+	assert_int_equal(idle_turn_ns(&idle), 100000);
+	idle.gave_ns = 1000000000;
+	idle_active(&idle, 1000000000 + 100000, true);
+	assert_int_equal(idle.gave_ns, 1000000000);
+	idle_active(&idle, 1000000000 + 100001, true);
+	assert_true(idle.gave_ns > 1000000000 && !idle.owed);
+	idle.away_ns = 1000000000;
+	assert_int_equal(idle_turn_ns(&idle), IDLE_TURN_NS);
 }
 
 /* What is accepted can be answered: a client that does not read cannot be owed more than it has room for. */
@@ -476,6 +531,8 @@ int main(void)
 		cmocka_unit_test(test_request_reply),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_again_keeps_awake),
+		cmocka_unit_test(test_wakes),
+		cmocka_unit_test(test_idle_turn),
 		cmocka_unit_test(test_reservation),
 		cmocka_unit_test(test_deadline_and_cancel),
 		cmocka_unit_test(test_ends),
