@@ -12,12 +12,12 @@
 static const char usage[] =
 	"usage: agpu run [--device NODE/SERVICE[,...]] [--socket PATH] PROGRAM [ARG...]\n"
 	"       agpu run --local [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
-	"       agpu trace [-o FILE] [--range] [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
+	"       agpu trace [-o FILE] [--chrome FILE] [--range] [--device cpu|interpreter|null] PROGRAM [ARG...]\n"
 	"       agpu smi [--device NODE/SERVICE[,...]] [--socket PATH] [--json]\n"
 	"run starts a CUDA program, unchanged, whose devices are those services ($ATOLL_GPU, or gpu-exec of this\n"
 	"node), or with --local in the program's own process; trace does that, too, and\n"
 	"writes each call to FILE (agpu.trace), for netreq; with --range only those between cudaProfilerStart and\n"
-	"cudaProfilerStop. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
+	"cudaProfilerStop; with --chrome also for Chrome's trace viewer. smi shows a device and its sessions. The socket is the dataplane's ($ATOLL_SOCKET).\n";
 
 /* The directory of the libraries that stand in for CUDA's: beside this program in a build, else installed. */
 static int library_dir(char *out, size_t size)
@@ -40,7 +40,7 @@ static int library_dir(char *out, size_t size)
 }
 
 /* The file that calls are to be recorded in, wherever the program goes. */
-static int trace_to(const char *file)
+static int trace_to(const char *variable, const char *file)
 {
 	char path[4096], here[2048];
 
@@ -49,7 +49,7 @@ static int trace_to(const char *file)
 	if (snprintf(path, sizeof(path), "%s%s%s", *file == '/' ? "" : here, *file == '/' ? "" : "/", file) >=
 	    (int)sizeof(path))
 		return -ENAMETOOLONG;
-	return setenv("ATOLL_GPU_TRACE", path, 1);
+	return setenv(variable, path, 1);
 }
 
 static void preload(const char *dir, const char *library)
@@ -94,11 +94,11 @@ static int run(char **argv, bool local)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"local", 0, NULL, 'l'}, {"range", 0, NULL, 'r'}, {"help", 0, NULL, 'h'},
+		{"device", 1, NULL, 'd'}, {"socket", 1, NULL, 's'}, {"json", 0, NULL, 'j'}, {"local", 0, NULL, 'l'}, {"range", 0, NULL, 'r'}, {"chrome", 1, NULL, 'k'}, {"help", 0, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *command = argc > 1 ? argv[1] : "";
-	const char *device = NULL, *file = "agpu.trace";
+	const char *device = NULL, *file = "agpu.trace", *chrome = NULL;
 	bool json = false, local = false;
 	int c;
 
@@ -118,6 +118,9 @@ int main(int argc, char **argv)
 		case 'l':
 			local = true;
 			break;
+		case 'k':
+			chrome = optarg;
+			break;
 		case 'r':
 			setenv("ATOLL_GPU_TRACE_RANGE", "profiler", 1);
 			break;
@@ -132,7 +135,7 @@ int main(int argc, char **argv)
 	if (!strcmp(command, "--help") || !strcmp(command, "help"))
 		return fputs(usage, stdout) < 0;
 	if (!strcmp(command, "trace")) {
-		if (trace_to(file)) {
+		if (trace_to("ATOLL_GPU_TRACE", file) || (chrome && trace_to("ATOLL_GPU_TRACE_CHROME", chrome))) {
 			fprintf(stderr, "agpu: %s: %s\n", file, strerror(errno));
 			return 2;
 		}

@@ -41,6 +41,7 @@ static struct local *local_of(const struct gpu *g)
 static struct trace_writer *recorder;
 static pid_t recording; /* the process that does: not its children */
 static uint64_t recorder_ns;
+static char recorder_path[4096];
 static _Atomic uint64_t recorded_from_ns; /* when the part that is recorded began; 0: it is not now */
 static atomic_uint threads;
 static __thread unsigned thread; /* from 1 */
@@ -66,6 +67,7 @@ static void recorder_open(void)
 		fprintf(stderr, "atoll-gpu: nothing is recorded: %s: %s\n", path, strerror(-rc));
 		recorder = NULL;
 	}
+	snprintf(recorder_path, sizeof(recorder_path), "%s", path);
 	recorder_ns = now_ns();
 	recording = getpid();
 	if (!getenv("ATOLL_GPU_TRACE_RANGE"))
@@ -78,12 +80,34 @@ void gpu_record(bool on)
 		recorded_from_ns = on ? now_ns() : 0;
 }
 
+/* The same once more, for Chrome's trace viewer. */
+static int chrome(const char *from, const char *to)
+{
+	char err[256] = "";
+	struct trace t;
+	int rc = trace_load(&t, from, err, sizeof(err));
+	FILE *f;
+
+	if (rc)
+		return rc;
+	f = fopen(to, "we");
+	rc = f ? trace_chrome(&t, f) : -errno;
+	if (f && fclose(f) && !rc)
+		rc = -errno;
+	trace_free(&t);
+	return rc;
+}
+
 __attribute__((destructor)) static void recorder_close(void)
 {
+	const char *to = getenv("ATOLL_GPU_TRACE_CHROME");
 	int rc = 0;
 
-	if (recorder && recording == getpid())
+	if (recorder && recording == getpid()) {
 		rc = trace_finish(recorder, now_ns() - recorder_ns);
+		if (!rc && to)
+			rc = chrome(recorder_path, to);
+	}
 	if (rc)
 		fprintf(stderr, "atoll-gpu: what was recorded is not whole: %s\n", strerror(-rc));
 	recorder = NULL;

@@ -222,6 +222,7 @@ class Gpu(unittest.TestCase):
                                      capture_output=True, text=True, timeout=60, check=False)
                 self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
 
+    @unittest.skipUnless(os.path.exists(DEVICE), "test_gpu_device is not built")
     def test_cuda_device(self):
         """The device that is NVIDIA's driver, held to the contract of devices: the driver is this project's own libcuda."""
         out = subprocess.run([DEVICE], env=dict(self.env, ATOLL_CUDA_LIBRARY=CUDA), capture_output=True, text=True,
@@ -333,13 +334,13 @@ class Trace(unittest.TestCase):
 
     def test_minimum(self):
         """At the least rate that is named the overhead is within the budget, at half of it it is not."""
-        self.command(NETREQ, "synth", "--steps", "1", "--tflops", "0.5", "resnet18-train", self.file)
-        for _ in range(4):
+        self.command(NETREQ, "synth", "--steps", "1", "--tflops", "1", "resnet18-train", self.file)
+        for _ in range(2):
             result = json.loads(self.command(NETREQ, "replay", "--minimum", "--json", self.file).stdout)
             if result["disturbed"] == 0:
                 break
         self.assertGreater(result["gbps_min"], 0)
-        self.assertGreater(result["overhead_at_half"], result["budget"] + 0.01)
+        self.assertGreater(result["overhead_at_half"], result["budget"])
         if result["disturbed"]:
             print(f"others had the cores: {result}", file=sys.stderr)
         else:  # a hundredth: what remains of costs that differ from one session to the next
@@ -350,6 +351,19 @@ class Trace(unittest.TestCase):
         self.command(AGPU, "trace", "--range", "-o", self.file, RUNTIME, PTX)
         names = [line.split()[-1] for line in self.command(NETREQ, "dump", self.file).stdout.splitlines() if line[0] != "#"]
         self.assertEqual([n for n in names if n != "error"], ["fill"] * 4 + ["sync"])
+
+    def test_chrome(self):
+        """Calls by thread and the device's work by stream, as viewers of traces read it."""
+        self.command(AGPU, "trace", "--range", "--chrome", "chrome.json", "-o", self.file, RUNTIME, PTX)
+        with open(os.path.join(self.dir, "chrome.json"), encoding="ascii") as f:
+            events = json.load(f)["traceEvents"]
+        spans = [e for e in events if e["ph"] == "X"]
+        fills = [e for e in spans if e["name"] == "fill"]
+        self.assertEqual(sorted(e["pid"] for e in fills), [1] * 4 + [2] * 4)
+        work = [e for e in fills if e["pid"] == 2]
+        for a, b in zip(work, work[1:]):
+            self.assertGreaterEqual(b["ts"] + 0.001, a["ts"] + a["dur"])
+        self.assertEqual(json.loads(self.command(NETREQ, "dump", "--chrome", self.file).stdout)["traceEvents"], events)
 
 
 if __name__ == "__main__":

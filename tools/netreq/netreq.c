@@ -15,7 +15,7 @@ enum { PLOTS_MAX = 8 };
 
 static const char usage[] =
 	"Usage: netreq [OPTIONS] TRACE\n"
-	"       netreq dump TRACE\n"
+	"       netreq dump [--chrome] TRACE\n"
 	"       netreq synth [--steps N] [--tflops N] NAME FILE | netreq synth --list\n"
 	"       netreq replay [OPTIONS] TRACE\n"
 	"\n"
@@ -30,6 +30,7 @@ static const char usage[] =
 	"  --seed N             and are drawn from this (1)\n"
 	"  --plot FILE          .png or .svg, by gnuplot; text: characters; may be repeated\n"
 	"  --json               for programs\n"
+	"  --chrome             dump for Chrome's trace viewer and Perfetto\n"
 	"What sending costs (defaults in brackets):\n"
 	"  --push-ns N          client's time for a message (300)\n"
 	"  --serve-ns N         service's time for a message (300)\n"
@@ -55,7 +56,7 @@ struct options {
 	unsigned nplots, steps;
 	double delay_us;
 	struct synth_speeds speeds;
-	bool json, list, minimum;
+	bool json, list, minimum, chrome;
 };
 
 static const struct option longs[] = {
@@ -68,6 +69,7 @@ static const struct option longs[] = {
 	{"delay-us", 1, NULL, 'd'},	  {"rounds", 1, NULL, 'n'},	   {"cores", 1, NULL, 'C'},
 	{"port", 1, NULL, 'P'},		  {"steps", 1, NULL, 't'},	   {"tflops", 1, NULL, 'f'},
 	{"list", 0, NULL, 'l'},		  {"help", 0, NULL, 'h'},	   {"minimum", 0, NULL, 'm'},
+	{"chrome", 0, NULL, 'k'},
 	{0},
 };
 
@@ -168,6 +170,9 @@ static bool take(struct options *o, int c)
 		return number(optarg, 0, 1e6, &o->delay_us);
 	case 'n':
 		return whole(optarg, 1, REPLAY_ROUNDS_MAX, &o->replay.rounds);
+	case 'k':
+		o->chrome = true;
+		return true;
 	case 'm':
 		o->minimum = true;
 		return true;
@@ -235,13 +240,21 @@ static int run_report(const struct options *o, const char *path)
 	return rc ? 1 : status;
 }
 
-static int run_dump(const char *path)
+static int run_dump(const struct options *o, const char *path)
 {
 	static const char *const classes[] = {"LOCAL", "ASYNC", "SYNC"};
 	struct trace t;
+	int rc;
 
 	if (load(&t, path))
 		return 1;
+	if (o->chrome) {
+		rc = trace_chrome(&t, stdout);
+		trace_free(&t);
+		if (rc)
+			fprintf(stderr, "netreq: %s\n", strerror(-rc));
+		return rc ? 1 : 0;
+	}
 	printf("# %s\n# %s\n# number at_ns thread stream class flags gap_ns cpu_ns device_ns bytes_out bytes_in after "
 	       "function\n",
 	       t.program, t.flags & TRACE_SYNTHETIC ? "synthetic" : "recorded");
@@ -360,6 +373,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (command == 0)
-		return run_dump(argv[optind]);
+		return run_dump(&o, argv[optind]);
 	return command == 2 ? run_replay(&o, argv[optind]) : run_report(&o, argv[optind]);
 }

@@ -173,9 +173,10 @@ static uint64_t still(const struct replay_shared *s)
 static int rounds(struct play *p, const struct replay_session *r, unsigned i, double push_ns)
 {
 	struct replay_shared *s = r->s;
+	uint64_t end = clock_now_ns() + REPLAY_TRY_MS * 1000000ull;
 	unsigned good = 0;
 
-	for (unsigned k = 0; k < REPLAY_TRIES && good < r->rounds; k++) {
+	for (unsigned k = 0; k < REPLAY_TRIES && good < r->rounds && (k < r->rounds || clock_now_ns() < end); k++) {
 		uint64_t before = still(s);
 
 		s->total_ns[i][k] = play(p, push_ns, net_default.local_ns);

@@ -19,6 +19,7 @@ enum {
 	REPLAY_PATIENCE_MS = 60000,
 	REPLAY_TRACES = 3,
 	REPLAY_TRIES = 32, /* of a trace, at most: until as many as are wanted were not disturbed */
+	REPLAY_TRY_MS = 1500, /* and for so long: then as many as are wanted do, disturbed or not */
 	/* A loop that takes longer for one turn was not running: a turn's work, at most some hundred packets, is less. */
 	REPLAY_STILL_NS = 250000,
 	REPLAY_DISTURBED = 100, /* one part in so many of a round in which a loop stood still: it does not count */

@@ -26,6 +26,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum {
 	TRACE_MAJOR = 1, /* another major: another format */
@@ -194,6 +195,12 @@ int trace_parse(struct trace *out, const void *bytes, size_t size, char *err, si
 /* trace_parse of the file @path; "-" is standard input. */
 int trace_load(struct trace *out, const char *path, char *err, size_t errlen);
 void trace_free(struct trace *t);
+/**
+ * trace_chrome - the trace as Chrome's trace viewer and Perfetto read it (Trace Event Format): each call on the track
+ *	of its thread, its work on the track of its stream, as early as streams and dependencies let it begin.
+ * Return: 0, -EIO, -ENOMEM.
+ */
+int trace_chrome(const struct trace *t, FILE *f);
 /* The name of a call's function. */
 const char *trace_call_name(const struct trace *t, const struct trace_call *c);
 
