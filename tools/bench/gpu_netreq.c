@@ -102,12 +102,18 @@ static int minimum(struct bench *b, const char *path)
 	static const char *const keys[] = {"gbps_min", "overhead_at_minimum", "overhead_at_half"};
 	char arguments[96];
 	double v[3];
-	int rc;
+	int rc = 0;
 
 	snprintf(arguments, sizeof(arguments), "replay --json --minimum --cores %d,%d", b->core[0], b->core[1]);
-	rc = netreq(b, arguments, path, keys, v, 3);
-	if (rc)
-		return rc;
+	for (unsigned i = 0; i < TRIES; i++) {
+		rc = netreq(b, arguments, path, keys, v, 3);
+		if (!rc)
+			break;
+	}
+	if (rc) { /* netreq has said why: most likely others have the cores */
+		result_text("gpu.netreq.gbps_min", "not known: netreq replay --minimum failed");
+		return 0;
+	}
 	result_one("gpu.netreq.gbps_min", v[0], "Gb/s", 0);
 	result_one("gpu.netreq.overhead_at_minimum", v[1], "", 0.05);
 	result_one("gpu.netreq.overhead_at_half", v[2], "", -0.05);
