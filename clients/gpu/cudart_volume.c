@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libcudart: memory with three extents, as slices of rows. Arrays, which have no address, are not there. */
+/* libcudart: memory with three extents, as slices of rows. */
+#include "clients/gpu/cudart_array.h"
 #include "clients/gpu/cudart_graph.h"
 
 #define A(p) ((uint64_t)(uintptr_t)(p))
@@ -7,10 +8,6 @@
 struct pitched {
 	void *p;
 	size_t pitch, width, height;
-};
-
-struct extent {
-	size_t width, height, depth;
 };
 
 struct position {
@@ -62,17 +59,59 @@ static int place(const struct pitched *p, const struct position *at, const struc
 	return 0;
 }
 
-static int copy_3d(const struct copy_3d *c, cudaStream_t s, bool is_async)
+/*
+ * An array as memory of so many bytes a row. Positions in an array, and the extent as soon as there is one, count
+ * elements.
+ */
+static int array_pitched(void *handle, const struct position *at, const struct extent *e, struct pitched *p, struct position *bytes,
+			 unsigned *element)
 {
+	struct array *a;
+	int rc = array_get(handle, &a);
+	size_t rows, slices;
+
+	if (rc)
+		return rc;
+	rows = a->slice / a->pitch;
+	slices = a->extent.depth ? a->extent.depth : 1;
+	if (at->x > a->extent.width || e->width > a->extent.width - at->x || at->y > rows || e->height > rows - at->y ||
+	    at->z > slices || e->depth > slices - at->z)
+		return E_INVALID_VALUE;
+	*p = (struct pitched){(void *)(uintptr_t)a->address, a->pitch, a->pitch, rows};
+	*bytes = (struct position){at->x * a->element, at->y, at->z};
+	*element = a->element;
+	return 0;
+}
+
+/* The same copy without arrays. */
+static int arrays_gone(struct copy_3d *c)
+{
+	unsigned from = 0, to = 0;
+	int rc = 0;
+
+	if (c->from_array)
+		rc = array_pitched(c->from_array, &c->from_at, &c->extent, &c->from, &c->from_at, &from);
+	if (!rc && c->to_array)
+		rc = array_pitched(c->to_array, &c->to_at, &c->extent, &c->to, &c->to_at, &to);
+	if (!rc && from && to && from != to)
+		rc = E_INVALID_VALUE;
+	if (!rc && (from || to))
+		c->extent.width *= from ? from : to;
+	return rc;
+}
+
+static int copy_3d(const struct copy_3d *given, cudaStream_t s, bool is_async)
+{
+	struct copy_3d plain = given ? *given : (struct copy_3d){0}, *c = &plain;
 	size_t to_slice, from_slice;
 	char *to, *from;
-	int rc = c ? 0 : E_INVALID_VALUE;
+	int rc = given ? 0 : E_INVALID_VALUE;
 
 	if (rc || !c->extent.width || !c->extent.height || !c->extent.depth)
 		return rc;
-	if (c->from_array || c->to_array)
-		return GPUE_NOT_SUPPORTED;
-	rc = place(&c->from, &c->from_at, &c->extent, &from, &from_slice);
+	rc = arrays_gone(c);
+	if (!rc)
+		rc = place(&c->from, &c->from_at, &c->extent, &from, &from_slice);
 	if (!rc)
 		rc = place(&c->to, &c->to_at, &c->extent, &to, &to_slice);
 	for (size_t z = 0; !rc && z < c->extent.depth; z++, to += to_slice, from += from_slice) {

@@ -141,6 +141,17 @@ unsigned gpu_occupancy(const struct gpu_result_info *i, const struct gpu_kernel 
 int gpu_occupancy_shared(const struct gpu_result_info *i, const struct gpu_kernel *k, unsigned blocks,
 			 unsigned threads, uint64_t *shared);
 
+/* What a texture or surface reads: as object_make of gpu_calls.toml; flags by gpu_object.h. */
+struct gpu_image {
+	uint64_t base, pitch, slice;
+	uint32_t width, height, depth, layers, flags;
+	float border[4];
+};
+
+/* @object: what kernels are given. 1: not all of it is the device's memory. */
+int gpu_object_make(struct gpu *g, const struct gpu_image *image, uint32_t *object);
+int gpu_object_end(struct gpu *g, uint32_t object); /* 400: there is none */
+
 /* The place behind all that was asked so far. */
 uint64_t gpu_mark(struct gpu *g);
 bool gpu_reached(struct gpu *g, uint64_t mark); /* costs no message */

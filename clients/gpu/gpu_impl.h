@@ -97,6 +97,8 @@ struct gpu {
 
 	struct module *modules;
 	uint32_t modules_count, functions, events;
+	uint8_t *objects; /* by handle: is it one? */
+	uint32_t objects_room;
 
 	pthread_t pump;
 	pthread_cond_t pump_wake;

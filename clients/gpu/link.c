@@ -465,6 +465,9 @@ void link_close(struct gpu *g)
 	free(g->managed);
 	free(g->variables);
 	free(g->modules);
+	free(g->objects);
+	g->objects = NULL;
+	g->objects_room = 0;
 	g->ring = NULL;
 	g->pieces = g->variables = g->managed = NULL;
 	g->managed_count = 0;

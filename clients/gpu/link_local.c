@@ -383,6 +383,9 @@ void link_close(struct gpu *g)
 	free(g->managed);
 	free(g->variables);
 	free(g->modules);
+	free(g->objects);
+	g->objects = NULL;
+	g->objects_room = 0;
 	g->ring = g->open = NULL;
 	g->pieces = g->variables = g->managed = NULL;
 	g->managed_count = 0;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "proto/gpu_dispatch.h"
+#include "proto/gpu_object.h"
 #include "services/gpu-exec/worker_impl.h"
 
 #define IMAGE_MAX (512ull << 20)
@@ -294,6 +295,39 @@ int gpu_do_launch(struct gpu_worker *w, const struct gpu_call_launch *a, const u
 		return GPU_INVALID_HANDLE;
 	add(&w->conf.page->launches, 1);
 	return w->ops->launch(w->dev, w->functions[a->function].function, &l, w->text);
+}
+
+/* ------------------------------------------------------------------ textures and surfaces */
+
+static unsigned bits(uint32_t flags, unsigned from, unsigned n)
+{
+	return flags >> from & ((1u << n) - 1);
+}
+
+int gpu_do_object_make(struct gpu_worker *w, const struct gpu_call_object_make *a)
+{
+	struct gpu_object o = {
+		.base = a->base, .pitch = a->pitch, .slice = a->slice,
+		.width = a->width, .height = a->height, .depth = a->depth, .layers = a->layers,
+		.channels = (uint8_t)bits(a->flags, GPU_OBJECT_CHANNELS, 4),
+		.channel_bytes = (uint8_t)bits(a->flags, GPU_OBJECT_BYTES, 4),
+		.kind = (uint8_t)bits(a->flags, GPU_OBJECT_KIND, 4),
+		.linear = bits(a->flags, GPU_OBJECT_LINEAR, 1),
+		.normalized = bits(a->flags, GPU_OBJECT_NORMALIZED, 1),
+		.read_float = bits(a->flags, GPU_OBJECT_READ_FLOAT, 1),
+		.surface = bits(a->flags, GPU_OBJECT_SURFACE, 1),
+		.cube = bits(a->flags, GPU_OBJECT_CUBE, 1),
+	};
+
+	for (unsigned k = 0; k < 3; k++)
+		o.wrap[k] = (uint8_t)bits(a->flags, GPU_OBJECT_WRAP + 2 * k, 2);
+	memcpy(o.border, (const uint32_t[]){a->border_x, a->border_y, a->border_z, a->border_w}, sizeof(o.border));
+	return w->ops->object_make ? w->ops->object_make(w->dev, a->object, &o) : GPU_NOT_SUPPORTED;
+}
+
+int gpu_do_object_end(struct gpu_worker *w, const struct gpu_call_object_end *a)
+{
+	return w->ops->object_end ? w->ops->object_end(w->dev, a->object) : GPU_NOT_SUPPORTED;
 }
 
 /* ------------------------------------------------------------------ events, the rest */

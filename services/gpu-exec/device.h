@@ -97,6 +97,17 @@ struct gpu_launch {
 	uint32_t params_size; /* bytes */
 };
 
+/* What a texture or surface is; the numbers of wrap are cudaTextureAddressMode's. */
+struct gpu_object {
+	uint64_t base, pitch, slice;		 /* bytes */
+	uint32_t width, height, depth, layers;	 /* elements; 0: not that dimension */
+	uint8_t channels, channel_bytes;
+	uint8_t kind; /* of a channel: 0 signed, 1 unsigned, 2 float */
+	uint8_t wrap[3];
+	bool linear, normalized, read_float, surface, cube;
+	float border[4];
+};
+
 struct gpu_module;
 struct gpu_function;
 
@@ -123,6 +134,9 @@ struct gpu_device {
  *	of up to @room parameters.
  * @variable: address and size; 500.
  * @launch: runs a kernel, to its end or until a later call. 1, 9, 701, 720 before anything ran: not sticky.
+ * @object_make: @handle is what kernels have for it. 1 what cannot be, or memory that is not one allocation's; 2. NULL,
+ *	as @object_end: the device has none.
+ * @object_end: 400 there is none.
  * @sync: everything that was asked before is done. The fault if there was one.
  * @fault: 0 or the number of the fault that ended the context; @text explains.
  */
@@ -149,6 +163,8 @@ struct gpu_device_ops {
 			uint64_t *address, uint64_t *size);
 	int (*launch)(struct gpu_device *d, struct gpu_function *function,
 		      const struct gpu_launch *launch, char text[GPU_TEXT_MAX]);
+	int (*object_make)(struct gpu_device *d, uint32_t handle, const struct gpu_object *object);
+	int (*object_end)(struct gpu_device *d, uint32_t handle);
 	int (*sync)(struct gpu_device *d);
 	int (*fault)(struct gpu_device *d, char text[GPU_TEXT_MAX]);
 };

@@ -531,6 +531,30 @@ static int cpu_launch(struct gpu_device *d, struct gpu_function *function,
 	return rc;
 }
 
+static int cpu_object_make(struct gpu_device *d, uint32_t handle, const struct gpu_object *o)
+{
+	struct cpu *c = cpu_of(d);
+	struct ptx_texture t = {
+		.image = {.base = (void *)(uintptr_t)o->base, .pitch = o->pitch, .slice = o->slice, .width = o->width,
+			  .height = o->height, .depth = o->depth, .layers = o->layers, .cube = o->cube,
+			  .channels = o->channels, .channel_bits = (uint8_t)(8 * o->channel_bytes),
+			  .kind = (enum ptx_channel)o->kind},
+		.wrap = {(enum ptx_wrap)o->wrap[0], (enum ptx_wrap)o->wrap[1], (enum ptx_wrap)o->wrap[2]},
+		.linear = o->linear, .normalized = o->normalized, .read_float = o->read_float,
+	};
+	int rc = c->fault.code;
+
+	memcpy(t.border, o->border, sizeof(t.border));
+	if (!rc)
+		rc = ptx_object_set(c->machine, handle, &t, o->surface);
+	return rc == -ENOMEM ? GPU_OUT_OF_MEMORY : rc < 0 ? GPU_INVALID_VALUE : rc;
+}
+
+static int cpu_object_end(struct gpu_device *d, uint32_t handle)
+{
+	return ptx_object_clear(cpu_of(d)->machine, handle) ? GPU_INVALID_HANDLE : 0;
+}
+
 static int cpu_sync(struct gpu_device *d)
 {
 	return cpu_of(d)->fault.code;
@@ -560,6 +584,8 @@ static int cpu_fault(struct gpu_device *d, char text[GPU_TEXT_MAX])
 	.function = cpu_function, \
 	.variable = cpu_variable, \
 	.launch = cpu_launch, \
+	.object_make = cpu_object_make, \
+	.object_end = cpu_object_end, \
 	.sync = cpu_sync, \
 	.fault = cpu_fault
 

@@ -178,6 +178,16 @@ static int null_function(struct gpu_device *d, struct gpu_module *module, const 
 	return cpu->function(null_of(d)->cpu, module, name, function, info, params, room, text);
 }
 
+static int null_object_make(struct gpu_device *d, uint32_t handle, const struct gpu_object *object)
+{
+	return cpu->object_make(null_of(d)->cpu, handle, object);
+}
+
+static int null_object_end(struct gpu_device *d, uint32_t handle)
+{
+	return cpu->object_end(null_of(d)->cpu, handle);
+}
+
 static int null_sync(struct gpu_device *d)
 {
 	return cpu->sync(null_of(d)->cpu);
@@ -204,6 +214,8 @@ const struct gpu_device_ops gpu_device_null = {
 	.module_load = null_module_load,
 	.module_unload = null_module_unload,
 	.function = null_function,
+	.object_make = null_object_make,
+	.object_end = null_object_end,
 	.variable = null_variable,
 	.launch = null_launch,
 	.sync = null_sync,
