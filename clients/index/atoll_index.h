@@ -367,6 +367,7 @@ struct atoll_index_stats {
 	uint64_t split_used;  /* of those, full: the load factor */
 	uint64_t forwards;    /* operations sent on by a subtable that had been split */
 	uint64_t merges;      /* nodes of a tree merged into their left neighbours */
+	uint64_t handovers;   /* of locks of a tree, from operation to operation of this client */
 	uint64_t shrinks;     /* roots of a tree that had one child left */
 };
 

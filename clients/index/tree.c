@@ -128,7 +128,7 @@ static void clear(struct tree *t, struct tree_op *op)
 	op->post_rc = 0;
 	op->moved = op->root_seen = op->strict = op->last = op->locks = false;
 	op->held = op->mend = op->mend_due = op->sibling_seen = false;
-	op->left_held = op->right_held = op->merged = op->retire = false;
+	op->left_held = op->right_held = op->merged = op->retire = op->handing = false;
 	op->gone = op->dropped = op->old_word = 0;
 	op->fixing = op->fix.due = op->deciding = op->scan.on = false;
 	op->skip = op->torn = op->hops = 0;
@@ -180,6 +180,7 @@ void tree_op_end(struct tree *t, struct tree_op *op, enum atoll_result result, u
 		heap_linked(&t->heap, op->block);
 	else if (op->block && out.result != ATOLL_IN_DOUBT && !t->lost && !t->gone)
 		heap_unused(&t->heap, op->block); /* no entry was made of it */
+	tree_local_leave(t, op);
 	core_op_free((struct core *)t, (struct core_op *)op, out.result, !op->scan.on && !op->walk);
 	/* The callback may submit and so take this very operation; the value lies where only a
 	 * later completion writes. */

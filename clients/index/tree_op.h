@@ -20,6 +20,7 @@ enum {
 	TREE_LOCAL_RTX = 0,
 	TREE_LOCAL_FENCED = TREE_LOCAL_RTX + 16, /* 8 bytes between what rtx.h uses: INDEX_TREE_FENCED */
 	TREE_LOCAL_RETIRED = TREE_LOCAL_RTX + 24, /* INDEX_TREE_RETIRED */
+	TREE_LOCAL_HAND = TREE_LOCAL_RTX + 32,	  /* 8 bytes: the word of who has the lock next */
 	TREE_LOCAL_CLIENT = TREE_LOCAL_RTX + RTX_LOCAL, /* line of the client table */
 	TREE_LOCAL_ROOT = TREE_LOCAL_CLIENT + INDEX_LINE,
 	TREE_LOCAL_TRACE = TREE_LOCAL_ROOT + 8,
@@ -50,6 +51,7 @@ enum tree_state {
 	TREE_ROOT = CORE_STATES, /* READ root word */
 	TREE_READ,    /* READ node */
 	TREE_LOCK,    /* [WRITE block,] CAS lock, READ node */
+	TREE_QUEUED,  /* the lock that another operation of this client has */
 	TREE_KEYS,    /* READ keys that lie in blocks; then the node is looked at again */
 	TREE_VALUE,   /* READ block */
 	TREE_LINES,   /* READ client table */
@@ -139,6 +141,10 @@ struct tree_op {
 	bool sibling_seen; /* and its right neighbour is not gone */
 	uint64_t left, right; /* children of `at` that are to be merged */
 	bool left_held, right_held; /* their locks are ours */
+	bool handing; /* the chain that is out hands the lock over */
+	unsigned handed; /* times that it was, without being free */
+	struct tree_op *local_first, *local_last; /* who waits for it, of this client */
+	struct tree_op *local_next;
 	bool retire; /* `at` was the root, and is none any more */
 	bool merged; /* the chain that is out merges them */
 	uint64_t dropped; /* child that the chain that is out takes away from its parent, or 0 */
@@ -207,6 +213,7 @@ struct tree {
 	struct tree_inner **inner;
 	struct tree_long *longs[TREE_LONG_HEADS];
 	unsigned nlongs;
+	uint64_t local_at[CORE_OPS_MAX]; /* node whose lock an operation has, or is about to get, or 0 */
 	uint64_t marked; /* nodes */
 	uint64_t bad_at; /* offset of the node or block that was damaged, last */
 	struct tree_view view; /* of the node that is being looked at */
@@ -222,6 +229,21 @@ static inline struct tree_op *tree_op_of(struct core_op *op)
 {
 	return (struct tree_op *)op;
 }
+
+static inline struct tree_op *tree_op_at(struct tree *t, unsigned i)
+{
+	return (struct tree_op *)(void *)(t->ops + i * sizeof(struct tree_op));
+}
+
+/* tree_local.c */
+/* Before the lock of `at` is asked for. True: it waits, another operation has it. */
+bool tree_local_wait(struct tree *t, struct tree_op *op);
+/* It has no lock any more, and wants none. */
+void tree_local_leave(struct tree *t, struct tree_op *op);
+/* At the end of a chain that changes a leaf: adds the WRITE that hands the lock over. False: nobody waits. */
+bool tree_local_hand(struct tree *t, struct tree_op *op);
+/* That chain has ended: the next one goes on. */
+void tree_local_handed(struct tree *t, struct tree_op *op);
 
 /* tree.c */
 /* An operation that is free, with nothing in it. -EAGAIN or -ENOTCONN. */

@@ -117,6 +117,7 @@ void tree_bad(struct tree *t, struct tree_op *op)
 
 static void post_root(struct tree *t, struct tree_op *op)
 {
+	tree_local_leave(t, op);
 	op->root_epoch = t->reclaim.epoch;
 	rtx_abort(&op->tx);
 	rtx_read(&op->tx, INDEX_ROOT_OFFSET, op->local_offset + TREE_LOCAL_ROOT, 8);
@@ -132,6 +133,7 @@ void tree_root_read(struct tree *t, struct tree_op *op)
 
 static void post_read(struct tree *t, struct tree_op *op)
 {
+	tree_local_leave(t, op);
 	op->skip = 0; /* of what was read before */
 	rtx_abort(&op->tx);
 	rtx_read(&op->tx, op->at, op->local_offset + TREE_LOCAL_NODE, INDEX_TREE_NODE);
@@ -155,6 +157,8 @@ static void read_child(struct tree_op *op)
 
 static void post_lock(struct tree *t, struct tree_op *op)
 {
+	if (tree_local_wait(t, op))
+		return;
 	begin(t, op);
 	if (op->block && !op->written && !op->fixing)
 		rtx_write(&op->tx, op->block, op->local_offset + TREE_LOCAL_BLOCK,
@@ -721,6 +725,7 @@ static void released(struct tree *t, struct tree_op *op)
 		heap_free(&t->heap, op->at, INDEX_TREE_NODE);
 	}
 	op->held = op->mend = op->mend_due = op->left_held = op->right_held = op->retire = false;
+	tree_local_leave(t, op);
 	switch (op->then) {
 	case TREE_THEN_SETTLE:
 		tree_settle(t, op, op->then_result);
@@ -799,6 +804,7 @@ void tree_step(struct tree *t, struct tree_op *op, const struct verb_completion 
 		break;
 	case TREE_FREE:
 	case TREE_WANT:
+	case TREE_QUEUED:
 	case TREE_SLEEP:
 		break;
 	}

@@ -66,7 +66,9 @@ static bool all_keys(const struct tree_view *v)
 
 static void post_commit(struct tree *t, struct tree_op *op)
 {
-	rtx_unlock(&op->tx, op->at);
+	op->handing = tree_local_hand(t, op);
+	if (!op->handing)
+		rtx_unlock(&op->tx, op->at);
 	op->deciding = !op->finished && !op->again;
 	tree_post(t, op, TREE_COMMIT);
 }
@@ -95,7 +97,7 @@ static void put_bucket(struct tree *t, struct tree_op *op, int bucket, const uin
 	op->bucket = bucket;
 	op->split = op->again = false;
 	rtx_abort(&op->tx);
-	if (block)
+	if (block || (op->block && !op->written && !op->fixing))
 		rtx_write(&op->tx, op->block, op->local_offset + TREE_LOCAL_BLOCK,
 			  (uint32_t)sizeof(struct index_kv) + op->klen + op->vlen);
 	add_bucket(op, &t->view.head, &t->view.fences, room);
@@ -140,7 +142,7 @@ static void replace(struct tree *t, struct tree_op *op, int i, const struct tree
 		}
 	}
 	leaves(t, op, e);
-	put_bucket(t, op, e->bucket, room, fresh || (op->block && !op->written));
+	put_bucket(t, op, e->bucket, room, fresh);
 }
 
 /* ------------------------------------------------------------------ split */
@@ -281,6 +283,9 @@ static void split(struct tree *t, struct tree_op *op, const struct tree_item *it
 	if (fence_room)
 		rtx_write(&op->tx, fence, op->local_offset + TREE_LOCAL_FENCE,
 			  (uint32_t)sizeof(struct index_kv) + sep.klen);
+	if (op->block && !op->written && !op->fixing)
+		rtx_write(&op->tx, op->block, op->local_offset + TREE_LOCAL_BLOCK,
+			  (uint32_t)sizeof(struct index_kv) + op->klen + op->vlen);
 	rtx_write(&op->tx, at, op->local_offset + TREE_LOCAL_NEW, INDEX_TREE_NODE);
 	op->sum = index_tree_sum(&head);
 	op->begun = op->decided = op->tx.n;
@@ -440,6 +445,11 @@ void tree_committed(struct tree *t, struct tree_op *op)
 		heap_free(&t->heap, index_slot_offset(op->old_word),
 			  (uint64_t)index_slot_units(op->old_word) * INDEX_LINE);
 	op->dropped = op->old_word = 0;
+	if (op->handing)
+		tree_local_handed(t, op);
+	else
+		tree_local_leave(t, op);
+	op->handing = false;
 	if (op->again)
 		tree_go(t, op);
 	else

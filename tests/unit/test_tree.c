@@ -323,6 +323,41 @@ static void test_no_space(void **state)
 	rig_close(g);
 }
 
+/* Sixteen operations of one client that want the same leaf hand its lock over, and another client gets its turn. */
+static void test_handover(void **state)
+{
+	struct rig *g = &rig;
+	const struct atoll_index_stats *st;
+	unsigned puts = 0, others = 0, before = 0;
+
+	(void)state;
+	rig_open(g, 5, 2, 16);
+	rig_keys(g, 12, 0);
+	g->small = true;
+	for (unsigned turn = 0; others < 60; turn++) {
+		assert_true(turn < 400000 && g->ncalls + 20 < RIG_HISTORY);
+		while (puts < 4000 && rig_submit(g, 0, ATOLL_PUT, fake_below(&g->w, 12)))
+			puts++;
+		if (!core_pending(g->client[1].core) && rig_submit(g, 1, ATOLL_PUT, fake_below(&g->w, 12))) {
+			others++;
+			before = puts;
+		}
+		rig_turn(g);
+	}
+	drain(g);
+	st = core_stats(g->client[0].core);
+	printf("%u puts of one client, %.2f round trips each, %u handed over, %u waits; 60 of another one meanwhile\n",
+	       before, (double)st->round_trips[ATOLL_PUT] / (double)st->ops[ATOLL_PUT],
+	       (unsigned)st->handovers, (unsigned)st->waits);
+	assert_true(before < 4000);
+	assert_true(st->handovers > st->ops[ATOLL_PUT] / 2);
+	assert_true(st->round_trips[ATOLL_PUT] < 2 * st->ops[ATOLL_PUT]);
+	assert_int_equal(rig_faults(g), 0);
+	assert_int_equal(rig_check(g), 1);
+	assert_int_equal(g->failures, 0);
+	rig_close(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_round_trips), cmocka_unit_test(test_concurrent),
 		cmocka_unit_test(test_cut),         cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_handover),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

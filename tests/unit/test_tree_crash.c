@@ -150,12 +150,25 @@ static void watch(struct fake_client *c, const struct fake_chain *f)
 		seen[nseen++ % 64].happened = false;
 		return;
 	}
+	if (v->len == 8) { /* a lock that is handed over */
+		uint64_t word;
+
+		memcpy(&word, rig.w.region[v->local.slot].base + v->local_offset, 8);
+		if (index_lock_cid(word) == 1) {
+			seen[nseen % 64].word = word;
+			seen[nseen % 64].at = v->remote_offset;
+			seen[nseen++ % 64].happened = false;
+		}
+		return;
+	}
 	for (unsigned i = 0; i < f->n; i++)
 		if (f->verb[i].op == VERB_WRITE && f->verb[i].len == INDEX_TREE_BUCKET)
 			counts = INDEX_TREE_BUCKET;
-	for (unsigned i = 0; i < nseen && i < 64 && v->len == counts; i++)
-		if (v->remote_offset - seen[i].at < INDEX_TREE_NODE)
-			seen[i].happened = true;
+	for (unsigned i = nseen < 64 ? nseen : 64; i-- > 0 && v->len == counts;)
+		if (v->remote_offset - seen[i].at < INDEX_TREE_NODE) {
+			seen[i].happened = true; /* of the last who had the lock */
+			break;
+		}
 }
 
 /* Everything that client 0 is in doubt about. */
@@ -380,7 +393,7 @@ static void after(struct rig *g, unsigned client)
 	rig_bury(g, true);
 }
 
-static uint64_t merges, shrinks;
+static uint64_t merges, shrinks, handovers;
 
 /* What `client` does beside the one that is stopped. */
 static void other(struct rig *g, unsigned client, unsigned b, unsigned key)
@@ -416,6 +429,8 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 	start(g, place, seed, 3);
 	g->client[0].fake->limit = g->client[0].fake->steps + k;
 	assert_non_null(rig_submit(g, 0, (enum atoll_op)a, 0));
+	if ((seed / 1000 + k) % 2) /* with one behind it that wants the same lock */
+		assert_non_null(rig_submit(g, 0, seed % 3 ? ATOLL_PUT : ATOLL_DELETE, 1));
 	if (later) {
 		for (unsigned i = 0; i < 400 && !g->client[0].fake->fenced; i++)
 			rig_turn(g);
@@ -427,6 +442,7 @@ static bool crash_at(unsigned place, unsigned k, unsigned a, unsigned b, bool la
 	stopped = g->client[0].fake->fenced;
 	merges += core_stats(g->client[0].core)->merges;
 	shrinks += core_stats(g->client[0].core)->shrinks;
+	handovers += core_stats(g->client[0].core)->handovers;
 	if (stopped && seed % 3 == 1) {
 		rig_bury(g, true);
 		ask(g, 2);
@@ -481,10 +497,10 @@ static void test_crash_points(void **state)
 	       (unsigned long long)seed_of_sample(), points, runs);
 	for (unsigned place = 0; place < PLACES; place++)
 		printf(" %s %u", place_name[place], of[place]);
-	printf("; %llu merges, %llu roots gone; %llu questions, %llu times it had happened\n",
-	       (unsigned long long)merges, (unsigned long long)shrinks,
+	printf("; %llu merges, %llu roots gone, %llu locks handed over; %llu questions, %llu times it had happened\n",
+	       (unsigned long long)merges, (unsigned long long)shrinks, (unsigned long long)handovers,
 	       (unsigned long long)questions, (unsigned long long)happened_before);
-	assert_true(only || (points > 2000 && merges && shrinks > 20 && happened_before > 300 &&
+	assert_true(only || (points > 2000 && merges && shrinks > 2 && handovers > 50 && happened_before > 300 &&
 			     questions - happened_before > 100));
 }
 
