@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import unittest
@@ -56,6 +57,9 @@ class Bench(unittest.TestCase):
                 self.assertIn(part, value, key)
                 value = value[part]
             self.assertGreater(value, 0, key)
+        if name == "index" and shutil.which("redis-server") and shutil.which("redis-benchmark"):
+            for workload in "ABC":
+                self.assertGreater(found["index"]["over_redis"][workload], 0)
         self.assertEqual(glob.glob("/tmp/atoll-bench-*"), before)
         return found[name]
 

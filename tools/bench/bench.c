@@ -190,7 +190,7 @@ static const struct {
 /* Parts that can be run alone: a list with commas round each. */
 static bool part_known(const char *name, const char *part)
 {
-	static const char parts[] = ",get,tree,death,ycsb,clients,dtx,scaling,";
+	static const char parts[] = ",get,tree,death,ycsb,clients,dtx,scaling,redis,";
 	char one[32];
 
 	if (strcmp(name, "index") != 0 || strchr(part, ',') || strlen(part) > sizeof(one) - 3)
@@ -214,7 +214,7 @@ static void usage(FILE *to)
 	      "\n"
 	      "  --json   one JSON object instead of a table\n"
 	      "  --quick  fewer rounds, shorter: to see that it works, not to quote\n"
-	      "  --part   of index, one of: get, tree, death, ycsb, clients, dtx, scaling\n"
+	      "  --part   of index, one of: get, tree, death, ycsb, clients, redis, dtx, scaling\n"
 	      "  --build  where the programs of the nodes are (that of this program)\n"
 	      "\n"
 	      "Figures are medians of 7 rounds, with their spread. Everything runs pinned, on the first two cores\n"

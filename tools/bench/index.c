@@ -439,10 +439,11 @@ int bench_index(struct bench *b)
 		 "\n[service tree-ft]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
 		 "\n[service tree-ft-off]\nexec = index-shard\nargs = --type tree --heap-mib 128\ncore = %d\n"
 		 "\n[service crowd]\nexec = index-shard\nargs = --entries 20000 --heap-mib 1024 --lease-ms 5000\ncore = %d\n"
+		 "\n[service redis]\nexec = index-shard\nargs = --entries 40000 --heap-mib 256\ncore = %d\n"
 		 "\n[service over]\nexec = index-shard\nargs = --entries 400000 --heap-mib 512\ncore = %d\n"
 		 "\n[service dtx]\nexec = index-shard\nargs = --groups 64 --heap-mib 768\ncore = %d\n",
 		 b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1], b->core[1],
-		 b->core[1], b->core[1]);
+		 b->core[1], b->core[1], b->core[1]);
 	if (bench_part(b, "scaling"))
 		scaling_services(b, services, sizeof(services));
 	rc = nodes_up(b, &n, shm, services);
@@ -458,6 +459,8 @@ int bench_index(struct bench *b)
 		rc = ycsb_pair(b, &options, "b/ft", "b/ft-off", false);
 	if (!rc && bench_part(b, "ycsb"))
 		rc = ycsb_pair(b, &options, "b/tree-ft", "b/tree-ft-off", true);
+	if (!rc && bench_part(b, "redis"))
+		rc = redis_measure(b, &n, "b/redis", &options);
 	if (!rc && bench_part(b, "clients"))
 		rc = clients_measure(b, "b/crowd", &options);
 	if (!rc && bench_part(b, "dtx"))
