@@ -222,6 +222,34 @@ EXPORT cudaError_t cudaFuncGetAttributes(struct func_attributes *a, const void *
 	return 0;
 }
 
+EXPORT cudaError_t cudaFuncGetName(const char **name, const void *host);
+EXPORT cudaError_t cudaFuncGetName(const char **name, const void *host)
+{
+	struct rt_kernel *k = name ? rt_kernel_find(host) : NULL;
+
+	if (k)
+		*name = k->name;
+	return rt_set(!name ? E_INVALID_VALUE : k ? 0 : GPUE_DEVICE_FUNCTION);
+}
+
+EXPORT cudaError_t cudaFuncGetParamInfo(const void *host, size_t index, size_t *offset, size_t *size);
+EXPORT cudaError_t cudaFuncGetParamInfo(const void *host, size_t index, size_t *offset, size_t *size)
+{
+	const struct gpu_kernel *kernel;
+	struct rt_kernel *k;
+	struct gpu *g;
+	int rc = offset ? kernel_of(host, &k, &kernel, &g) : E_INVALID_VALUE;
+
+	if (!rc && index >= kernel->info.param_count)
+		rc = E_INVALID_VALUE;
+	if (rc)
+		return rt_set(rc);
+	*offset = kernel->params[index][0];
+	if (size)
+		*size = kernel->params[index][1];
+	return 0;
+}
+
 EXPORT cudaError_t cudaFuncSetAttribute(const void *host, int attribute, int value);
 EXPORT cudaError_t cudaFuncSetAttribute(const void *host, int attribute, int value)
 {

@@ -140,6 +140,47 @@ EXPORT cudaError_t cudaMemPoolGetAttribute(struct pool *p, int attribute, void *
 	return 0;
 }
 
+struct pool_location {
+	int type, id;
+};
+
+struct pool_access {
+	struct pool_location location;
+	int flags;
+};
+
+enum { ACCESS_NONE = 0, ACCESS_BOTH = 3, E_PEER = 217 /* cudaErrorPeerAccessUnsupported */ };
+
+/* A device reaches all that is its own, and nothing of another's. */
+EXPORT cudaError_t cudaMemPoolSetAccess(struct pool *p, const struct pool_access *list, size_t count);
+EXPORT cudaError_t cudaMemPoolSetAccess(struct pool *p, const struct pool_access *list, size_t count)
+{
+	int rc = p && (list || !count) ? 0 : E_INVALID_VALUE;
+
+	for (size_t k = 0; !rc && k < count; k++) {
+		bool own = list[k].location.id == (int)(p ? p->device : 0);
+
+		if (list[k].location.type != LOCATION_DEVICE || list[k].flags < ACCESS_NONE || list[k].flags > ACCESS_BOTH ||
+		    (own && list[k].flags != ACCESS_BOTH))
+			rc = E_INVALID_VALUE;
+		else
+			rc = device_check(list[k].location.id);
+		if (!rc && !own && list[k].flags)
+			rc = E_PEER;
+	}
+	return rt_set(rc);
+}
+
+EXPORT cudaError_t cudaMemPoolGetAccess(int *flags, struct pool *p, const struct pool_location *location);
+EXPORT cudaError_t cudaMemPoolGetAccess(int *flags, struct pool *p, const struct pool_location *location)
+{
+	int rc = flags && p && location && location->type == LOCATION_DEVICE ? device_check(location->id) : E_INVALID_VALUE;
+
+	if (!rc)
+		*flags = location->id == (int)p->device ? ACCESS_BOTH : ACCESS_NONE;
+	return rt_set(rc);
+}
+
 EXPORT cudaError_t cudaMalloc(void **p, size_t size);
 
 EXPORT cudaError_t cudaMallocFromPoolAsync(void **out, size_t size, struct pool *p, cudaStream_t s);
