@@ -14,6 +14,9 @@
  *	FILL	pages of the cache that must be there before a child is made.
  *	CHILD	fds: userfaultfd, pidfd, a memory file with the places. From then on its faults are answered.
  *	LOST	to afork: a page of a child cannot be had, and why: it is to be ended.
+ *	KEEP	says that WHOLE may come, once all children are handed over.
+ *	WHOLE	to afork, for a process (`page`): all pages have come, and its ledger is kept. fds: ledger, and a memory file with
+ *		header, ranges, hops and extents of the snapshot. With them afork can serve it when the pager has ended.
  *	SPARE	to afork, with a userfaultfd: a child has forked. Held by afork, too, so that no memory shows
  *		what it is not if the pager dies.
  *	RECLAIM, LIST, STAT	of this node's snapshots and caches.
@@ -27,7 +30,7 @@
 #include <stdint.h>
 
 enum {
-	FORK_CONTROL_MAGIC = 0x32434641, /* "AFC2" */
+	FORK_CONTROL_MAGIC = 0x33434641, /* "AFC3" */
 	FORK_HANDLE_TEXT = 64,		 /* bytes, with the zero: NODE/SLOT-EPOCH-SECRET */
 };
 
@@ -41,6 +44,8 @@ enum fork_control_op {
 	FORK_CONTROL_RECLAIM = 7,
 	FORK_CONTROL_LIST = 8,
 	FORK_CONTROL_STAT = 9,
+	FORK_CONTROL_KEEP = 10,
+	FORK_CONTROL_WHOLE = 11,
 };
 
 enum fork_control_flag {
@@ -67,7 +72,7 @@ struct fork_control {
 	uint64_t image_len; /* bytes */
 	uint64_t count;	    /* ranges, runs, places, pages */
 	uint64_t page;	    /* FILL: of the cache; STAT: how many pages have come from ancestors; CHILD: if not 0, bytes a
-			     * second to fetch in the background */
+			     * second to fetch in the background; its answer, SPARE, WHOLE: number of a process */
 	uint64_t cache_size; /* bytes */
 	int32_t pid;	     /* PREPARE: of the parent; CHILD: of the child, for messages to people */
 	uint32_t uid;	     /* LIST: whose it is */

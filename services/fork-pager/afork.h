@@ -70,6 +70,7 @@ struct afork_snapshot {
 	int cache_fd;
 	bool no_replay;
 	uint64_t fill_rate; /* bytes a second, 0: none */
+	struct afork_keep *keep; /* NULL: none */
 	unsigned fills; /* answers to FILL that are due */
 };
 
@@ -81,6 +82,22 @@ int afork_stand(struct afork_snapshot *s, struct restore_child *c, const struct 
 int afork_go(struct afork_snapshot *s, struct restore_child *c);
 /* Kills it, waits for it, frees it. */
 void afork_end(struct restore_child *c);
+
+/* afork_keep.c: what children need that live longer than their pager. */
+struct afork_keep;
+struct afork_keep *afork_keep_new(void);
+void afork_keep_free(struct afork_keep *k);
+/* A process of a child, by the pager's number; its userfaultfd is @k's after success. 0 or -ENOMEM. */
+int afork_keep_add(struct afork_keep *k, uint64_t id, int uffd);
+/* The pager has all of its pages, and keeps a ledger of it. Both descriptors are @k's. */
+void afork_keep_whole(struct afork_keep *k, uint64_t id, int ledger, int index);
+/* The pager has ended: all processes are served from here. 0; -ENODATA: not all had come; -EBUSY: it ended in the middle of a
+ * change. After an error they are to be ended. @lost: as space_child_lost. */
+int afork_keep_take(struct afork_keep *k, int cache_fd, void (*lost)(void *ctx, int rc, const char *why), void *ctx);
+/* Then: readable when there is something to do; -1 before. */
+int afork_keep_fd(const struct afork_keep *k);
+void afork_keep_turn(struct afork_keep *k);
+bool afork_keep_again(const struct afork_keep *k);
 
 /* afork_serve.c: children for whoever connects to @path, until SIGTERM. */
 int afork_serve(const char *node, const struct fork_handle *h, const struct afork_options *o, const char *path);

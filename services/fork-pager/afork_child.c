@@ -138,7 +138,17 @@ static int hand_over(struct afork_snapshot *s, struct restore_child *c)
 		return trouble(-ENOMEM, "no memory");
 	rc = afork_ask(s->sock, &a, fds, 3, NULL, NULL);
 	close(fds[2]);
-	return rc ? trouble(rc, "the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc)) : 0;
+	if (rc)
+		return trouble(rc, "the pager does not take the child: %s", a.text[0] ? a.text : strerror(-rc));
+	if (s->keep) {
+		int fd = fcntl(c->uffd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0 || afork_keep_add(s->keep, a.page, fd)) {
+			close_quietly(fd);
+			return trouble(-ENOMEM, "no memory");
+		}
+	}
+	return 0;
 }
 
 /* Until a child runs free we wait for it ourselves, and it may wait for pages: if nobody brings them any more, a signal

@@ -29,8 +29,6 @@ struct resume {
 	int status[AFORK_CHILDREN_MAX];
 	bool running[AFORK_CHILDREN_MAX];
 	int n, left;
-	int *spare; /* userfaultfds of forks of children */
-	size_t nspare;
 	uint64_t kill_ns; /* when all that are left are killed; 0: not */
 };
 
@@ -78,36 +76,41 @@ static void kill_soon(struct resume *r)
 
 /* ------------------------------------------------------------------ watching */
 
-static void spare_keep(struct resume *r, int fd)
+static void lost(void *ctx, int rc, const char *why)
 {
-	int *more = realloc(r->spare, (r->nspare + 1) * sizeof(*more));
-
-	if (!more) {
-		kill_soon(r);
-		close(fd);
-		return;
-	}
-	r->spare = more;
-	r->spare[r->nspare++] = fd;
+	afork_say(rc, "memory of a child is lost: %s", why);
+	kill_soon(ctx);
 }
 
 static void from_pager(struct resume *r)
 {
 	struct fork_control a;
-	int fd = -1;
-	unsigned n = 1;
-	int rc = sock_recv(r->s.sock, &a, sizeof(a), &fd, &n);
+	int fd[2] = {-1, -1};
+	unsigned n = 2;
+	int rc = sock_recv(r->s.sock, &a, sizeof(a), fd, &n);
 
 	if (rc || a.magic != FORK_CONTROL_MAGIC) {
-		afork_say(-ECONNRESET, "the pager has ended: its children end with it");
 		close(r->s.sock);
 		r->s.sock = -1;
+		rc = r->kill_ns ? -ENODATA : afork_keep_take(r->s.keep, r->s.cache_fd, lost, r);
+		if (!rc)
+			return;
+		afork_say(-ECONNRESET, "the pager has ended: its children end with it%s",
+			  rc == -ENODATA ? ", for they had not all their pages" : "");
 		kill_all(r);
 		return;
 	}
 	a.text[sizeof(a.text) - 1] = 0;
-	if (n)
-		spare_keep(r, fd);
+	if (a.op == FORK_CONTROL_SPARE && n == 1 && afork_keep_add(r->s.keep, a.page, fd[0]) == 0) {
+		n = 0;
+	} else if (a.op == FORK_CONTROL_SPARE) {
+		kill_soon(r); /* without it, it might read what was never there */
+	} else if (a.op == FORK_CONTROL_WHOLE && n == 2) {
+		afork_keep_whole(r->s.keep, a.page, fd[0], fd[1]);
+		n = 0;
+	}
+	for (unsigned i = 0; i < n; i++)
+		close(fd[i]);
 	if (a.op == FORK_CONTROL_LOST) {
 		afork_say(-EIO, "memory of a child is lost: %s", a.text);
 		kill_soon(r);
@@ -138,8 +141,8 @@ static void ended(struct resume *r, int i)
 static void watch(struct resume *r)
 {
 	while (r->left) {
-		struct pollfd p[AFORK_CHILDREN_MAX + 1];
-		int wait = -1;
+		struct pollfd p[AFORK_CHILDREN_MAX + 2];
+		int wait = -1, keep = r->n + 1;
 
 		if (asked) {
 			for (int i = 0; i < r->n; i++)
@@ -149,13 +152,18 @@ static void watch(struct resume *r)
 		}
 		if (r->kill_ns)
 			wait = 20;
+		if (afork_keep_again(r->s.keep))
+			wait = 1;
 		if (r->kill_ns && clock_now_ns() > r->kill_ns)
 			kill_all(r);
 		p[0] = (struct pollfd){.fd = r->s.sock, .events = POLLIN};
 		for (int i = 0; i < r->n; i++)
 			p[i + 1] = (struct pollfd){.fd = r->running[i] ? r->child[i].pidfd : -1, .events = POLLIN};
-		if (poll(p, (nfds_t)r->n + 1, wait) < 0)
+		p[keep] = (struct pollfd){.fd = afork_keep_fd(r->s.keep), .events = POLLIN};
+		if (poll(p, (nfds_t)r->n + 2, wait) < 0)
 			continue;
+		if (p[keep].revents || afork_keep_again(r->s.keep))
+			afork_keep_turn(r->s.keep);
 		if (p[0].revents)
 			from_pager(r);
 		for (int i = 0; i < r->n; i++)
@@ -168,9 +176,7 @@ static void watch(struct resume *r)
 
 static void resume_free(struct resume *r)
 {
-	for (size_t i = 0; i < r->nspare; i++)
-		close(r->spare[i]);
-	free(r->spare);
+	afork_keep_free(r->s.keep);
 	afork_close(&r->s);
 	free(r);
 }
@@ -218,6 +224,14 @@ static int boxes(struct resume *r, const struct afork_options *o)
 	return rc ? AFORK_EXIT_TROUBLE : 0;
 }
 
+/* From here on nothing else is asked of the pager. The answer comes among what comes unasked. */
+static void keep_begin(struct resume *r)
+{
+	struct fork_control a = {.op = FORK_CONTROL_KEEP};
+
+	afork_send(r->s.sock, &a, NULL, 0);
+}
+
 int afork_resume(const char *node, const struct fork_handle *h, const struct afork_options *o)
 {
 	struct restore_options ro = {.stdio = {-1, -1, -1}, .same_pids = !o->no_pids};
@@ -232,6 +246,9 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 	rc = afork_open(&r->s, node, h, ro.same_pids && !o->container ? first_box : NULL, r);
 	if (!rc && o->container)
 		rc = boxes(r, o);
+	r->s.keep = afork_keep_new();
+	if (!rc && !r->s.keep)
+		rc = trouble(-ENOMEM, "no memory");
 	r->s.no_replay = o->no_replay;
 	r->s.fill_rate = (uint64_t)o->fill_mib << 20;
 	ro.uffd_features = r->s.uffd_features;
@@ -245,6 +262,7 @@ int afork_resume(const char *node, const struct fork_handle *h, const struct afo
 		kill_all(r);
 	} else {
 		afork_report(FORK_REPORT_STARTED, "", 0);
+		keep_begin(r);
 	}
 	watch(r);
 	if (!rc) {

@@ -12,6 +12,7 @@
 
 #include "ipc/idle.h"
 #include "ipc/sock.h"
+#include "services/fork-pager/pages/ledger.h"
 #include "services/fork-pager/server.h"
 
 void fork_handle_print(const struct fork_handle *h, char *out)
@@ -285,8 +286,10 @@ static void child_watch(void *ctx, int fd, struct space_child *c)
 	k = space_child_owner(c, &fork);
 	if (fork && k && k->conn) {
 		a.pid = k->pid;
+		a.page = space_child_id(c);
 		a.magic = FORK_CONTROL_MAGIC;
 		sock_send(k->conn->fd, &a, sizeof(a), &fd, 1);
+		children_keep(v, k->r);
 	}
 }
 
@@ -297,6 +300,7 @@ static void child_forget(void *ctx, int fd)
 
 static void child_add(struct server *v, struct conn *c, const struct fork_control *q, int *fds, unsigned nfds)
 {
+	struct fork_control a = {.op = FORK_CONTROL_CHILD};
 	struct child *k = calloc(1, sizeof(*k));
 	struct page_place *places = NULL;
 	size_t len = q->count * sizeof(*places);
@@ -322,13 +326,65 @@ static void child_add(struct server *v, struct conn *c, const struct fork_contro
 		k->next = v->children;
 		v->children = k;
 		v->nchildren++;
+		a.page = space_child_id(k->c);
 		c->r->refs++;
 		if (rc) /* it is served, and its end noticed by a sweep */
 			rc = 0;
 	} else {
 		free(k);
 	}
-	refuse(v, c, FORK_CONTROL_CHILD, rc, rc ? "these places are not the snapshot's" : "");
+	snprintf(a.text, sizeof(a.text), "%s", rc ? "these places are not the snapshot's" : "");
+	answer(v, c, &a, rc, NULL, 0);
+}
+
+static int index_blob(const struct store_index *x)
+{
+	const struct {
+		const void *data;
+		size_t len;
+	} part[] = {{&x->h, sizeof(x->h)}, {x->ranges, x->h.nranges * sizeof(*x->ranges)},
+		    {x->hops, x->h.nhops * sizeof(*x->hops)}, {x->extents, x->h.nextents * sizeof(*x->extents)}};
+	int fd = memfd_create("atoll-index", MFD_CLOEXEC);
+	off_t at = 0;
+
+	for (size_t i = 0; fd >= 0 && i < sizeof(part) / sizeof(part[0]); i++) {
+		if (pwrite(fd, part[i].data, part[i].len, at) != (ssize_t)part[i].len) {
+			close(fd);
+			return -ENOMEM;
+		}
+		at += (off_t)part[i].len;
+	}
+	return fd;
+}
+
+void children_keep(struct server *v, struct remote *r)
+{
+	struct space_child *c = NULL;
+	int fds[2] = {-1, -1};
+	bool fork;
+
+	(void)v;
+	if (!space_whole(r->space))
+		return;
+	while ((c = space_unkept(r->space, c))) {
+		struct child *k = space_child_owner(c, &fork);
+		struct fork_control a = {.magic = FORK_CONTROL_MAGIC, .op = FORK_CONTROL_WHOLE,
+					 .page = space_child_id(c)};
+
+		if (!k || !k->conn || !k->conn->keeps)
+			continue;
+		if (fds[1] < 0)
+			fds[1] = index_blob(space_index(r->space));
+		fds[0] = fds[1] < 0 ? -1 : space_child_ledger(c);
+		if (fds[0] < 0)
+			break;
+		a.pid = k->pid;
+		sock_send(k->conn->fd, &a, sizeof(a), fds, 2);
+		if (!fork)
+			server_say("child %d: all its pages are here", k->pid);
+	}
+	if (fds[1] >= 0)
+		close(fds[1]);
 }
 
 void child_ended(struct server *v, struct child *k)
@@ -448,8 +504,13 @@ void control_readable(struct server *v, struct conn *c)
 	case FORK_CONTROL_STAT:
 		stats(v, c);
 		break;
+	case FORK_CONTROL_KEEP:
+		c->keeps = true;
+		refuse(v, c, FORK_CONTROL_KEEP, 0, "");
+		break;
 	case FORK_CONTROL_LOST:
 	case FORK_CONTROL_SPARE:
+	case FORK_CONTROL_WHOLE:
 	default:
 		refuse(v, c, q.op, -ENOSYS, "no such request");
 	}

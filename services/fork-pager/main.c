@@ -113,8 +113,10 @@ static void turn(struct service *s)
 			again = true;
 		}
 		again |= space_step(sp, now, &step);
-		if (now >= v->sweep_ns)
+		if (now >= v->sweep_ns) {
 			space_sweep(sp);
+			children_keep(v, &v->remotes[i]);
+		}
 	}
 	if (now >= v->sweep_ns)
 		v->sweep_ns = now + SWEEP_NS;

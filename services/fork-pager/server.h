@@ -159,6 +159,7 @@ struct conn {
 	bool opening;
 	unsigned filling; /* answers to FILL that are due */
 	uint64_t use;	  /* tells it from a later one in its place */
+	bool keeps;	  /* it takes over from us what it can */
 	struct prepare *waiting; /* for pages that tell whose child it is */
 	struct export *preparing;
 };
@@ -241,6 +242,8 @@ void control_readable(struct server *v, struct conn *c);
 void control_opened(struct server *v, struct remote *r);
 void control_prepared(struct server *v, struct conn *c, struct export *e, int rc, const char *why);
 void child_ended(struct server *v, struct child *k);
+/* Gives those who started children of a whole snapshot what they need to go on without us. */
+void children_keep(struct server *v, struct remote *r);
 
 /* "NODE/SLOT-EPOCH-SECRET", FORK_HANDLE_TEXT bytes. */
 void fork_handle_print(const struct fork_handle *h, char *out);

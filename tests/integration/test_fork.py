@@ -16,10 +16,11 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from forking import AFORK, MEMORY, Forking, children, pids  # noqa: E402
-from node import BUILD, wait_for  # noqa: E402
+from forking import AFORK, MEMORY, Forking, building, children, pids  # noqa: E402
+from node import BUILD, svcctl, wait_for  # noqa: E402
 
 FUNCTION = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fork", "function.py")
+CARRIED = os.path.join(BUILD, "tests/fork/carried")
 ITEMS = os.path.join(BUILD, "tests/fork/items")
 KILLAT = os.path.join(BUILD, "tests/fork/killat")
 FULL = os.environ.get("ATOLL_TEST_FULL") == "1"
@@ -129,6 +130,51 @@ class Fork(Forking):
             else:
                 self.assertRegex(err, "reclaimed|no such snapshot|does not answer")
             self.linked()
+
+    def memories(self, afork):
+        """Its children that run, without the helpers that hold their namespaces."""
+        return [p for p in children(afork) if b"memory" in open(f"/proc/{p}/comm", "rb").read() and not building(p)]
+
+    def whole(self, node, pid):
+        said = f"child {pid}: all its pages are here"
+        self.assertTrue(wait_for(lambda: said in svcctl("logs", node, "fork-pager").stdout, 8))
+
+    def test_pager_dies_when_all_is_here(self):
+        """Children that have all their pages live on, whatever they do to their memory, and however often the pager dies."""
+        started = []
+        for item, n in (("empty", 1), ("move", 2)):
+            parent = self.program(MEMORY, item, "5")
+            time.sleep(0.2)
+            handle = self.prepare(parent)
+            started.append((parent, n, handle, self.resume(handle, "-n", str(n), "--fill", "1000")))
+        for _, n, _, child in started:
+            mine = wait_for(lambda: (c := self.memories(child.pid)) and len(c) == n and c, 10)
+            for pid in mine:
+                self.whole(self.b, pid)
+        for _ in range(2):
+            os.kill(self.process(self.b, "fork-pager"), signal.SIGKILL)
+            self.linked()
+        for parent, n, handle, child in started:
+            out, err = child.communicate(timeout=30)
+            self.assertEqual((child.returncode, out), (0, f"good {parent.pid}\n" * n), err)
+            self.assertEqual(parent.communicate(timeout=30)[0], f"good {parent.pid}\n")
+            self.reclaim(handle)
+
+    def test_listeners(self):
+        """They listen again, where nobody else does."""
+        for item in ("unix-listener", "tcp-listener"):
+            parent = self.program(CARRIED, item, "2")
+            time.sleep(0.3)
+            handle = self.prepare(parent)
+            out = self.afork(self.b, "resume", handle)
+            self.assertIn("does not listen here: Address already in use", out.stderr)
+            parent.kill()
+            parent.wait()
+            if item == "unix-listener":
+                os.unlink(f"/tmp/atoll-carried-{parent.pid}")
+            out = self.afork(self.b, "resume", handle)
+            self.assertEqual((out.returncode, out.stdout), (0, f"good {parent.pid}\n"), out.stderr)
+            self.reclaim(handle)
 
     def test_children_and_afork_die(self):
         parent = self.program(MEMORY, "fork", "8")

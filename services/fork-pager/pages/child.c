@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "ipc/idle.h"
+#include "services/fork-pager/pages/ledger.h"
 #include "services/fork-pager/pages/space_impl.h"
 
 #ifndef UFFDIO_POISON /* Linux 6.6 */
@@ -36,6 +37,9 @@ struct uffdio_poison {
 #define FEATURES_NEEDED                                                                            \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE |           \
 	 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM)
+
+#define USER_START 0x10000ull /* vm.mmap_min_addr */
+#define USER_END 0x7ffffffff000ull /* of a 47-bit address space */
 
 enum {
 	READ_MAX = 128, /* messages at a time */
@@ -101,12 +105,17 @@ static void wake(struct space_child *c, uint64_t addr)
 	ioctl(c->uffd, UFFDIO_WAKE, &r);
 }
 
-static bool alive(struct space_child *c)
+bool space_alive(int uffd)
 {
 	/* A copy that cannot succeed: nothing is registered there, and nothing can be read. */
 	struct uffdio_copy k = {.dst = PAGES_SIZE, .src = PAGES_SIZE, .len = PAGES_SIZE};
 
-	return !(ioctl(c->uffd, UFFDIO_COPY, &k) && errno == ESRCH);
+	return !(ioctl(uffd, UFFDIO_COPY, &k) && errno == ESRCH);
+}
+
+static bool alive(struct space_child *c)
+{
+	return space_alive(c->uffd);
 }
 
 static void tell(struct space_child *c, int rc, const char *why)
@@ -316,7 +325,7 @@ static struct space_child *child_new(struct space *s)
 	if (!c)
 		return NULL;
 	c->s = s;
-	c->uffd = -1;
+	c->uffd = c->ledger_fd = -1;
 	c->room = 16;
 	c->faults = malloc(c->room * sizeof(*c->faults));
 	if (c->faults)
@@ -332,6 +341,7 @@ static void child_free(struct space_child *c)
 	child_free(c->spare);
 	places_free(&c->places);
 	places_free(&c->due);
+	ledger_free(c);
 	free(c->faults);
 	if (c->uffd >= 0)
 		close(c->uffd);
@@ -340,6 +350,7 @@ static void child_free(struct space_child *c)
 
 static void child_link(struct space *s, struct space_child *c)
 {
+	c->id = ++s->ids;
 	c->next = s->children;
 	s->children = c;
 	s->stats.children++;
@@ -432,6 +443,40 @@ int space_child_add(struct space *s, int uffd, const struct page_place *places, 
 	child_link(s, c);
 	*out = c;
 	return 0;
+}
+
+int space_child_take(struct space *s, int uffd, const struct places *p, const struct places *due,
+		     space_child_lost lost, void *ctx)
+{
+	struct uffdio_range all = {USER_START, USER_END - USER_START};
+	struct space_child *c = child_new(s);
+
+	if (!c || places_copy(&c->places, p) || places_copy(&c->due, due)) {
+		child_free(c);
+		close(uffd);
+		return -ENOMEM;
+	}
+	c->uffd = uffd;
+	c->lost = lost;
+	c->ctx = ctx;
+	child_link(s, c);
+	/* Who asked the other one, and had no answer, asks again. */
+	ioctl(uffd, UFFDIO_WAKE, &all);
+	return 0;
+}
+
+uint64_t space_child_id(const struct space_child *c)
+{
+	return c->id;
+}
+
+struct space_child *space_unkept(const struct space *s, const struct space_child *c)
+{
+	struct space_child *k = c ? c->next : s->children;
+
+	while (k && (k->ledger || !k->lost || k->dead || k->stuck))
+		k = k->next;
+	return k;
 }
 
 void space_child_end(struct space_child *c)
@@ -584,9 +629,10 @@ void space_child_ready(struct space_child *c)
 			c->stuck = true;
 			break;
 		}
-		n = read(c->uffd, &m, sizeof(m));
+		n = ledger_event(c, &m);
 		if (n == sizeof(m)) {
 			message(c, &m);
+			ledger_write(c, &m);
 			continue;
 		}
 		if (n < 0 && errno == EINTR)

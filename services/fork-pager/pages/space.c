@@ -61,6 +61,31 @@ int space_new(struct space **out, struct store_index *index, const struct space_
 	return 0;
 }
 
+int space_new_whole(struct space **out, struct store_index *index, const struct space_source *source,
+		    unsigned window, int cache_fd)
+{
+	int rc = space_new(out, index, source, window), fd;
+
+	if (rc)
+		return rc;
+	fd = fcntl(cache_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0) {
+		space_free(*out);
+		*out = NULL;
+		return -errno;
+	}
+	close((*out)->fd);
+	(*out)->fd = fd;
+	bits_set((*out)->present, 0, (*out)->npages, true);
+	(*out)->npresent = (*out)->npages;
+	return 0;
+}
+
+bool space_whole(const struct space *s)
+{
+	return s->npresent == s->npages;
+}
+
 int space_fd(const struct space *s)
 {
 	return s->fd;
@@ -308,6 +333,7 @@ void space_arrived(struct space *s, uint64_t token, const void *data, int rc)
 		s->failed[f->hop] = rc;
 	} else {
 		bits_set(s->present, f->ordinal, f->count, true);
+		s->npresent += f->count;
 		s->stats.fetched += f->count;
 		s->stats.far += f->hop ? f->count : 0;
 		s->stats.left -= f->count;

@@ -17,6 +17,7 @@
 
 #include "services/fork-pager/pages/store.h"
 
+struct places;
 struct space;
 
 enum {
@@ -66,6 +67,11 @@ struct space_source {
  */
 int space_new(struct space **out, struct store_index *index, const struct space_source *source,
 	      unsigned window);
+/* One whose pages are all in @cache_fd already, which stays the caller's. */
+int space_new_whole(struct space **out, struct store_index *index, const struct space_source *source,
+		    unsigned window, int cache_fd);
+/* Have all pages come? */
+bool space_whole(const struct space *s);
 /* Closes what its children still have: they must have ended, or be about to be killed. */
 void space_free(struct space *s);
 
@@ -104,6 +110,14 @@ struct space_child;
  */
 int space_child_add(struct space *s, int uffd, const struct page_place *places, unsigned n,
 		    space_child_lost lost, void *ctx, struct space_child **out);
+/* The same for a process that another space has served, @p and @due as it has left them. @uffd: as above. */
+int space_child_take(struct space *s, int uffd, const struct places *p, const struct places *due,
+		     space_child_lost lost, void *ctx);
+uint64_t space_child_id(const struct space_child *c);
+/* A process without a ledger (pages/ledger.h), whose owner has not ended, after @c, or the first; NULL: none. */
+struct space_child *space_unkept(const struct space *s, const struct space_child *c);
+/* Has the process of a userfaultfd memory still? */
+bool space_alive(int uffd);
 /* The process has ended: its descriptor is closed, and those of its forks that have ended as well. */
 void space_child_end(struct space_child *c);
 
@@ -130,8 +144,6 @@ void *space_child_owner(const struct space_child *c, bool *fork);
 void space_child_ready(struct space_child *c);
 /* Looks which forks of children have ended; now and then. */
 void space_sweep(struct space *s);
-
-struct places;
 
 /**
  * space_lineage - is a snapshot one of a process that is served here?

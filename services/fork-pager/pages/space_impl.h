@@ -47,6 +47,10 @@ struct space_child {
 	bool told;
 	space_child_lost lost;
 	void *ctx;
+	uint64_t id; /* in its space */
+	struct ledger *ledger;
+	size_t ledger_size;
+	int ledger_fd;
 	/* Made beforehand, so that a fork never finds us without memory. */
 	struct space_child *spare;
 };
@@ -74,7 +78,7 @@ struct space {
 	unsigned window;
 	/* Pages that an extent tells of, numbered in order. */
 	uint64_t *present, *coming;
-	uint64_t npages;
+	uint64_t npages, npresent;
 	/* The working set: groups of TOUCHED pages by their ordinals, in the order in which they were first wanted. */
 	uint64_t *touched;
 	uint32_t *order, norder;
@@ -87,6 +91,7 @@ struct space {
 	int failed[1 + STORE_HOPS_MAX]; /* the source cannot give pages of a hop any more */
 	struct fill *fills;
 	struct space_child *children;
+	uint64_t ids;
 	struct space_stats stats;
 	bool source_full;
 	bool serving, progress; /* a source may answer at once */

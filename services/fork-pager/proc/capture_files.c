@@ -211,6 +211,8 @@ static int of_anonymous(struct capture_work *w, struct image_file *f, const char
 	} else if (strcmp(what, "[eventpoll]") == 0) {
 		f->kind = IMAGE_FILE_EPOLL;
 		return watches(w, f, info, fd);
+	} else if (strcmp(what, "inotify") == 0) {
+		return capture_inotify(w, f, info, fd);
 	} else {
 		capture_refuse(w, "descriptor %d: %s", fd, what);
 		f->kind = IMAGE_FILE_DROPPED;

@@ -60,4 +60,7 @@ int capture_obstacles(struct capture_work *w);
 /* Process trees: looked at while it cannot make another one. */
 void capture_children_paused(struct capture_work *w);
 
+/* capture_watches.c: @info is its fdinfo. */
+int capture_inotify(struct capture_work *w, struct image_file *f, const char *info, int fd);
+
 #endif

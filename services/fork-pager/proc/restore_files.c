@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -171,6 +172,33 @@ static int of_path(struct restore_work *w, const struct image_file *f)
 	return fd;
 }
 
+/* The kernel numbers watches one after the other: those that the program has given up are made and given up again. */
+static int of_inotify(struct restore_work *w, const struct image_file *f)
+{
+	int fd = inotify_init1(IN_CLOEXEC), wd;
+
+	for (uint32_t i = 0; fd >= 0 && i < f->nwatches; i++) {
+		const struct image_watch *x = &f->watches[i];
+		const char *path = (const char *)x->path.data;
+
+		do {
+			wd = inotify_add_watch(fd, path, x->events);
+			if (wd >= 0 && wd != x->fd)
+				inotify_rm_watch(fd, wd);
+		} while (wd >= 0 && wd < x->fd);
+		if (wd != x->fd)
+			say(w, "%s is not watched any more: %s", path, wd < 0 ? strerror(errno) : "it is watched already");
+	}
+	/* What this has told of is nothing that the program has asked for. */
+	for (char buffer[4096]; fd >= 0 && f->nwatches;) {
+		int left = 0;
+
+		if (ioctl(fd, FIONREAD, &left) || left == 0 || read(fd, buffer, sizeof(buffer)) <= 0)
+			break;
+	}
+	return fd;
+}
+
 static int make(struct restore_work *w, uint32_t i, int *made)
 {
 	const struct image_file *f = &w->im->files[i];
@@ -208,6 +236,7 @@ static int make(struct restore_work *w, uint32_t i, int *made)
 	case IMAGE_FILE_MEMFD:
 		return by_value(w, i);
 	case IMAGE_FILE_INOTIFY:
+		return of_inotify(w, f);
 	case IMAGE_FILE_SHM:
 	case IMAGE_FILE_SOCKETPAIR:
 	case IMAGE_FILE_DROPPED:
