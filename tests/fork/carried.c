@@ -114,7 +114,7 @@ static void item_inotify(double until)
 			break;
 	}
 	unlink(path);
-	rmdir(dir); /* the last of them */
+	/* The directory stays: parent and child end at about the same time, and either may need it yet. */
 }
 
 /* O_APPEND and a position of its own; a device that gives what it is asked for. */
