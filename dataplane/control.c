@@ -633,6 +633,7 @@ int control_start(struct control *c, struct dp *dp)
 	c->incarnation = dp_incarnation(dp);
 	c->node = c->conf.node->id;
 	dp_counters_move(dp, c->page->value);
+	dp_usage(dp, c->page->slot);
 	if (c->conf.port)
 		counter_set(&c->page->value[c->counters + CC_PORT_MTU], c->conf.port->mtu);
 	rc = recorder_start(c);

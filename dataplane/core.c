@@ -535,6 +535,7 @@ unsigned dp_poll(struct dp *dp, uint64_t now_ns)
 		again_check(dp);
 	if (now_ns - dp->ticked_ns >= DP_TICK_NS)
 		links_tick(dp);
+	usage_tick(dp);
 	if (dp->ndeadlines)
 		pending_deadlines(dp);
 	if (dp->doomed) {
@@ -622,6 +623,8 @@ bool dp_sleep_begin(struct dp *dp)
 	dp->sleep_until = sleep ? dp_next_timer(dp) : 0;
 	if (!sleep)
 		dp_sleep_end(dp);
+	else if (dp->slots && dp->now - dp->usage_ns > DP_TICK_NS)
+		usage_publish(dp);
 	return sleep;
 }
 

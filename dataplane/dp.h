@@ -143,6 +143,8 @@ void dp_recorder(struct dp *dp, struct proto_recorder_entry *entries, uint32_t c
 uint32_t dp_counter_describe(struct counter_info *out);
 /* Values are written to @values (a counters page's) from now on. */
 void dp_counters_move(struct dp *dp, uint64_t *values);
+/* Use of endpoints and lanes is written to @slots, COUNTERS_SLOTS of a counters page, from now on. */
+void dp_usage(struct dp *dp, struct counters_slot *slots);
 /* The values, those of the RoCEv2 engine brought up to date. On the polled thread. */
 const uint64_t *dp_counters(struct dp *dp);
 /* Index of a counter by name, or -1: for tests and tools. */

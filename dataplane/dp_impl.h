@@ -143,6 +143,10 @@ struct dp_lane {
 	uint32_t head, tail; /* local lane: queue of chains, by dp_chain.next */
 	bool busy;
 	struct dp_lane *busy_next;
+	/* what it has done, see usage.c; one chain at a time is followed for how long they take */
+	uint64_t chains, ended, verbs, bytes;
+	uint32_t followed; /* its number, and one; 0: none */
+	uint64_t followed_ns, latency_ns;
 };
 
 /* The responder's side of a remote client's lane. */
@@ -214,6 +218,7 @@ struct dp_endpoint {
 
 	struct dp_list from_list, to_list; /* heads: pendings that it asked, and that it shall answer */
 	uint32_t nasked, nchains;	   /* of its own, not yet ended */
+	uint64_t messages, chains, verbs, bytes; /* so far */
 
 	struct dp_lane *lanes[DP_LANES_MAX];
 	/* the chain that is being read from the ring */
@@ -335,6 +340,9 @@ struct dp {
 
 	uint64_t *counters;
 	uint64_t own_counters[DPC_COUNT];
+	struct counters_slot *slots; /* NULL: nobody wants them */
+	uint32_t slots_used;
+	uint64_t usage_ns; /* when they were written */
 };
 
 static inline void dp_count(struct dp *dp, enum dp_counter c)
@@ -477,6 +485,10 @@ void linkops_request(struct dp *dp, struct dp_link *l, const struct proto_msg *m
 		     const void *payload);
 /* The peer answered a request of this dataplane's own. */
 void linkops_answer(struct dp *dp, struct dp_link *l, struct dp_pending *p, struct proto_msg *m);
+
+/* usage.c */
+void usage_publish(struct dp *dp);
+void usage_tick(struct dp *dp);
 
 /* trace.c. A build without trace points is what their cost is measured against. */
 #ifdef ATOLL_NO_TRACE

@@ -70,6 +70,41 @@ bool chain_take(struct dp *dp, struct dp_endpoint *ep, const void *slots, unsign
 
 /* ---------------------------------------------------------------- completion */
 
+/* For usage.c: what was submitted, and what has ended. @l: NULL, the client named none. */
+static void lane_note(struct dp *dp, struct dp_endpoint *ep, struct dp_lane *l, const struct dp_chain *c, unsigned good)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < good; i++)
+		bytes += ep->build[i].len;
+	ep->chains++;
+	ep->verbs += c->count;
+	ep->bytes += bytes;
+	if (!l)
+		return;
+	l->chains++;
+	l->verbs += c->count;
+	l->bytes += bytes;
+	if (!l->followed) {
+		l->followed = (uint32_t)(c - dp->chains) + 1;
+		l->followed_ns = dp->now;
+	}
+}
+
+static void lane_note_end(struct dp *dp, struct dp_lane *l, const struct dp_chain *c)
+{
+	uint64_t took;
+
+	if (!l || l->ended == l->chains) /* of a lane that had this number before */
+		return;
+	l->ended++;
+	if (l->followed != (uint32_t)(c - dp->chains) + 1)
+		return;
+	l->followed = 0;
+	took = dp->now - l->followed_ns;
+	l->latency_ns = l->latency_ns ? l->latency_ns - l->latency_ns / 8 + took / 8 : took;
+}
+
 static void chain_finish(struct dp *dp, struct dp_chain *c)
 {
 	struct dp_endpoint *ep = c->endpoint == DP_NONE ? NULL :
@@ -89,6 +124,7 @@ static void chain_finish(struct dp *dp, struct dp_chain *c)
 		r.cookie = c->cookie;
 		memcpy(r.status, c->status, c->count);
 		ep->nchains--;
+		lane_note_end(dp, c->lane < DP_LANES_MAX ? ep->lanes[c->lane] : NULL, c);
 		channel_unreserve(&ep->ch, 1, 0);
 		channel_push(&ep->ch, &r, 1);
 		ep->dirty = dp->dirty = true;
@@ -296,6 +332,7 @@ bool chain_submit(struct dp *dp, struct dp_endpoint *ep)
 	ep->nchains++;
 	counter_add(&dp->counters[DPC_VERBS], n);
 	dp_count(dp, DPC_CHAINS);
+	lane_note(dp, ep, l, c, good);
 	if (good == 0)
 		chain_finish(dp, c);
 	else if (l->q.qp)

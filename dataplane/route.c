@@ -557,6 +557,7 @@ void route_message(struct dp *dp, struct dp_endpoint *ep, const void *slots, uns
 	if (dp_traced(dp))
 		trace_from_ring(dp, ep, &m, slots, n, payload);
 	dp_count(dp, DPC_MESSAGES);
+	ep->messages++;
 	if (status != STATUS_OK) {
 		if (m.max_reply > PROTO_PAYLOAD_MAX)
 			m.max_reply = 0;

@@ -28,3 +28,30 @@ int counters_check(const struct counters_page *page, size_t size)
 		return -EPROTO;
 	return 0;
 }
+
+bool counters_slot_read(const struct counters_page *page, uint32_t i, struct counters_slot *out)
+{
+	const struct counters_slot *s = &page->slot[i];
+
+	for (unsigned tries = 0; tries < 8; tries++) {
+		uint32_t before = __atomic_load_n(&s->version, __ATOMIC_ACQUIRE);
+
+		memcpy(out, s, sizeof(*out));
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(before & 1) && __atomic_load_n(&s->version, __ATOMIC_RELAXED) == before) {
+			out->name[sizeof(out->name) - 1] = 0;
+			return out->kind == SLOT_ENDPOINT || out->kind == SLOT_LANE;
+		}
+	}
+	return false;
+}
+
+void counters_slot_write(struct counters_slot *slot, const struct counters_slot *s)
+{
+	uint32_t version = slot->version;
+
+	__atomic_store_n(&slot->version, version | 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	memcpy(&slot->kind, &s->kind, sizeof(*s) - offsetof(struct counters_slot, kind));
+	__atomic_store_n(&slot->version, (version | 1) + 1, __ATOMIC_RELEASE);
+}

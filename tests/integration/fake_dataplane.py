@@ -43,7 +43,7 @@ def keeper_file(keeper, size):
 
 
 def counters(keeper):
-    size = 64 + 128 * 256 + 8 * 256
+    size = 64 + 128 * 256 + 8 * 256 + 128 * 192
     fd = keeper_file(keeper, size)
     page = mmap.mmap(fd, size)
     page[0:16] = struct.pack("<IIII", 0x41746E43, 1, 2, os.getpid())

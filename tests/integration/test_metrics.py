@@ -15,7 +15,9 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from node import SVCCTL, Dir, svcctl, wait_for  # noqa: E402
+from node import BUILD, SVCCTL, Dir, svcctl, wait_for  # noqa: E402
+
+INDEX = os.path.join(BUILD, "clients/index/atoll-index")
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 SAMPLE = re.compile(rf'^({NAME})(?:\{{((?:{NAME}="[^"\\\n]*",?)*)\}})? (-?[0-9.e+]+|NaN|[+-]Inf)$')
@@ -58,7 +60,7 @@ class Metrics(unittest.TestCase):
         os.environ.pop("ATOLL_PATH", None)
         cls.dir = Dir()
         cls.addClassCleanup(cls.dir.remove)
-        out = svcctl("up", "--local", "2", "--json", "--dir", cls.dir.path, "--services", "echo", "--udp-port",
+        out = svcctl("up", "--local", "2", "--json", "--dir", cls.dir.path, "--services", "echo,index-shard", "--udp-port",
                      str(random.randrange(20000, 30000)))
         assert out.returncode == 0, out.stderr
         cls.up = [json.loads(line) for line in out.stdout.splitlines()]
@@ -114,8 +116,42 @@ class Metrics(unittest.TestCase):
         self.assertIn("atoll_process_cpu_seconds_total", first)
         # Every counter of the page is there, with its description.
         state = json.loads(self.svcctl("status", "--json").stdout.splitlines()[0])
-        mine = [n for n in first if "process" not in n and "atoll_node_" not in n]
+        mine = [n for n in first if not re.search("process|atoll_(node|endpoint|lane)_", n)]
         self.assertEqual(len(mine), len(state["counters"]))
+
+    def test_slots(self):
+        """What each endpoint and each lane does, while it does; and none of it when it has gone."""
+        with open(os.path.join(self.dir.path, "lines"), "w", encoding="ascii") as f:
+            f.writelines(f"{i}\n" for i in range(1000000))
+        load = subprocess.Popen([INDEX, "--socket", os.path.join(self.dir.path, "a", "dataplane.sock"), "--target",
+                                 "b/index-shard", "--quiet", "load", f.name], stdout=subprocess.DEVNULL)
+
+        def seen():
+            out = self.svcctl("top", "--once", "--json", "--interval-ms", "300")
+            top = json.loads(out.stdout.splitlines()[0])
+            return [lane for lane in top["lanes"] if lane["pid"] == load.pid and lane["verbs"]] and top
+
+        try:
+            top = wait_for(seen, 30)
+            lane = [lane for lane in top["lanes"] if lane["pid"] == load.pid][0]
+            mine = [e for e in top["endpoints"] if e["pid"] == load.pid][0]
+            self.assertEqual((lane["endpoint"], lane["node"], mine["number"]), ("atoll-index", 2, lane["number"]))
+            self.assertGreater(lane["verbs"], 0)
+            self.assertGreaterEqual(lane["bytes"], 8 * lane["verbs"] - 1)
+            self.assertGreater(lane["latency_ns"], 1000)
+            self.assertLessEqual(lane["open"], 64)
+            labels = f'node="a",endpoint="atoll-index",number="{mine["number"]}",pid="{load.pid}"'
+            scraped = parse(self.svcctl("metrics", "--once").stdout)
+            self.assertGreater(scraped["atoll_endpoint_verbs_total"]["samples"][labels], 0)
+            self.assertGreater(scraped["atoll_lane_verbs_total"]["samples"][labels + ',lane="0",peer="2"'], 0)
+            for columns, header in (("100", "endpoint, lane"), ("40", " atoll-index")):
+                out = self.svcctl("top", "--once", "--interval-ms", "50", env={**os.environ, "COLUMNS": columns})
+                self.assertIn(header, out.stdout)
+                self.assertTrue(all(len(line) <= int(columns) for line in out.stdout.splitlines()), out.stdout)
+        finally:
+            load.kill()
+            load.wait()
+        self.assertTrue(wait_for(lambda: f'pid="{load.pid}"' not in self.svcctl("metrics", "--once").stdout, 10))
 
     def test_once(self):
         families = parse(self.svcctl("metrics", "--once").stdout)
@@ -129,7 +165,7 @@ class Metrics(unittest.TestCase):
         nodes = [json.loads(line) for line in out.stdout.splitlines()]
         self.assertEqual([n["node"] for n in nodes], ["a", "b"])
         for n in nodes:
-            self.assertEqual({p["name"] for p in n["processes"]}, {"keeper", "dataplane", "echo"})
+            self.assertEqual({p["name"] for p in n["processes"]}, {"keeper", "dataplane", "echo", "index-shard"})
             self.assertTrue(all(0 <= p["busy"] < 2 for p in n["processes"]))
             self.assertGreater(n["rates"]["links.heartbeats"], 0)
             self.assertGreaterEqual(n["interval_ms"], 300)
@@ -144,7 +180,7 @@ class Metrics(unittest.TestCase):
         self.assertEqual([(n["node"], n["state"]) for n in self.up], [("a", "up"), ("b", "up")])
         conf = f"{self.dir.path}/a/node.conf"
         good = json.loads(svcctl("check", "--json", conf).stdout)
-        self.assertEqual((good["node"], good["errors"], good["peers"], good["services"]), ("a", [], 1, 1))
+        self.assertEqual((good["node"], good["errors"], good["peers"], good["services"]), ("a", [], 1, 2))
         bad = svcctl("check", "--json", "/dev/null")
         self.assertEqual(bad.returncode, 1)
         self.assertGreater(len(json.loads(bad.stdout)["errors"]), 0)

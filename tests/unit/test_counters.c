@@ -39,9 +39,36 @@ static void page(void **state)
 	free(p);
 }
 
+/* A slot is read whole, or not at all. */
+static void slot(void **state)
+{
+	struct counters_page *p = calloc(1, sizeof(*p));
+	struct counters_slot s = {.kind = SLOT_LANE, .lane = 3, .node = 7, .version = 99}, out;
+
+	(void)state;
+	assert_non_null(p);
+	assert_false(counters_slot_read(p, 5, &out)); /* free */
+	s.value[SLOT_BYTES] = 11;
+	memset(s.name, 'x', sizeof(s.name));
+	counters_slot_write(&p->slot[5], &s);
+	assert_true(counters_slot_read(p, 5, &out));
+	assert_int_equal(out.lane, 3);
+	assert_int_equal(out.node, 7);
+	assert_int_equal(out.value[SLOT_BYTES], 11);
+	assert_int_equal(strlen(out.name), sizeof(out.name) - 1);
+	p->slot[5].version |= 1; /* its writer stopped in the middle */
+	assert_false(counters_slot_read(p, 5, &out));
+	counters_slot_write(&p->slot[5], &s);
+	assert_true(counters_slot_read(p, 5, &out));
+	s.kind = 9;
+	counters_slot_write(&p->slot[5], &s);
+	assert_false(counters_slot_read(p, 5, &out));
+	free(p);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(page)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(page), cmocka_unit_test(slot)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

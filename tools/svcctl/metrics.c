@@ -119,6 +119,58 @@ static void process_families(FILE *f, int n, const struct snapshot *s)
 				(double)s[i].proc[k].cpu_ns / 1e9);
 }
 
+/* Of endpoints and lanes. A lane's labels are its endpoint's and its own. */
+static void slot_families(FILE *f, int n, const struct snapshot *s)
+{
+	static const struct {
+		const char *name, *help;
+		enum counters_slot_value value;
+		bool endpoint, lane, level;
+	} all[] = {
+		{"messages", "taken from the ring", SLOT_MESSAGES, true, false, false},
+		{"chains", "chains of verbs", SLOT_CHAINS, true, true, false},
+		{"verbs", "verbs", SLOT_VERBS, true, true, false},
+		{"bytes", "bytes that verbs were to move", SLOT_BYTES, true, true, false},
+		{"open", "requests of an endpoint, chains of a lane that have not ended", SLOT_OPEN, true, true, true},
+		{"retransmits", "packets sent again", SLOT_RETRANSMITS, false, true, false},
+	};
+
+	for (unsigned lane = 0; lane < 2; lane++)
+		for (unsigned k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
+			char name[NAME_MAX_HERE];
+
+			if (!(lane ? all[k].lane : all[k].endpoint))
+				continue;
+			snprintf(name, sizeof(name), "atoll_%s_%s%s", lane ? "lane" : "endpoint", all[k].name,
+				 all[k].level ? "" : "_total");
+			family(f, name, all[k].level ? "gauge" : "counter", all[k].help);
+			for (int i = 0; i < n; i++)
+				for (unsigned m = 0; m < s[i].nslots; m++) {
+					const struct snapshot_slot *o = &s[i].slot[m];
+
+					if (o->lane != (lane > 0))
+						continue;
+					fprintf(f, "%s{node=\"%s\",endpoint=\"%s\",number=\"%u\",pid=\"%u\"", name,
+						s[i].node, o->name, o->endpoint, o->pid);
+					if (lane)
+						fprintf(f, ",lane=\"%u\",peer=\"%u\"", o->number, o->node);
+					fprintf(f, "} %" PRIu64 "\n", o->value[all[k].value]);
+				}
+		}
+	family(f, "atoll_lane_latency_seconds", "gauge", "from a chain's submission to its end, a moving mean of samples");
+	for (int i = 0; i < n; i++)
+		for (unsigned m = 0; m < s[i].nslots; m++) {
+			const struct snapshot_slot *o = &s[i].slot[m];
+
+			if (o->lane)
+				fprintf(f,
+					"atoll_lane_latency_seconds{node=\"%s\",endpoint=\"%s\",number=\"%u\",pid=\"%u\","
+					"lane=\"%u\",peer=\"%u\"} %.9f\n",
+					s[i].node, o->name, o->endpoint, o->pid, o->number, o->node,
+					(double)o->value[SLOT_LATENCY_NS] / 1e9);
+		}
+}
+
 static bool described_before(const struct snapshot *s, int node, const char *name)
 {
 	for (int i = 0; i < node; i++)
@@ -150,6 +202,7 @@ char *metrics_text(int n, const struct target *targets)
 			fprintf(f, "atoll_node_uptime_seconds{node=\"%s\"} %.3f\n", s[i].node,
 				(double)s[i].uptime_ms / 1e3);
 	process_families(f, n, s);
+	slot_families(f, n, s);
 	for (int i = 0; i < n; i++)
 		for (unsigned k = 0; k < s[i].ncounters; k++)
 			if (!described_before(s, i, s[i].counter[k].name))

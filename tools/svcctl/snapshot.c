@@ -10,7 +10,7 @@
 #include "ipc/idle.h"
 #include "tools/cpu_time.h"
 
-enum { FIELDS_MAX = 6 };
+enum { SLOT_FIELDS = 7 + SLOT_VALUES, FIELDS_MAX = SLOT_FIELDS };
 
 /* Letters, digits and . _ - only: it goes into other formats as it is. */
 static bool name_ok(const char *s)
@@ -66,6 +66,17 @@ void snapshot_parse(char *text, struct snapshot *out)
 			c->level = strcmp(f[3], "level") == 0;
 			c->value = strtoull(f[4], NULL, 10);
 			snprintf(c->help, sizeof(c->help), "%s", f[5]);
+		} else if ((strcmp(f[0], "endpoint") == 0 || strcmp(f[0], "lane") == 0) && n == SLOT_FIELDS &&
+			   out->nslots < COUNTERS_SLOTS) {
+			struct snapshot_slot *s = &out->slot[out->nslots++];
+			unsigned *const numbers[] = {&s->endpoint, &s->pid, &s->number, &s->node, &s->depth};
+
+			snprintf(s->name, sizeof(s->name), "%s", f[1]);
+			s->lane = f[0][0] == 'l';
+			for (unsigned i = 0; i < 5; i++)
+				*numbers[i] = (unsigned)strtoul(f[2 + i], NULL, 10);
+			for (unsigned i = 0; i < SLOT_VALUES; i++)
+				s->value[i] = strtoull(f[7 + i], NULL, 10);
 		}
 	}
 }
@@ -92,4 +103,16 @@ uint64_t snapshot_value(const struct snapshot *s, const char *name)
 		if (strcmp(s->counter[i].name, name) == 0)
 			return s->counter[i].value;
 	return 0;
+}
+
+const struct snapshot_slot *snapshot_slot_find(const struct snapshot *s, const struct snapshot_slot *like)
+{
+	for (unsigned i = 0; i < s->nslots; i++) {
+		const struct snapshot_slot *o = &s->slot[i];
+
+		if (o->lane == like->lane && o->endpoint == like->endpoint && o->pid == like->pid &&
+		    o->number == like->number && o->node == like->node)
+			return o;
+	}
+	return NULL;
 }

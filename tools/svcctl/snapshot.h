@@ -29,19 +29,30 @@ struct snapshot_counter {
 	uint64_t value;
 };
 
+/* An endpoint, or one of its lanes. */
+struct snapshot_slot {
+	char name[40];
+	bool lane;
+	unsigned endpoint, pid, number, node, depth; /* number, node and depth: of a lane */
+	uint64_t value[SLOT_VALUES];
+};
+
 struct snapshot {
 	bool up; /* the supervisor answered */
 	char node[CONF_NAME_MAX + 1], state[16];
 	uint64_t taken_ns, uptime_ms;
-	unsigned nprocs, ncounters;
+	unsigned nprocs, ncounters, nslots;
 	struct snapshot_proc proc[SNAPSHOT_PROCS_MAX];
 	struct snapshot_counter counter[COUNTERS_MAX];
+	struct snapshot_slot slot[COUNTERS_SLOTS];
 };
 
 /* Ask. A node that is down is a snapshot that says so. */
 void snapshot_take(const struct target *t, struct snapshot *out);
 /* Read an answer: for snapshot_take and its test. */
 void snapshot_parse(char *text, struct snapshot *out);
+/* The same endpoint or lane in another snapshot, or NULL. */
+const struct snapshot_slot *snapshot_slot_find(const struct snapshot *s, const struct snapshot_slot *like);
 /* A counter's value by its name, 0 if there is none. */
 uint64_t snapshot_value(const struct snapshot *s, const char *name);
 

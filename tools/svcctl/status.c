@@ -161,6 +161,17 @@ char *status_lines(const struct node *n)
 		fprintf(f, "counter\t%.39s\t%.15s\t%s\t%" PRIu64 "\t%.70s\n", c->name, c->unit,
 			c->kind == COUNTER_LEVEL ? "level" : "sum", counters_read(n->admin.counters, i), c->help);
 	}
+	for (uint32_t i = 0; counters(n) && i < COUNTERS_SLOTS; i++) {
+		struct counters_slot s;
+
+		if (!counters_slot_read(n->admin.counters, i, &s))
+			continue;
+		fprintf(f, "%s\t%s\t%u\t%u\t%u\t%u\t%u", s.kind == SLOT_LANE ? "lane" : "endpoint",
+			s.name[0] ? s.name : "client", s.endpoint, s.pid, s.lane, s.node, s.depth);
+		for (unsigned k = 0; k < SLOT_VALUES; k++)
+			fprintf(f, "\t%" PRIu64, s.value[k]);
+		fputc('\n', f);
+	}
 	fclose(f);
 	return text;
 }

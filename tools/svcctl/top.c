@@ -180,6 +180,49 @@ static void show_counters(unsigned width, const struct snapshot *from, const str
 	line(width, "%s", text);
 }
 
+/* Per second since @from; of what there is now, that. */
+static double slot_rate(const struct snapshot *from, const struct snapshot *to, const struct snapshot_slot *s,
+			enum counters_slot_value v)
+{
+	const struct snapshot_slot *before = snapshot_slot_find(from, s);
+	uint64_t was = before ? before->value[v] : 0;
+
+	if (v == SLOT_OPEN || v == SLOT_LATENCY_NS)
+		return (double)s->value[v];
+	if (v == SLOT_DELIVERED) /* a position in a ring: it wraps */
+		return (uint32_t)(s->value[v] - was) / ((double)(to->taken_ns - from->taken_ns) / 1e9);
+	return s->value[v] < was ? 0 : (double)(s->value[v] - was) / ((double)(to->taken_ns - from->taken_ns) / 1e9);
+}
+
+/* Of endpoints and lanes: `given` are slots of records on the endpoint's ring, `again` packets sent again. */
+static void show_slots(unsigned width, const struct snapshot *from, const struct snapshot *to)
+{
+	bool wide = width >= WIDE;
+
+	if (wide && to->nslots)
+		line(width, "  %-22s %8s %8s %8s %8s %5s %8s %7s", "endpoint, lane", "messages", "given", "verbs", "bytes",
+		     "open", "latency", "again");
+	for (unsigned i = 0; i < to->nslots; i++) {
+		const struct snapshot_slot *s = &to->slot[i];
+		char name[64], text[SLOT_VALUES][16], latency[32] = "";
+
+		for (unsigned k = 0; k < SLOT_VALUES; k++)
+			short_number(slot_rate(from, to, s, k), text[k]);
+		if (s->lane)
+			snprintf(name, sizeof(name), "  lane %u, node %u", s->number, s->node);
+		else
+			snprintf(name, sizeof(name), "%.15s %u", s->name, s->endpoint);
+		if (s->lane)
+			snprintf(latency, sizeof(latency), "%.1f us", (double)s->value[SLOT_LATENCY_NS] / 1e3);
+		if (!wide)
+			line(width, " %-16.16s %7s", name, text[s->lane ? SLOT_VERBS : SLOT_MESSAGES]);
+		else
+			line(width, "  %-22.22s %8s %8s %8s %8s %5s %8s %7s", name, s->lane ? "" : text[SLOT_MESSAGES],
+			     s->lane ? "" : text[SLOT_DELIVERED], text[SLOT_VERBS], text[SLOT_BYTES], text[SLOT_OPEN],
+			     latency, s->lane ? text[SLOT_RETRANSMITS] : "");
+	}
+}
+
 static void show(unsigned width, const struct snapshot *from, const struct snapshot *to)
 {
 	if (!to->up) {
@@ -193,6 +236,30 @@ static void show(unsigned width, const struct snapshot *from, const struct snaps
 	if (width >= WIDE)
 		line(width, "  a second, or what there is:");
 	show_counters(width, from, to);
+	show_slots(width, from, to);
+}
+
+static void show_json_slots(const struct snapshot *from, const struct snapshot *to, bool lanes)
+{
+	static const char *const names[SLOT_VALUES] = {"messages", "delivered_slots", "chains", "verbs", "bytes", "open",
+						       "retransmits", "latency_ns"};
+	bool more = false;
+
+	for (unsigned i = 0; i < to->nslots; i++) {
+		const struct snapshot_slot *s = &to->slot[i];
+
+		if (s->lane != lanes)
+			continue;
+		json_member(stdout, more ? ", {" : "{", "endpoint", s->name);
+		printf(", \"number\": %u, \"pid\": %u", s->endpoint, s->pid);
+		if (lanes)
+			printf(", \"lane\": %u, \"node\": %u, \"depth\": %u", s->number, s->node, s->depth);
+		for (unsigned k = 0; k < SLOT_VALUES; k++)
+			if (lanes ? k >= SLOT_CHAINS : k <= SLOT_OPEN)
+				printf(", \"%s\": %.3f", names[k], slot_rate(from, to, s, k));
+		putchar('}');
+		more = true;
+	}
 }
 
 static void show_json(const struct snapshot *from, const struct snapshot *to)
@@ -215,7 +282,11 @@ static void show_json(const struct snapshot *from, const struct snapshot *to)
 		json_string(stdout, to->counter[i].name, sizeof(to->counter[i].name));
 		printf(": %.3f%s", rate(from, to, to->counter[i].name), i + 1 < to->ncounters ? ", " : "");
 	}
-	puts("}}");
+	fputs("}, \"endpoints\": [", stdout);
+	show_json_slots(from, to, false);
+	fputs("], \"lanes\": [", stdout);
+	show_json_slots(from, to, true);
+	puts("]}");
 }
 
 int top_run(int n, const struct target *targets, unsigned interval_ms, bool once, bool json)
