@@ -659,14 +659,20 @@ void control_stop(struct control *c)
 		return; /* it is awake */
 }
 
-void control_delete(struct control *c)
+void control_end(struct control *c)
 {
 	control_stop(c);
-	if (c->started) {
-		/* a command that is still open is not executed any more */
-		sem_post(&c->done);
-		pthread_join(c->thread, NULL);
-	}
+	if (!c->started)
+		return;
+	/* a command that is still open is not executed any more */
+	sem_post(&c->done);
+	pthread_join(c->thread, NULL);
+	c->started = false;
+}
+
+void control_delete(struct control *c)
+{
+	control_end(c);
 	unlink(c->conf.socket);
 	garbage_collect(c);
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)

@@ -41,7 +41,9 @@ void control_run(struct control *c);
 /* Has the node come to its end (the supervisor is gone, or asked)? */
 bool control_stopped(struct control *c);
 void control_stop(struct control *c);
-/* Joins the thread, which the loop must not wait for while a command is open; frees everything. */
+/* After the loop: ends the thread; a command that is open is not executed. Before core and port are freed. */
+void control_end(struct control *c);
+/* The same, and frees everything. */
 void control_delete(struct control *c);
 
 #endif

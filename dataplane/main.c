@@ -188,6 +188,7 @@ int main(int argc, char **argv)
 	fprintf(stderr, "dataplane: node %s (%u) runs, incarnation %016llx, port %s\n", nc.name, nc.id,
 		(unsigned long long)dp_incarnation(dp), port ? nc.port : "none");
 	loop(dp, control, &idle, epoll, port && port->ops->wait_fd(port) < 0 ? 1 : 100);
+	control_end(control); /* its thread looks at the core and at the port */
 	dp_delete(dp);
 	if (port)
 		port->ops->close(port);

@@ -254,6 +254,7 @@ static int turn(struct service *s, int lifeline, unsigned *busy)
 
 int service_main(const struct service_ops *ops, int argc, char **argv)
 {
+	static const struct service_ops ended;
 	struct service s = {.ops = ops, .timer_ns = UINT64_MAX};
 	const char *name = getenv("ATOLL_SERVICE"), *line = getenv("ATOLL_LIFELINE");
 	struct sigaction sa = {.sa_handler = on_signal};
@@ -276,6 +277,7 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		rc = turn(&s, lifeline, &busy);
 	if (ops->fini)
 		ops->fini(&s);
+	s.ops = &ended; /* what is still outstanding ends now: nobody is there to be told */
 	atoll_detach(s.ep);
 	return rc ? 1 : 0;
 }

@@ -41,7 +41,7 @@ struct service {
  * @completion: a chain of own verbs ended.
  * @reattached: the dataplane was restarted; regions were claimed again, handles of others are void, and
  *	requests that were not answered have gone.
- * @fini: before the process ends.
+ * @fini: before the process ends; nothing else is called after it.
  */
 struct service_ops {
 	const char *name;

@@ -53,6 +53,9 @@ class Local(unittest.TestCase):
         out = svcctl("down", "--dir", self.dir.path, **more)
         self.assertEqual((out.returncode, out.stdout), (0, "node a is down\nnode b is down\n"))
         self.assert_down()
+        for n in "ab":  # to its last line, and not by a signal on the way
+            with open(f"{self.dir.path}/{n}/log/dataplane.log", encoding="utf-8") as f:
+                self.assertIn("has ended", f.read().splitlines()[-1])
 
     def assert_down(self):
         self.assertTrue(wait_for(lambda: not self.dir.processes()), self.dir.processes())
