@@ -395,11 +395,12 @@ static void endpoint_wake(struct dp *dp, struct dp_endpoint *ep)
 	ep->dirty = false;
 	if (!channel_wants_wake(&ep->ch))
 		return;
-	/* It sleeps, or has not run since it was woken: before it can sleep again it takes what it was woken for. */
+	/* It sleeps, or has not run since it was woken: before it can sleep again it takes what it was woken for. If it had
+	 * taken that already, between the push and this look, it finds nothing and sleeps again as it was. */
 	taken = __atomic_load_n(&ep->ch.peer->consumed_slots, __ATOMIC_ACQUIRE);
 	if (ep->woken && ep->woken_at == taken)
 		return;
-	ep->woken = true;
+	ep->woken = taken != ep->ch.tx_head;
 	ep->woken_at = taken;
 	dp_count(dp, DPC_WAKES);
 	if (ep->wake_fd >= 0 && dp->conf.wake)

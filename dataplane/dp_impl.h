@@ -194,7 +194,7 @@ struct dp_endpoint {
 	int wake_fd;
 	void *cookie;
 	bool dirty;   /* published since its last wake check */
-	bool woken;   /* it was, ever: when it had consumed woken_at slots */
+	bool woken;   /* it was, for more than the woken_at slots that it had consumed */
 	uint32_t woken_at;
 	bool poison;  /* to be closed at the end of the turn */
 	bool fenced;  /* its verbs on regions of this node are refused */

@@ -227,6 +227,17 @@ static void test_wakes(void **state)
 		for (unsigned i = 0; i < 3; i++)
 			assert_int_equal(proc_expect(c, HEARD_REPLY)->m.status, STATUS_OK);
 	}
+	/* woken for what it has taken meanwhile, it sleeps again: what comes then wakes it */
+	c->asleep = true;
+	assert_int_equal(proc_send(c, to, 9, 0, 0, 0), 0);
+	atoll_flush(c->ep);
+	assert_true(atoll_sleep_begin(c->ep));
+	for (unsigned i = 0; i < DP_ENDPOINTS_MAX; i++)
+		if (n->dp->endpoints[i])
+			n->dp->endpoints[i]->dirty = n->dp->dirty = true;
+	node_run(n);
+	node_run(n);
+	assert_true(dp_counters(n->dp)[DPC_WAKES] - from >= 5);
 	node_end(n);
 }
 
