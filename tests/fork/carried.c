@@ -254,6 +254,7 @@ static void rest_epoll(void)
 	int rc = epoll_wait(epoll_create1(0), &e, 1, 2000);
 
 	CHECK(rc == 0 || errno == EINTR); /* as when it was stopped: signal(7) */
+	usleep(300000); /* whose end that is, the parent's, too: it is to live while it is forked */
 }
 
 static const struct {
