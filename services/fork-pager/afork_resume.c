@@ -17,6 +17,7 @@
 #include "ipc/sock.h"
 #include "proto/fork_report.h"
 #include "services/fork-pager/afork.h"
+#include "services/fork-pager/proc/trace.h"
 
 enum {
 	LOST_MS = 200,	    /* for a child to end by its SIGBUS before it is killed */
@@ -123,7 +124,9 @@ static void ended(struct resume *r, int i)
 
 	pid_t got = waitpid(c->pid, &r->status[i], __WALL | WNOHANG);
 
-	if (got < 0 && errno == ECHILD) { /* its pidfd says that it is over: nobody can say how */
+	if (got < 0 && errno == ECHILD && trace_ended(c->pid, &r->status[i])) {
+		got = c->pid;
+	} else if (got < 0 && errno == ECHILD) { /* its pidfd says that it is over: nobody can say how */
 		afork_say(-ECHILD, "how child %d ended is not known", c->pid);
 		r->status[i] = W_EXITCODE(AFORK_EXIT_TROUBLE, 0);
 	} else if (got != c->pid) {

@@ -22,6 +22,7 @@
 enum {
 	SYSCALL_STOP = SIGTRAP | 0x80,
 	GUARD_CODE = 4 << 20,  /* bytes of a mapping that are looked through */
+	ENDS = 256, /* several times the children of one command */
 	GUARD_BELOW = 128 + 4096 + 64, /* the red zone, and the scratch memory of capture.c */
 };
 
@@ -29,13 +30,41 @@ enum {
 
 #define ALL_SIGNALS (~0ull)
 
+/* Whoever waits here for a stop may get the end instead, and then nobody gets it a second time: the last ones. */
+static struct {
+	pid_t pid;
+	int status;
+} ends[ENDS];
+static unsigned next_end;
+
+static void end_note(pid_t pid, int status)
+{
+	ends[next_end % ENDS].pid = pid;
+	ends[next_end++ % ENDS].status = status;
+}
+
+bool trace_ended(pid_t pid, int *status)
+{
+	for (unsigned i = 0; i < ENDS; i++)
+		if (pid > 0 && ends[i].pid == pid) {
+			*status = ends[i].status;
+			ends[i].pid = 0;
+			return true;
+		}
+	return false;
+}
+
 static int wait_stop(pid_t tid, int *status)
 {
 	for (;;) {
 		pid_t got = waitpid(tid, status, __WALL);
 
-		if (got == tid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got == tid && WIFSTOPPED(*status))
+			return 0;
+		if (got == tid) {
+			end_note(tid, *status);
+			return -ESRCH;
+		}
 		if (got < 0 && errno != EINTR)
 			return -ESRCH;
 	}

@@ -62,4 +62,7 @@ int trace_adopt(struct trace *t, pid_t tid, const struct trace *from);
 /* Forget a trace without letting its tasks go (they have been killed, or stay stopped). */
 void trace_forget(struct trace *t);
 
+/* Has a child of ours ended while one of these waited for it? Then it has been waited for, and this is how it ended. */
+bool trace_ended(pid_t pid, int *status);
+
 #endif
