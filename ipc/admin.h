@@ -31,6 +31,7 @@ enum {
 #define ADMIN_ENV_SERVICE "ATOLL_SERVICE"   /* a service's name */
 #define ADMIN_ENV_LIFELINE "ATOLL_LIFELINE" /* descriptor that hangs up when the supervisor ends */
 #define ADMIN_ENV_STATE "ATOLL_STATE" /* a service's own directory, which outlives it */
+#define ADMIN_ENV_PROC "ATOLL_PROC"   /* the device of the node's /proc, MAJOR:MINOR: a service has another one */
 #define ADMIN_SOCKET_NAME "dataplane.sock"  /* in run_dir, made by the dataplane */
 
 #endif

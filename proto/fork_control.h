@@ -7,7 +7,8 @@
  * connection, in order, except that LIST and STAT are answered by as many as there are entries, and one with
  * `more` 0 at the end. LOST and SPARE come unasked.
  *
- *	PREPARE	fds: /proc/PID/mem and /proc/PID/pagemap of a frozen snapshot, a memory file with the image and then the
+ *	PREPARE	fds: memory files with the pages and page table entries of a frozen snapshot, at their offsets in
+ *		/proc/PID/mem and pagemap (for a child: pagemap itself), one with the image and then the
  *		ranges. Answered with the handle when the pages have been copied: the snapshot may go.
  *	OPEN	the handle. Answered when its index is here. fds: the page cache, a memory file with the
  *		image and then the runs of changed pages of files.

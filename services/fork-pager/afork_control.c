@@ -7,6 +7,7 @@
 
 #include "ipc/sock.h"
 #include "services/fork-pager/afork.h"
+#include "services/fork-pager/pages/store.h"
 
 int afork_connect(const char *node)
 {
@@ -76,15 +77,23 @@ int afork_file(const void *a, size_t alen, const void *b, size_t blen)
 int afork_prepare(int sock, pid_t pid, const struct page_source *source, const void *image, size_t len,
 		  struct fork_control *a)
 {
-	int fds[3] = {source->mem_fd, source->pagemap_fd, -1}, rc;
+	int fds[3] = {memfd_create("afork-pages", MFD_CLOEXEC), memfd_create("afork-tables", MFD_CLOEXEC), -1}, rc;
+	int tables = fds[1];
 
 	*a = (struct fork_control){.op = FORK_CONTROL_PREPARE, .pid = pid, .image_len = len,
 				   .count = source->nranges};
 	fds[2] = afork_file(image, len, source->ranges, source->nranges * sizeof(*source->ranges));
-	if (fds[2] < 0)
-		return fds[2];
-	rc = afork_ask(sock, a, fds, 3, NULL, NULL);
-	close(fds[2]);
+	rc = fds[0] < 0 || fds[1] < 0 || fds[2] < 0 ? -EMFILE : store_copy(source, fds[0], fds[1]);
+	if (rc)
+		snprintf(a->text, sizeof(a->text), "its pages cannot be copied: %s", strerror(-rc));
+	for (unsigned i = 0; i < source->nranges; i++)
+		if (source->ranges[i].kind == PAGES_CHILD)
+			fds[1] = source->pagemap_fd;
+	if (!rc)
+		rc = afork_ask(sock, a, fds, 3, NULL, NULL);
+	close_quietly(fds[0]);
+	close_quietly(tables);
+	close_quietly(fds[2]);
 	if (rc)
 		afork_say(rc, "the snapshot was not taken: %s", a->text[0] ? a->text : strerror(-rc));
 	return rc;

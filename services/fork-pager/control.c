@@ -129,7 +129,11 @@ static void prepare(struct server *v, struct conn *c, const struct fork_control 
 	char why[160] = "three descriptors belong to it";
 	int rc = -EINVAL;
 
-	if (nfds == 3 && q->count <= ENTRIES_MAX && q->image_len <= 1 << 20 && !c->preparing && !c->waiting)
+	/* Page tables of a child are looked at while it is found out whose it is; else they are a copy. */
+	if (nfds == 3 && (!foreign_is_memory(fds[0]) || !foreign_is_memory(fds[2]) ||
+			  (!foreign_is_memory(fds[1]) && !foreign_is_pagemap(fds[1], c->uid))))
+		snprintf(why, sizeof(why), "a descriptor is not of memory: nobody waits for what is behind it");
+	else if (nfds == 3 && q->count <= ENTRIES_MAX && q->image_len <= 1 << 20 && !c->preparing && !c->waiting)
 		rc = export_begin(v, c, fds[0], fds[1], fds[2], q, why, sizeof(why));
 	if (rc) {
 		refuse(v, c, FORK_CONTROL_PREPARE, rc, why);
@@ -306,6 +310,11 @@ static void child_add(struct server *v, struct conn *c, const struct fork_contro
 	size_t len = q->count * sizeof(*places);
 	int rc = -EINVAL;
 
+	if (nfds == 3 && (!foreign_is_userfaultfd(fds[0]) || !foreign_is_process(fds[1]) || !foreign_is_memory(fds[2]))) {
+		free(k);
+		refuse(v, c, FORK_CONTROL_CHILD, -EINVAL, "these are not a userfaultfd, a process and a memory file");
+		return;
+	}
 	if (k && nfds == 3 && c->r && c->r->space && q->count <= ENTRIES_MAX)
 		places = malloc(len + 1);
 	if (places && pread(fds[2], places, len, 0) == (ssize_t)len) {

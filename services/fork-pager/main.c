@@ -177,6 +177,7 @@ static int pager_init(struct service *s, int argc, char **argv)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	v->epoll = epoll_create1(EPOLL_CLOEXEC);
+	foreign_init(v->epoll);
 	rc = v->epoll < 0 ? -errno : service_fd_add(s, v->epoll);
 	if (!rc)
 		rc = remotes_init(v);

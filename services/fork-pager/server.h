@@ -197,6 +197,13 @@ void server_forget(struct server *v, int fd);
 /* A line for people, on stdout. */
 void server_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* foreign.c: what a descriptor of somebody's is, without waiting for whoever is behind it. Before the sandbox: */
+void foreign_init(int epoll);
+bool foreign_is_memory(int fd); /* a memory file */
+bool foreign_is_pagemap(int fd, uid_t uid);
+bool foreign_is_userfaultfd(int fd);
+bool foreign_is_process(int fd); /* a pidfd */
+
 /* exports.c */
 int export_begin(struct server *v, struct conn *by, int mem_fd, int pagemap_fd, int blob,
 		 const struct fork_control *q, char *why, size_t len);

@@ -241,6 +241,43 @@ class Fork(Forking):
         self.assertEqual(self.killed_at(self.b, 0, "resume", "--container", handle)[1].returncode, 0)
         self.reclaim(handle)
 
+    def said(self, node, *messages):
+        """What the pager answers to messages of our own: (operation, handle, descriptors) each; the codes."""
+        codes = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(10)
+            s.connect(os.path.join(node, "state/fork-pager/fork.sock"))
+            for op, handle, fds in messages:
+                m = struct.pack("<IHHiI", 0x33434641, op, 0, 0, 0) + handle + struct.pack("<4Qii", 64, 1, 0, 0, 1, 0)
+                socket.send_fds(s, [m.ljust(440, b"\0")], fds)
+                answer, got, _, _ = socket.recv_fds(s, 4096, 4)
+                for fd in got:
+                    os.close(fd)
+                codes.append(struct.unpack_from("<i", answer, 8)[0])
+        return codes
+
+    def test_stall(self):
+        """What is no memory of this kernel is not read by the pager, which would wait for whoever is behind it."""
+        parent = self.program(MEMORY, "read", "1.0")
+        time.sleep(0.2)
+        handle = self.prepare(parent)
+        numbers, epoch, secret = handle.split("-")
+        node, slot = numbers.split("/")
+        packed = struct.pack("<4I2Q", int(node), int(slot), int(epoch), 0, int(secret[:16], 16), int(secret[16:], 16))
+        ends = os.pipe()
+        self.addCleanup(lambda: [os.close(e) for e in ends])
+        pipes = [ends[0]] * 3
+        for n in (self.a, self.b):
+            self.assertEqual(self.said(n, (1, packed, pipes)), [-22])
+        self.assertEqual(self.said(self.b, (2, packed, []), (4, packed, pipes)), [0, -22])
+        with open("/proc/self/cmdline", "rb") as f:
+            memory = os.memfd_create("x")
+            self.addCleanup(lambda: os.close(memory))
+            self.assertEqual(self.said(self.a, (1, packed, [memory, f.fileno(), memory])), [-22])
+        out, err = self.resume(handle).communicate(timeout=30)
+        self.assertEqual(out, f"good {parent.pid}\n", err)
+        self.reclaim(handle)
+
     def figures(self, handle):
         """What stat says of one snapshot on node b, by name."""
         name, of = handle.rsplit("-", 1)[0], {}

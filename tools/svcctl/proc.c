@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -224,7 +225,8 @@ static bool env_passes(const char *entry)
 	return false;
 }
 
-static void child_env(const struct proc_spec *s)
+/* @proc: of the node's /proc, not of the one that the process gets. */
+static void child_env(const struct proc_spec *s, const struct stat *proc)
 {
 	unsigned kept = 0;
 	char text[CONF_PATH_MAX + CONF_NAME_MAX + 32];
@@ -249,8 +251,11 @@ static void child_env(const struct proc_spec *s)
 	if (s->kind != PROC_SERVICE) {
 		unsetenv(ADMIN_ENV_SERVICE);
 		unsetenv(ADMIN_ENV_STATE);
+		unsetenv(ADMIN_ENV_PROC);
 		return;
 	}
+	snprintf(text, sizeof(text), "%u:%u", major(proc->st_dev), minor(proc->st_dev));
+	setenv(ADMIN_ENV_PROC, text, 1);
 	setenv(ADMIN_ENV_SERVICE, s->name, 1);
 	snprintf(text, sizeof(text), "%s/state/%s", s->run_dir, s->name);
 	setenv(ADMIN_ENV_STATE, text, 1);
@@ -260,11 +265,14 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 				bool root)
 {
 	char args[CONF_ARGS_MAX + 1], *argv[ARGS_MAX + 7], member[16], *save = NULL, go;
+	struct stat proc;
 	sigset_t none;
 	int n = 0;
 
 	setpgid(0, 0);
 	umask(022);
+	if (stat("/proc", &proc))
+		proc.st_dev = 0;
 	/* Who it is, in a user namespace, the supervisor says. */
 	if (recv(report_fd, &go, 1, 0) != 1)
 		_exit(0);
@@ -286,7 +294,7 @@ static _Noreturn void child_run(const struct proc_spec *s, int report_fd, pid_t 
 	}
 	if (s->policy)
 		confine_limits(s->policy);
-	child_env(s);
+	child_env(s, &proc);
 	child_drop(s);
 	argv[n++] = (char *)(uintptr_t)s->exec;
 	if (s->arg1)

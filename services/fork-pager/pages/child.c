@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ipc/idle.h"
@@ -615,6 +616,22 @@ static void message(struct space_child *c, const struct uffd_msg *m)
 		c->stuck = true;
 		tell(c, rc, "a change of its memory could not be followed");
 	}
+}
+
+/* O_NONBLOCK of it is its owner's as well as ours, so it is said with each call, where the kernel knows how (Linux 6.10). */
+ssize_t space_message_read(int fd, void *m)
+{
+	static bool old;
+	struct iovec v = {m, sizeof(struct uffd_msg)};
+	ssize_t n = -1;
+
+	if (!old)
+		n = preadv2(fd, &v, 1, -1, RWF_NOWAIT);
+	if (n < 0 && (old || errno == EOPNOTSUPP || errno == ESPIPE)) {
+		old = true;
+		n = read(fd, m, sizeof(struct uffd_msg));
+	}
+	return n;
 }
 
 void space_child_ready(struct space_child *c)

@@ -32,10 +32,10 @@ ssize_t ledger_event(struct space_child *c, struct uffd_msg *m)
 	ssize_t n;
 
 	if (!c->ledger)
-		return read(c->uffd, m, sizeof(*m));
+		return space_message_read(c->uffd, m);
 	memset(&c->ledger->event, 0, sizeof(c->ledger->event));
 	say(c->ledger, c->ledger->word | LEDGER_EVENT);
-	n = read(c->uffd, &c->ledger->event, sizeof(*m));
+	n = space_message_read(c->uffd, &c->ledger->event);
 	*m = c->ledger->event;
 	if (n != sizeof(*m))
 		say(c->ledger, c->ledger->word & ~(uint32_t)LEDGER_EVENT);

@@ -123,6 +123,8 @@ void space_ask_ahead(struct space *s, uint64_t from, uint64_t to);
 /* One round of what waits: of @first alone, or of all, and again while pages come. */
 void space_serve(struct space *s, struct space_child *first);
 void space_child_serve(struct space_child *c);
+/* A message of a userfaultfd, without waiting. */
+ssize_t space_message_read(int fd, void *m);
 /* Puts one page there, zero or that of the cache, as for a fault. 0 or negative errno. */
 int space_child_put(struct space_child *c, uint64_t addr, bool zero);
 /* child.c: puts present pages into a child. Bytes, or negative errno. */

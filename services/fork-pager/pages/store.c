@@ -324,6 +324,63 @@ int store_write_begin(struct store_writer **out, const struct page_source *sourc
 	return 0;
 }
 
+/* A run of wanted pages; those that cannot be read are not there, or past the end of a file. */
+static int run_keep(const struct page_source *s, uint64_t addr, size_t pages, int to)
+{
+	static uint8_t data[COPY_RUN * PAGES_SIZE];
+
+	while (pages) {
+		size_t n = pages < COPY_RUN ? pages : COPY_RUN;
+		ssize_t got = pread(s->mem_fd, data, n * PAGES_SIZE, (off_t)addr);
+
+		if (got == 0)
+			return -ESRCH;
+		if (got > 0 && pwrite(to, data, (size_t)got, (off_t)addr) != got)
+			return errno ? -errno : -ENOSPC;
+		n = got < PAGES_SIZE ? 1 : (size_t)got / PAGES_SIZE;
+		addr += n * PAGES_SIZE;
+		pages -= n;
+	}
+	return 0;
+}
+
+int store_copy(const struct page_source *source, int mem_fd, int pagemap_fd)
+{
+	uint64_t entry[ENTRIES];
+
+	if (ftruncate(mem_fd, 1ll << 47) || ftruncate(pagemap_fd, (1ll << 47) / PAGES_SIZE * 8))
+		return -errno;
+	for (unsigned i = 0; i < source->nranges; i++) {
+		const struct page_range *r = &source->ranges[i];
+
+		if (r->kind == PAGES_NONE)
+			continue;
+		for (uint64_t page = 0; page < r->length / PAGES_SIZE; page += ENTRIES) {
+			uint64_t first = r->start / PAGES_SIZE + page;
+			ssize_t n = entries_read(source, r, page, entry);
+			int rc = 0;
+
+			if (n < 0)
+				return (int)n;
+			for (ssize_t k = 0, end; k < n && !rc; k = end) {
+				bool want = wanted(r, entry[k]);
+
+				for (end = k + 1; end < n && wanted(r, entry[end]) == want; end++)
+					;
+				if (!want)
+					continue;
+				rc = pwrite(pagemap_fd, entry + k, (size_t)(end - k) * 8, (off_t)(first + (uint64_t)k) * 8) ==
+						     (end - k) * 8
+					     ? run_keep(source, (first + (uint64_t)k) * PAGES_SIZE, (size_t)(end - k), mem_fd)
+					     : -ENOSPC;
+			}
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
 /* Of a page, by eight-byte words; 0 is that of zeros alone. */
 static uint64_t page_hash(const uint8_t *page)
 {

@@ -86,6 +86,16 @@ struct store_plan {
 int store_measure(const struct page_source *source, size_t image_len, unsigned nhops,
 		  struct store_plan *plan);
 
+/**
+ * store_copy - what of a snapshot has to be carried, into memory files of one's own.
+ *
+ * Reading a process's memory may take as long as whoever serves that memory likes, and that is to be
+ * whoever prepares it, and not the pager, which reads the copies.
+ * @mem_fd, @pagemap_fd: get pages and entries, at the offsets that they have in /proc/PID/mem and pagemap.
+ * Return: 0, -ESRCH the snapshot has died, other negative errno.
+ */
+int store_copy(const struct page_source *source, int mem_fd, int pagemap_fd);
+
 struct store_writer;
 
 /**
