@@ -90,11 +90,21 @@ static void item_tcp_listener(double until)
 	}
 }
 
+/* Parent and child end at about the same time, and either may need it yet: whoever runs the tests removes it. */
+static char *temporary(char *name, size_t size)
+{
+	const char *dir = getenv("TMPDIR");
+
+	snprintf(name, size, "%s/atoll-carried-XXXXXX", dir ? dir : "/tmp");
+	return name;
+}
+
 static void item_inotify(double until)
 {
-	char dir[] = "/tmp/atoll-carried-XXXXXX", path[64], buffer[4096];
+	char dir[128], path[192], buffer[4096];
 	int in, wd;
 
+	temporary(dir, sizeof(dir));
 	CHECK(mkdtemp(dir));
 	in = inotify_init1(IN_NONBLOCK);
 	wd = inotify_add_watch(in, dir, IN_CREATE);
@@ -114,14 +124,13 @@ static void item_inotify(double until)
 			break;
 	}
 	unlink(path);
-	/* The directory stays: parent and child end at about the same time, and either may need it yet. */
 }
 
 /* O_APPEND and a position of its own; a device that gives what it is asked for. */
 static void item_append(double until)
 {
-	char name[] = "/tmp/atoll-carried-XXXXXX", c;
-	int fd = mkstemp(name), zero = open("/dev/zero", O_RDONLY), full = open("/dev/full", O_WRONLY);
+	char name[128], c;
+	int fd = mkstemp(temporary(name, sizeof(name))), zero = open("/dev/zero", O_RDONLY), full = open("/dev/full", O_WRONLY);
 	int random_fd = open("/dev/urandom", O_RDONLY);
 
 	close(fd);

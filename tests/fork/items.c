@@ -181,9 +181,14 @@ static void item_signals(double until)
 
 static void item_files(double until)
 {
-	char name[] = "/tmp/atoll-items-XXXXXX", gone[] = "/tmp/atoll-items-XXXXXX", byte[4];
-	int fd = mkstemp(name), lost = mkstemp(gone), dup_fd, null = open("/dev/null", O_WRONLY);
+	const char *dir = getenv("TMPDIR");
+	char name[128], gone[128], byte[4];
+	int fd, lost, dup_fd, null = open("/dev/null", O_WRONLY);
 
+	snprintf(name, sizeof(name), "%s/atoll-items-XXXXXX", dir ? dir : "/tmp");
+	strcpy(gone, name);
+	fd = mkstemp(name);
+	lost = mkstemp(gone);
 	unlink(gone);
 	for (int i = 0; i < 4096; i++) {
 		CHECK(write(fd, &(uint8_t){byte_at((uint64_t)i)}, 1) == 1);

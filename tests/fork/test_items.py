@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 
 BUILD = os.environ.get("ATOLL_BUILD", "build")
@@ -95,4 +96,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with tempfile.TemporaryDirectory(prefix="atoll.") as here:
+        os.environ["TMPDIR"] = here  # what the programs leave goes with it
+        sys.exit(main())
