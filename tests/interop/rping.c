@@ -207,6 +207,9 @@ int rping_main(int argc, char **argv)
 		if (r.peer.now > until)
 			r.wrong = "time is up";
 	}
+	/* what says no may wait for the neighbour's address yet */
+	for (ended = r.peer.now + PATIENCE_NS / 4; r.connect.state == CONNECT_REFUSED && r.peer.now < ended;)
+		peer_turn(&r.peer);
 	if (r.connect.state == CONNECT_REFUSED)
 		printf("refused: reason %u\n", r.connect.reason);
 	peer_counters(&r.peer, counters, sizeof(counters));
