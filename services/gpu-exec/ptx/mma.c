@@ -474,35 +474,6 @@ static int ldmatrix_run(struct warp *w, const struct insn *i, uint32_t mask)
 	return 0;
 }
 
-static void lower_ldmatrix(struct parser *p, struct stmt *s)
-{
-	unsigned n, space;
-	struct address a;
-	struct insn *i;
-	int32_t x[4];
-
-	has(s, "sync");
-	has(s, "aligned");
-	n = has(s, "x4") ? 4 : has(s, "x2") ? 2 : has(s, "x1") ? 1 : 0;
-	if (!n || !has(s, "m8n8"))
-		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported for this shape");
-	want_operands(p, s, 2, 2);
-	space = take_space(s);
-	lower_address(p, &s->operand[1], space, &a);
-	registers(p, &s->operand[0], x, n, T_B32, true);
-	i = emit(p, K_SYNC, OP_OTHER, ldmatrix_run);
-	i->sub = has(s, "trans");
-	if (need_type(p, s) != T_B16)
-		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported for this type");
-	i->o[1] = a.base;
-	i->o[5] = const_of(p, UINT32_MAX);
-	i->imm = a.offset;
-	i->space = (uint8_t)a.space;
-	i->type = T_B16;
-	i->x = copy_list(p, x, n);
-	i->nx = (uint8_t)n;
-}
-
 /* The other way: where lane l says, row l % 8 of matrix l / 8 is stored. */
 static int stmatrix_run(struct warp *w, const struct insn *i, uint32_t mask)
 {
@@ -547,7 +518,8 @@ static int movmatrix_run(struct warp *w, const struct insn *i, uint32_t mask)
 	return 0;
 }
 
-static void lower_stmatrix(struct parser *p, struct stmt *s)
+/* ldmatrix, or stmatrix: the same with address and registers in the other order. */
+static void lower_matrix_move(struct parser *p, struct stmt *s, bool store)
 {
 	unsigned n, space;
 	struct address a;
@@ -561,9 +533,9 @@ static void lower_stmatrix(struct parser *p, struct stmt *s)
 		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported for this shape");
 	want_operands(p, s, 2, 2);
 	space = take_space(s);
-	lower_address(p, &s->operand[0], space, &a);
-	registers(p, &s->operand[1], x, n, T_B32, false);
-	i = emit(p, K_SYNC, OP_OTHER, stmatrix_run);
+	lower_address(p, &s->operand[!store], space, &a);
+	registers(p, &s->operand[store], x, n, T_B32, !store);
+	i = emit(p, K_SYNC, OP_OTHER, store ? stmatrix_run : ldmatrix_run);
 	i->sub = has(s, "trans");
 	if (need_type(p, s) != T_B16)
 		stmt_fail(p, PTX_ERR_NOT_SUPPORTED, "Not supported for this type");
@@ -574,6 +546,16 @@ static void lower_stmatrix(struct parser *p, struct stmt *s)
 	i->type = T_B16;
 	i->x = copy_list(p, x, n);
 	i->nx = (uint8_t)n;
+}
+
+static void lower_ldmatrix(struct parser *p, struct stmt *s)
+{
+	lower_matrix_move(p, s, false);
+}
+
+static void lower_stmatrix(struct parser *p, struct stmt *s)
+{
+	lower_matrix_move(p, s, true);
 }
 
 static void lower_movmatrix(struct parser *p, struct stmt *s)
