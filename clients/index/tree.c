@@ -222,6 +222,24 @@ static void cut(struct core *k, struct core_op *o)
 		end(k, o, ATOLL_NOT_SENT, STATUS_NOT_SENT);
 }
 
+void tree_failed(struct tree *t, struct tree_op *op, unsigned k, unsigned status)
+{
+	enum atoll_result result = core_result_of(status);
+
+	/* With a lock that is ours, whatever the reason, others must see us go. */
+	t->lost |= core_status_lost(status) || op->held || op->state == TREE_LOCK ||
+		   op->state == TREE_CLAIM;
+	if (op->state == TREE_COMMIT && op->deciding) {
+		if (k > op->decided)
+			result = ATOLL_OK;
+		else if (k > op->begun || core_status_doubt(status))
+			result = ATOLL_IN_DOUBT;
+	} else if (op->state == TREE_RELEASE && op->then == TREE_THEN_SETTLE) {
+		result = op->then_result;
+	}
+	tree_op_end(t, op, result, atoll_result_class(result) == ATOLL_EXECUTED ? 0 : status);
+}
+
 const struct core_engine tree_engine = {
 	.size = sizeof(struct tree),
 	.op_size = sizeof(struct tree_op),
