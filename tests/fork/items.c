@@ -29,24 +29,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/fork/check.h"
+
 static double seconds = 1.5;
-
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("bad: line %d: %s (errno %d)\n", __LINE__, #what, errno);           \
-			fflush(stdout);                                                            \
-			_exit(3);                                                                  \
-		}                                                                                  \
-	} while (0)
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static uint8_t byte_at(uint64_t i)
 {

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/fork/check.h"
+
 enum {
 	PAGE = 4096,
 	WORDS = PAGE / 8,
@@ -24,28 +26,11 @@ enum {
 	THREADS = 3,
 };
 
-#define CHECK(what)                                                                                \
-	do {                                                                                       \
-		if (!(what)) {                                                                     \
-			printf("bad: line %d: %s (errno %d)\n", __LINE__, #what, errno);           \
-			fflush(stdout);                                                            \
-			_exit(3);                                                                  \
-		}                                                                                  \
-	} while (0)
-
 struct area {
 	uint64_t *at[PAGES];	/* address of each page */
 	uint64_t value[PAGES];	/* seed of what is in it; 0: zeros */
 	uint64_t draws;
 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static uint64_t mix(uint64_t x)
 {
